@@ -1,0 +1,282 @@
+//! The layer that holds each call against a block's policy.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::future::{BoxFuture, Either};
+use http::{HeaderMap, Request, Response};
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use crate::security_log::SecurityLog;
+use crate::{Caller, CallerKind, Denial, Verifier};
+
+/// Who may call a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody. Credentials are read if they are good, and ignored if they are not.
+    Public,
+    /// Anybody who is known.
+    Authenticated,
+    /// Whoever holds this scope.
+    Scope(&'static str),
+}
+
+/// A call of a known caller that was denied.
+#[derive(Debug, Clone)]
+pub struct DeniedCall {
+    /// Who called.
+    pub caller: Caller,
+    /// The method, `/publica.<block>.v1.<Service>/<Method>`.
+    pub method: String,
+    /// Why it was denied.
+    pub denial: Denial,
+    /// The request's headers, for the case and request ids.
+    pub headers: HeaderMap,
+}
+
+/// Where denials of known callers are recorded before the answer leaves. Those of unknown
+/// callers are only counted: a flood must not fill a store.
+pub trait DenialSink: fmt::Debug + Send + Sync {
+    /// Records a denial. The caller learns of it only afterwards.
+    fn denied(&self, call: DeniedCall) -> BoxFuture<'_, ()>;
+}
+
+/// Lets a call pass if the policy and the caller's scopes allow it, with the [`Caller`] in the
+/// request's extensions. A method that no policy lists is denied to everybody.
+#[derive(Clone)]
+pub struct AuthLayer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    verifier: Arc<Verifier>,
+    methods: HashMap<&'static str, Access>,
+    sink: Option<Arc<dyn DenialSink>>,
+    log: Arc<SecurityLog>,
+}
+
+impl AuthLayer {
+    /// A layer for the methods of `policy`.
+    pub fn new(verifier: Arc<Verifier>, policy: &[(&'static str, Access)]) -> Self {
+        let methods = policy.iter().copied().collect();
+        let log = Arc::new(SecurityLog::default());
+        Self {
+            shared: Arc::new(Shared {
+                verifier,
+                methods,
+                sink: None,
+                log,
+            }),
+        }
+    }
+
+    /// Lists further methods, such as those of health checks and the journal.
+    pub fn with(mut self, policy: &[(&'static str, Access)]) -> Self {
+        Arc::make_mut(&mut self.shared)
+            .methods
+            .extend(policy.iter().copied());
+        self
+    }
+
+    /// Records denials of known callers.
+    pub fn with_sink(mut self, sink: Arc<dyn DenialSink>) -> Self {
+        Arc::make_mut(&mut self.shared).sink = Some(sink);
+        self
+    }
+}
+
+impl fmt::Debug for AuthLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthLayer")
+            .field("methods", &self.shared.methods.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for AuthLayer {
+    type Service = AuthService<S>;
+
+    fn layer(&self, inner: S) -> AuthService<S> {
+        AuthService {
+            inner,
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+/// A service behind an [`AuthLayer`].
+#[derive(Clone)]
+pub struct AuthService<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S: fmt::Debug> fmt::Debug for AuthService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthService")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+type Answer<S, B> = Result<Response<Body>, <S as Service<Request<B>>>::Error>;
+
+impl<S, B> Service<Request<B>> for AuthService<S>
+where
+    S: Service<Request<B>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    B: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    /// The first arm is the normal one: the caller is known without waiting.
+    type Future = Either<S::Future, BoxFuture<'static, Answer<S, B>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let found = self
+            .shared
+            .verifier
+            .quick(request.headers(), request.extensions());
+        if let Some(found) = found {
+            return match self.shared.judge(request.uri().path(), found) {
+                Ok(caller) => {
+                    request.extensions_mut().insert(caller);
+                    Either::Left(self.inner.call(request))
+                }
+                Err(refused) => {
+                    let shared = self.shared.clone();
+                    let (parts, _) = request.into_parts();
+                    Either::Right(Box::pin(async move {
+                        Ok(shared
+                            .refuse(refused, parts.uri.path(), parts.headers)
+                            .await)
+                    }))
+                }
+            };
+        }
+        // The readiness just polled belongs to this instance, so the clone stays behind.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let shared = self.shared.clone();
+        Either::Right(Box::pin(async move {
+            let (mut parts, body) = request.into_parts();
+            let found = shared.verifier.caller(&parts).await;
+            match shared.judge(parts.uri.path(), found) {
+                Ok(caller) => {
+                    parts.extensions.insert(caller);
+                    inner.call(Request::from_parts(parts, body)).await
+                }
+                Err(refused) => Ok(shared
+                    .refuse(refused, parts.uri.path(), parts.headers)
+                    .await),
+            }
+        }))
+    }
+}
+
+/// A denial, and the caller if it is known.
+type Refused = (Denial, Option<Caller>);
+
+impl Shared {
+    fn judge(&self, path: &str, found: Result<Caller, Denial>) -> Result<Caller, Refused> {
+        let Some(access) = self.methods.get(path) else {
+            let known = found
+                .ok()
+                .filter(|caller| caller.kind != CallerKind::Anonymous);
+            return Err((Denial::MethodNotListed, known));
+        };
+        let caller = match (access, found) {
+            (Access::Public, found) => return Ok(found.unwrap_or_else(|_| Caller::anonymous())),
+            (_, Err(denial)) => return Err((denial, None)),
+            (_, Ok(caller)) => caller,
+        };
+        // The anonymous role of the conformance profile has scopes; nobody else unknown has.
+        let nobody = caller.kind == CallerKind::Anonymous && caller.scopes.is_empty();
+        match access {
+            _ if nobody => Err((Denial::CredentialsRequired, None)),
+            Access::Scope(scope) if !caller.allows(scope) => {
+                let known = (caller.kind != CallerKind::Anonymous).then_some(caller);
+                Err((Denial::ScopeMissing { scope }, known))
+            }
+            _ => Ok(caller),
+        }
+    }
+
+    async fn refuse(
+        &self,
+        (denial, caller): Refused,
+        path: &str,
+        headers: HeaderMap,
+    ) -> Response<Body> {
+        self.log.denied(
+            self.verifier.now(),
+            self.known_path(path),
+            caller.as_ref(),
+            &denial,
+        );
+        let status = denial.status(domain(path));
+        if let (Some(sink), Some(caller)) = (&self.sink, caller) {
+            let method = path.to_owned();
+            sink.denied(DeniedCall {
+                caller,
+                method,
+                denial,
+                headers,
+            })
+            .await;
+        }
+        status.into_http()
+    }
+
+    /// The path, if it is one of ours; a caller's own text does not go into the log.
+    fn known_path(&self, path: &str) -> &'static str {
+        self.methods
+            .get_key_value(path)
+            .map_or("_OTHER", |(path, _)| path)
+    }
+}
+
+/// The domain of an error: `payments.publica` for `/publica.payments.v1.AccountService/…`.
+fn domain(path: &str) -> String {
+    let block = path
+        .strip_prefix("/publica.")
+        .and_then(|rest| rest.split('.').next());
+    let block = block.filter(|block| block.bytes().all(|b| b.is_ascii_lowercase()));
+    format!(
+        "{}.publica",
+        block.filter(|block| block.len() <= 32).unwrap_or("auth")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::domain;
+
+    #[test]
+    fn the_domain_names_the_block() {
+        assert_eq!(
+            domain("/publica.payments.v1.AccountService/Open"),
+            "payments.publica"
+        );
+        for other in [
+            "/grpc.health.v1.Health/Check",
+            "/publica.X.v1.Y/Z",
+            "/publica.",
+            "",
+        ] {
+            assert!(
+                ["auth.publica", ".publica"].contains(&domain(other).as_str()),
+                "{other}"
+            );
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What the shared services add to a block's policy.
+
+use futures::future::BoxFuture;
+use publica_auth::{DenialSink, DeniedCall};
+
+use crate::entry::{Entry, Outcome};
+use crate::journal::Journal;
+
+/// A block's policy: the services over its journal and its work under the block's own scopes
+/// (`<block>:journal:read`, `<block>:webhook:read`, `<block>:webhook:write`, `<block>:work:read`,
+/// `<block>:work:write`), and the block's own methods.
+///
+/// ```
+/// use publica_auth::Access;
+///
+/// const POLICY: &[(&str, Access)] = publica_journal::policy! {
+///     "payments";
+///     ("/publica.payments.v1.AccountService/GetAccount", Access::Scope("payments:account:read")),
+/// };
+/// assert!(POLICY.len() > 20);
+/// ```
+#[macro_export]
+macro_rules! policy {
+    ($block:literal; $($own:expr),* $(,)?) => {
+        &[
+            $($own,)*
+            $crate::policy!(@read $block, "journal.v1.JournalService", "journal", "ListEntries"),
+            $crate::policy!(@read $block, "journal.v1.JournalService", "journal", "Watch"),
+            $crate::policy!(@read $block, "journal.v1.JournalService", "journal", "GetCheckpoint"),
+            $crate::policy!(
+                @read $block, "journal.v1.JournalService", "journal", "GetInclusionProof"),
+            $crate::policy!(
+                @read $block, "journal.v1.JournalService", "journal", "GetConsistencyProof"),
+            $crate::policy!(
+                @read $block, "journal.v1.JournalService", "journal", "GetTrailStatement"),
+            $crate::policy!(@read $block, "journal.v1.JournalService", "journal", "ListEpochs"),
+            $crate::policy!(@read $block, "journal.v1.WebhookService", "webhook", "GetWebhook"),
+            $crate::policy!(@read $block, "journal.v1.WebhookService", "webhook", "ListWebhooks"),
+            $crate::policy!(
+                @read $block, "journal.v1.WebhookService", "webhook", "ListDeadLetters"),
+            $crate::policy!(@write $block, "journal.v1.WebhookService", "webhook", "CreateWebhook"),
+            $crate::policy!(@write $block, "journal.v1.WebhookService", "webhook", "UpdateWebhook"),
+            $crate::policy!(@write $block, "journal.v1.WebhookService", "webhook", "DeleteWebhook"),
+            $crate::policy!(
+                @write $block, "journal.v1.WebhookService", "webhook", "RotateWebhookSecret"),
+            $crate::policy!(
+                @write $block, "journal.v1.WebhookService", "webhook", "RedriveDeadLetters"),
+            $crate::policy!(@read $block, "work.v1.WorkService", "work", "ListJobs"),
+            $crate::policy!(@read $block, "work.v1.WorkService", "work", "ListDeadJobs"),
+            $crate::policy!(@read $block, "work.v1.WorkService", "work", "ListSagas"),
+            $crate::policy!(@read $block, "work.v1.WorkService", "work", "GetSaga"),
+            $crate::policy!(@write $block, "work.v1.WorkService", "work", "RedriveJob"),
+            $crate::policy!(@write $block, "work.v1.WorkService", "work", "AbandonJob"),
+            $crate::policy!(@write $block, "work.v1.WorkService", "work", "RetrySaga"),
+            $crate::policy!(@write $block, "work.v1.WorkService", "work", "CompensateSaga"),
+            $crate::policy!(@write $block, "work.v1.WorkService", "work", "AbandonSaga"),
+        ]
+    };
+    (@read $block:literal, $service:literal, $resource:literal, $method:literal) => {
+        (
+            concat!("/publica.", $service, "/", $method),
+            $crate::macro_support::Access::Scope(concat!($block, ":", $resource, ":read")),
+        )
+    };
+    (@write $block:literal, $service:literal, $resource:literal, $method:literal) => {
+        (
+            concat!("/publica.", $service, "/", $method),
+            $crate::macro_support::Access::Scope(concat!($block, ":", $resource, ":write")),
+        )
+    };
+}
+
+impl DenialSink for Journal {
+    fn denied(&self, call: DeniedCall) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let method = call
+                .method
+                .rsplit_once('.')
+                .map_or(call.method.as_str(), |(_, m)| m);
+            let mut request = tonic::Request::new(());
+            *request.metadata_mut() = tonic::metadata::MetadataMap::from_headers(call.headers);
+            request.extensions_mut().insert(call.caller);
+            let origin = publica_rpc::origin(&request);
+            let entry = Entry::new(format!("{}.call.denied", self.block()))
+                .subject("method", method)
+                .outcome(Outcome::Denied);
+            if let Err(error) = self.record(&origin, entry).await {
+                tracing::error!(block = self.block(), %error, "a denial was not recorded");
+            }
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! Webhook subscriptions.
+
+use publica_store::{Db, StoreError, Tx};
+use publica_types::{Timestamp, Uuid};
+
+publica_store::statements! {
+    PUT = "INSERT INTO webhook (webhook_id, url, actions, description, disabled, sealed_secret, \
+        epoch, position, time) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    FIND = "SELECT webhook_id, url, actions, description, disabled, sealed_secret, \
+        sealed_old_secret, old_secret_until, epoch, position, time FROM webhook \
+        WHERE webhook_id = $1",
+    LIST = "SELECT webhook_id, url, actions, description, disabled, sealed_secret, \
+        sealed_old_secret, old_secret_until, epoch, position, time FROM webhook \
+        WHERE webhook_id > $1 ORDER BY webhook_id LIMIT $2",
+    CHANGE = "UPDATE webhook SET url = $2, actions = $3, description = $4, disabled = $5 \
+        WHERE webhook_id = $1",
+    DELETE = "DELETE FROM webhook WHERE webhook_id = $1",
+    ROTATE = "UPDATE webhook SET sealed_old_secret = sealed_secret, old_secret_until = $3, \
+        sealed_secret = $2 WHERE webhook_id = $1",
+    ADVANCE = "UPDATE webhook SET epoch = $4, position = $5 \
+        WHERE webhook_id = $1 AND epoch = $2 AND position = $3",
+}
+
+/// A subscription.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(crate) struct WebhookRow {
+    pub(crate) webhook_id: Uuid,
+    pub(crate) url: String,
+    pub(crate) actions: String,
+    pub(crate) description: String,
+    pub(crate) disabled: bool,
+    pub(crate) sealed_secret: Vec<u8>,
+    pub(crate) sealed_old_secret: Option<Vec<u8>>,
+    pub(crate) old_secret_until: Option<Timestamp>,
+    pub(crate) epoch: i64,
+    pub(crate) position: i64,
+    pub(crate) time: Timestamp,
+}
+
+impl WebhookRow {
+    /// Actions wanted; none means all.
+    pub(crate) fn wanted(&self) -> Vec<String> {
+        serde_json::from_str(&self.actions).unwrap_or_default()
+    }
+
+    /// Whether an action is among those wanted.
+    pub(crate) fn wants(&self, action: &str) -> bool {
+        let wanted = self.wanted();
+        wanted.is_empty()
+            || wanted.iter().any(|wanted| match wanted.strip_suffix('*') {
+                Some(prefix) => action.starts_with(prefix),
+                None => action == wanted,
+            })
+    }
+}
+
+pub(crate) async fn put(tx: &mut Tx<'_>, row: &WebhookRow) -> Result<(), StoreError> {
+    tx.query(PUT)
+        .bind(row.webhook_id)
+        .bind(row.url.as_str())
+        .bind(row.actions.as_str())
+        .bind(row.description.as_str())
+        .bind(row.disabled)
+        .bind(row.sealed_secret.as_slice())
+        .bind(row.epoch)
+        .bind(row.position)
+        .bind(row.time)
+        .execute()
+        .await
+        .map(drop)
+}
+
+pub(crate) async fn find(db: &Db, id: Uuid) -> Result<Option<WebhookRow>, StoreError> {
+    db.query(FIND).bind(id).fetch_optional().await
+}
+
+pub(crate) async fn find_in(tx: &mut Tx<'_>, id: Uuid) -> Result<Option<WebhookRow>, StoreError> {
+    tx.query(FIND).bind(id).fetch_optional().await
+}
+
+pub(crate) async fn list(db: &Db, after: Uuid, limit: i64) -> Result<Vec<WebhookRow>, StoreError> {
+    db.query(LIST).bind(after).bind(limit).fetch_all().await
+}
+
+/// Changes what a caller may change; false if there is no such subscription.
+pub(crate) async fn change(tx: &mut Tx<'_>, row: &WebhookRow) -> Result<bool, StoreError> {
+    let changed = tx
+        .query(CHANGE)
+        .bind(row.webhook_id)
+        .bind(row.url.as_str())
+        .bind(row.actions.as_str())
+        .bind(row.description.as_str())
+        .bind(row.disabled)
+        .execute()
+        .await?;
+    Ok(changed == 1)
+}
+
+pub(crate) async fn delete(tx: &mut Tx<'_>, id: Uuid) -> Result<bool, StoreError> {
+    Ok(tx.query(DELETE).bind(id).execute().await? == 1)
+}
+
+/// Puts a new secret in use; the old one signs beside it until a time.
+pub(crate) async fn rotate(
+    tx: &mut Tx<'_>,
+    id: Uuid,
+    sealed: &[u8],
+    until: Timestamp,
+) -> Result<bool, StoreError> {
+    Ok(tx
+        .query(ROTATE)
+        .bind(id)
+        .bind(sealed)
+        .bind(until)
+        .execute()
+        .await?
+        == 1)
+}
+
+/// Moves the cursor; false if somebody else moved it, or the subscription is gone.
+pub(crate) async fn advance(
+    tx: &mut Tx<'_>,
+    row: &WebhookRow,
+    epoch: i64,
+    position: i64,
+) -> Result<bool, StoreError> {
+    let moved = tx
+        .query(ADVANCE)
+        .bind(row.webhook_id)
+        .bind(row.epoch)
+        .bind(row.position)
+        .bind(epoch)
+        .bind(position)
+        .execute()
+        .await?;
+    Ok(moved == 1)
+}

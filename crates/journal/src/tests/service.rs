@@ -1,0 +1,298 @@
+//! The services, through their generated clients.
+
+use publica_proto::journal::v1 as proto;
+use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
+use publica_proto::journal::v1::webhook_service_client::WebhookServiceClient;
+use publica_proto::work::v1::work_service_client::WorkServiceClient;
+use publica_rpc::Link;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tonic::Code;
+use tonic::service::Routes;
+
+use super::*;
+use crate::export::{self, Client, Writer};
+use crate::merkle::{Hash, consistent, root_of_inclusion};
+use crate::verify;
+
+fn link(bench: &Bench) -> Link {
+    Link::local(bench.journal.add_services(Routes::default()))
+}
+
+fn hashes(proof: &[prost::bytes::Bytes]) -> Vec<Hash> {
+    proof
+        .iter()
+        .map(|step| Hash::try_from(step.as_ref()).unwrap())
+        .collect()
+}
+
+type Received = (axum::http::HeaderMap, Vec<u8>);
+
+/// A target that answers with `codes` in turn and then with 200.
+async fn target(
+    tracker: &TaskTracker,
+    codes: Vec<u16>,
+) -> (String, mpsc::UnboundedReceiver<Received>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let codes = Arc::new(std::sync::Mutex::new(codes.into_iter()));
+    let answer = move |headers: axum::http::HeaderMap, body: axum::body::Bytes| {
+        let _ = sender.send((headers, body.to_vec()));
+        let code = codes.lock().unwrap().next().unwrap_or(200);
+        async move { axum::http::StatusCode::from_u16(code).unwrap() }
+    };
+    let router = axum::Router::new().route("/hook", axum::routing::post(answer));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    tracker.spawn(async move {
+        let _ = tokio::time::timeout(PATIENCE * 3, axum::serve(listener, router)).await;
+    });
+    (url, receiver)
+}
+
+fn inside() -> JournalConfig {
+    let mut config = config();
+    config.webhooks.allow_private = true;
+    config
+}
+
+fn webhook(url: &str, actions: &[&str]) -> proto::CreateWebhookRequest {
+    proto::CreateWebhookRequest {
+        webhook: Some(proto::Webhook {
+            url: url.to_owned(),
+            actions: actions.iter().map(|action| (*action).to_owned()).collect(),
+            ..proto::Webhook::default()
+        }),
+        from_position: Some(0),
+        request_id: "018f4e3c-5f00-7000-8000-000000000001".to_owned(),
+    }
+}
+
+async fn received(receiver: &mut mpsc::UnboundedReceiver<Received>) -> Received {
+    tokio::time::timeout(PATIENCE, receiver.recv())
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+both_engines! {
+    async fn entries_are_listed_proven_and_exported(db: TestDatabase) {
+        let bench = Bench::new(&db).await;
+        bench.run();
+        let mut client = JournalServiceClient::new(link(&bench));
+        let none = client.get_checkpoint(proto::GetCheckpointRequest::default()).await;
+        assert_eq!(none.unwrap_err().code(), Code::NotFound);
+        for n in 0..30 {
+            bench.add(n, if n % 3 == 0 { "p" } else { "q" }).await;
+        }
+        let fresh = proto::GetCheckpointRequest { fresh: true };
+        let head = client.get_checkpoint(fresh).await.unwrap().into_inner().checkpoint.unwrap();
+        assert_eq!(head.tree_size, 30);
+        let root = Hash::try_from(head.root_hash.as_ref()).unwrap();
+
+        let mut request = proto::ListEntriesRequest {
+            page_size: 4,
+            process_id: "p".into(),
+            with_proofs: true,
+            ..proto::ListEntriesRequest::default()
+        };
+        let mut seen = Vec::new();
+        loop {
+            let page = client.list_entries(request.clone()).await.unwrap().into_inner();
+            for entry in page.entries {
+                let leaf = Hash::try_from(entry.leaf_hash.as_ref()).unwrap();
+                let proof = hashes(&entry.inclusion_proof);
+                let position = entry.position.cast_unsigned();
+                assert_eq!(root_of_inclusion(position, 30, &leaf, &proof), Some(root));
+                assert_eq!(entry.process_id, "p");
+                seen.push(entry);
+            }
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+        }
+        assert_eq!(seen.len(), 10);
+        request.process_id = "q".into();
+        request.page_token = "AAAA".into();
+        assert_eq!(
+            client.list_entries(request).await.unwrap_err().code(),
+            Code::InvalidArgument
+        );
+
+        let one = proto::GetInclusionProofRequest {
+            entry_id: seen[3].entry_id.clone(),
+            tree_size: 0,
+        };
+        let proven = client.get_inclusion_proof(one).await.unwrap().into_inner();
+        let leaf = Hash::try_from(proven.leaf_hash.as_ref()).unwrap();
+        let proof = hashes(&proven.proof);
+        let position = proven.position.cast_unsigned();
+        assert_eq!(root_of_inclusion(position, 30, &leaf, &proof), Some(root));
+
+        let sizes = proto::GetConsistencyProofRequest { old_size: 30, new_size: 0 };
+        let same = client.get_consistency_proof(sizes).await.unwrap().into_inner();
+        assert!(consistent(30, 30, &root, &root, &hashes(&same.proof)));
+        let wrong = proto::GetConsistencyProofRequest { old_size: 31, new_size: 30 };
+        let wrong = client.get_consistency_proof(wrong).await;
+        assert_eq!(wrong.unwrap_err().code(), Code::InvalidArgument);
+
+        let mut writer = Writer::new(Vec::new(), Some("p")).unwrap();
+        let mut exporter = Client {
+            block: "payments".into(),
+            tenant: "default".into(),
+            service: client.clone(),
+        };
+        assert_eq!(export::over_grpc(&mut exporter, "p", &mut writer).await.unwrap(), 10);
+        let report = verify::trail(writer.finish().unwrap().as_slice()).unwrap();
+        assert!(report.is_valid() && report.entries() == 10, "{report}");
+        bench.stop().await;
+    }
+
+    async fn a_watcher_sees_what_is_and_what_comes(db: TestDatabase) {
+        let bench = Bench::new(&db).await;
+        bench.run();
+        for n in 0..5 {
+            bench.add(n, "p").await;
+        }
+        let mut client = JournalServiceClient::new(link(&bench));
+        let from = proto::WatchRequest { from_position: 2, epoch: 0 };
+        let mut stream = client.watch(from).await.unwrap().into_inner();
+        let mut positions = Vec::new();
+        while positions.len() < 3 {
+            let next = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap();
+            positions.push(next.unwrap().unwrap().entry.unwrap().position);
+        }
+        bench.add(5, "p").await;
+        let next = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap().unwrap().unwrap();
+        positions.push(next.entry.unwrap().position);
+        assert_eq!(positions, [2, 3, 4, 5]);
+        assert_eq!(next.epoch, 1);
+        drop(stream);
+        bench.stop().await;
+    }
+
+    async fn webhooks_are_signed_ordered_and_retried(db: TestDatabase) {
+        let bench = Bench::with(&db, keyring(), inside()).await;
+        bench.run();
+        let tracker = TaskTracker::new();
+        let (url, mut receiver) = target(&tracker, vec![503]).await;
+        let mut client = WebhookServiceClient::new(link(&bench));
+        let request = webhook(&url, &["payments.*"]);
+        let created = client.create_webhook(request.clone()).await.unwrap().into_inner();
+        assert!(created.secret.starts_with("whsec_"));
+        let again = client.create_webhook(request).await.unwrap().into_inner();
+        assert_eq!((again.secret.as_str(), again.webhook), ("", created.webhook.clone()));
+
+        for n in 0..3 {
+            let origin = Origin::actor("a").in_process("p");
+            bench.db.write("test.same", (n, origin), |tx, (n, origin)| {
+                let entry = Entry::new("payments.account.changed").subject("account", "same");
+                append(tx, origin, entry.body(json!({"n": n})));
+                Box::pin(async { Ok::<(), publica_store::StoreError>(()) })
+            })
+            .await
+            .unwrap();
+        }
+        // The first is refused once and comes again before the others of its subject.
+        let mut numbers = Vec::new();
+        let mut ids = Vec::new();
+        for _ in 0..4 {
+            let (headers, body) = received(&mut receiver).await;
+            let text = |name: &str| headers[name].to_str().unwrap().to_owned();
+            let event: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            let secret = created.secret.strip_prefix("whsec_").unwrap();
+            let secret = base64::Engine::decode(
+                &base64::engine::general_purpose::STANDARD,
+                secret,
+            )
+            .unwrap();
+            let content =
+                format!("{}.{}.", text("webhook-id"), text("webhook-timestamp")).into_bytes();
+            let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &secret);
+            let tag = aws_lc_rs::hmac::sign(&key, &[content.as_slice(), &body].concat());
+            let expected =
+                base64::Engine::encode(&base64::engine::general_purpose::STANDARD, tag);
+            assert_eq!(text("webhook-signature"), format!("v1,{expected}"));
+            assert_eq!(event["specversion"], "1.0");
+            numbers.push(event["data"]["body"]["n"].as_i64().unwrap());
+            ids.push(text("webhook-id"));
+        }
+        assert_eq!(numbers, [0, 0, 1, 2]);
+        assert_eq!(ids[0], ids[1]);
+        bench.stop().await;
+    }
+
+    async fn a_refused_delivery_is_set_aside_and_sent_again(db: TestDatabase) {
+        let bench = Bench::with(&db, keyring(), inside()).await;
+        bench.run();
+        let tracker = TaskTracker::new();
+        let (url, mut receiver) = target(&tracker, vec![404]).await;
+        let mut client = WebhookServiceClient::new(link(&bench));
+        client.create_webhook(webhook(&url, &["payments.account.opened"])).await.unwrap();
+        bench.add(1, "p").await;
+        received(&mut receiver).await;
+        let dead = publica_testkit::eventually(|| {
+            let mut client = client.clone();
+            async move {
+                let request = proto::ListDeadLettersRequest::default();
+                let list = client.list_dead_letters(request).await.unwrap().into_inner();
+                list.dead_letters.first().cloned()
+            }
+        })
+        .await;
+        assert!(dead.reason.contains("404"), "{dead:?}");
+        let request = proto::RedriveDeadLettersRequest {
+            delivery_ids: vec![dead.delivery_id],
+            request_id: String::new(),
+        };
+        let redriven = client.redrive_dead_letters(request).await.unwrap().into_inner();
+        assert_eq!(redriven.redriven_count, 1);
+        let (headers, _) = received(&mut receiver).await;
+        assert_eq!(headers["webhook-id"], dead.entry_id.as_str());
+        bench.stop().await;
+    }
+
+    async fn targets_inside_are_refused(db: TestDatabase) {
+        let bench = Bench::new(&db).await;
+        let mut client = WebhookServiceClient::new(link(&bench));
+        for url in ["http://example.org/", "https://127.0.0.1/", "https://[::1]/", "x"] {
+            let refused = client.create_webhook(webhook(url, &[])).await.unwrap_err();
+            assert_eq!(refused.code(), Code::InvalidArgument, "{url}");
+        }
+        bench.stop().await;
+    }
+
+    async fn operators_see_and_redrive_work(db: TestDatabase) {
+        let bench = Bench::new(&db).await;
+        bench.db.write("test.enqueue", (), |tx, ()| {
+            Box::pin(async {
+                let job = publica_work::Job::new("test.kind", "k1", Vec::new());
+                publica_work::enqueue(tx, &Origin::actor("a"), job).await.map(drop)
+            })
+        })
+        .await
+        .unwrap();
+        let mut client = WorkServiceClient::new(link(&bench));
+        let jobs = client
+            .list_jobs(publica_proto::work::v1::ListJobsRequest::default())
+            .await
+            .unwrap()
+            .into_inner()
+            .jobs;
+        assert_eq!((jobs.len(), jobs[0].key.as_str()), (1, "k1"));
+        let abandon = publica_proto::work::v1::AbandonJobRequest {
+            job_id: jobs[0].job_id.clone(),
+            reason: "not wanted".into(),
+            request_id: "r1".into(),
+        };
+        client.abandon_job(abandon.clone()).await.unwrap();
+        client.abandon_job(abandon.clone()).await.unwrap();
+        let other = publica_proto::work::v1::AbandonJobRequest {
+            request_id: "r2".into(),
+            ..abandon
+        };
+        assert_eq!(client.abandon_job(other).await.unwrap_err().code(), Code::NotFound);
+        assert_eq!(crate::store::log::pending_count(&bench.db).await.unwrap(), 1);
+        bench.stop().await;
+    }
+}

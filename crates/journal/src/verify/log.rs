@@ -1,0 +1,351 @@
+//! What is known about one log while its lines are read.
+
+use std::collections::BTreeMap;
+
+use super::{EntryLine, EntryRow, Hash, Head, Kind, LogLine, LogReport, Report, Statement};
+use super::{VerifierKey, merkle};
+use crate::merkle::Frontier;
+
+/// A checkpoint that its key signed.
+#[derive(Debug)]
+struct Signed {
+    root: Hash,
+    /// Whether it was compared with the tree or with another checkpoint.
+    checked: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Log {
+    line: LogLine,
+    key: VerifierKey,
+    heads: BTreeMap<u64, Signed>,
+    /// Sizes whose checkpoint was found wanting, so that it is not reported again.
+    broken: Vec<u64>,
+    frontier: Frontier,
+    next: u64,
+    entries: u64,
+    tampered: bool,
+    /// Leaves of the trail, hashed together, and their number.
+    trail: (Hash, u64),
+    last_position: Option<u64>,
+    statements: Vec<Statement>,
+    carries: Vec<Head>,
+}
+
+impl Log {
+    pub(super) fn new(line: LogLine, key: VerifierKey) -> Self {
+        Self {
+            line,
+            key,
+            heads: BTreeMap::new(),
+            broken: Vec::new(),
+            frontier: Frontier::default(),
+            next: 0,
+            entries: 0,
+            tampered: false,
+            trail: ([0; 32], 0),
+            last_position: None,
+            statements: Vec::new(),
+            carries: Vec::new(),
+        }
+    }
+
+    pub(super) fn key(&self) -> &VerifierKey {
+        &self.key
+    }
+
+    fn report(&self, report: &mut Report, kind: Kind, message: impl Into<String>) {
+        report.add(kind, &self.line.origin, message);
+    }
+
+    /// Takes a checkpoint that the auditor kept: it is part of what the export must agree with.
+    pub(super) fn known(&mut self, report: &mut Report, note: &str) {
+        self.checkpoint(report, note);
+    }
+
+    /// Takes a checkpoint. One of an older epoch is returned with the origin of the log that
+    /// carries its entries, to be compared with that log's tree.
+    pub(super) fn checkpoint(&mut self, report: &mut Report, note: &str) -> Option<(String, Head)> {
+        let head = match self.key.open(note).and_then(Head::parse) {
+            Ok(head) => head,
+            Err(error) => {
+                if let Ok(head) = Head::peek(note) {
+                    self.broken.push(head.size);
+                }
+                self.report(
+                    report,
+                    Kind::Rewritten,
+                    format!("a checkpoint fails: {error}"),
+                );
+                return None;
+            }
+        };
+        if head.origin != self.line.origin {
+            let message = format!("a checkpoint is signed for {} instead", head.origin);
+            self.report(report, Kind::Rewritten, message);
+            return None;
+        }
+        match self.heads.get(&head.size) {
+            Some(signed) if signed.root != head.root => {
+                let size = head.size;
+                self.broken.push(size);
+                let message = format!("two checkpoints of size {size} have different roots");
+                self.report(report, Kind::Rewritten, message);
+            }
+            Some(_) => {}
+            None => {
+                self.heads.insert(
+                    head.size,
+                    Signed {
+                        root: head.root,
+                        checked: false,
+                    },
+                );
+            }
+        }
+        self.check_size(report, head.size);
+        self.line.carried_by.clone().map(|by| (by, head))
+    }
+
+    pub(super) fn consistency(&mut self, report: &mut Report, old: u64, new: u64, proof: &[Hash]) {
+        let (Some(first), Some(second)) = (self.heads.get(&old), self.heads.get(&new)) else {
+            if !self.broken.contains(&old) && !self.broken.contains(&new) {
+                let message = format!("a proof leads from {old} to {new} without checkpoints");
+                self.report(report, Kind::Malformed, message);
+            }
+            return;
+        };
+        if merkle::consistent(old, new, &first.root, &second.root, proof) {
+            for size in [old, new] {
+                if let Some(signed) = self.heads.get_mut(&size) {
+                    signed.checked = true;
+                }
+            }
+        } else {
+            self.broken.push(new);
+            let message =
+                format!("the checkpoint of size {new} does not continue the one of size {old}");
+            self.report(report, Kind::Rewritten, message);
+        }
+    }
+
+    pub(super) fn statement(&mut self, report: &mut Report, process: Option<&str>, note: &str) {
+        let statement = match self.key.open(note).and_then(Statement::parse) {
+            Ok(statement) => statement,
+            Err(error) => {
+                self.report(
+                    report,
+                    Kind::Rewritten,
+                    format!("a statement fails: {error}"),
+                );
+                return;
+            }
+        };
+        let ours = statement.origin == self.line.origin
+            && process.is_none_or(|process| process == statement.process_id);
+        if ours {
+            self.statements.push(statement);
+        } else {
+            self.report(
+                report,
+                Kind::Malformed,
+                "a statement is about another log or case",
+            );
+        }
+    }
+
+    pub(super) fn entry(&mut self, report: &mut Report, process: Option<&str>, line: EntryLine) {
+        let EntryLine {
+            position,
+            tree_size,
+            leaf,
+            proof,
+            entry,
+            ..
+        } = line;
+        let row = EntryRow::from(entry);
+        let mut sound = true;
+        if !row.body_fits() {
+            sound = false;
+            let message = format!(
+                "the body of entry {} at position {position} was changed",
+                row.entry_id
+            );
+            self.report(report, Kind::Tampered, message);
+        } else if row.leaf_hash() != leaf {
+            sound = false;
+            let message = format!("entry {} at position {position} was changed", row.entry_id);
+            self.report(report, Kind::Tampered, message);
+        } else if process.is_some() && process != row.process_id.as_deref() {
+            sound = false;
+            let message = format!("entry {} belongs to another case", row.entry_id);
+            self.report(report, Kind::Tampered, message);
+        }
+        if self.line.complete {
+            self.leaf(report, position, &leaf);
+        } else {
+            if self.last_position.is_some_and(|last| position <= last) {
+                sound = false;
+                let message = format!("position {position} is repeated or out of order");
+                self.report(report, Kind::Tampered, message);
+            }
+            self.last_position = Some(position);
+            self.trail = (Statement::extend(&self.trail.0, &leaf), self.trail.1 + 1);
+            sound &= self.proven(report, &row, position, tree_size, &leaf, &proof);
+        }
+        self.tampered |= !sound;
+        self.entries += u64::from(sound);
+    }
+
+    fn proven(
+        &mut self,
+        report: &mut Report,
+        row: &EntryRow,
+        position: u64,
+        tree_size: Option<u64>,
+        leaf: &Hash,
+        proof: &[Hash],
+    ) -> bool {
+        let size = tree_size.unwrap_or(0);
+        let Some(signed) = self.heads.get_mut(&size) else {
+            // A forged checkpoint has been reported, whatever size it claims.
+            if self.broken.is_empty() {
+                let message = format!("no checkpoint of size {size} proves entry {}", row.entry_id);
+                self.report(report, Kind::Malformed, message);
+            }
+            return false;
+        };
+        let holds = merkle::root_of_inclusion(position, size, leaf, proof) == Some(signed.root);
+        if holds {
+            signed.checked = true;
+        } else {
+            let message = format!(
+                "entry {} at position {position} is not what the checkpoint of size {size} \
+                 commits to",
+                row.entry_id
+            );
+            self.report(report, Kind::Tampered, message);
+        }
+        holds
+    }
+
+    /// Takes the next leaf of a complete log.
+    pub(super) fn leaf(&mut self, report: &mut Report, position: u64, leaf: &Hash) {
+        if !self.line.complete {
+            return;
+        }
+        if position != self.next {
+            // The tree cannot be rebuilt beyond a gap; report the gap and go on reading rows.
+            let message = if position > self.next {
+                format!("positions {} to {} are missing", self.next, position - 1)
+            } else {
+                format!("position {position} is repeated or out of order")
+            };
+            self.report(report, Kind::Dropped, message);
+            self.tampered = true;
+        }
+        self.next = position + 1;
+        self.frontier.push(*leaf, |_, _| {});
+        self.check_size(report, self.frontier.size());
+    }
+
+    /// Compares the rebuilt tree with the checkpoint of exactly this size.
+    fn check_size(&mut self, report: &mut Report, size: u64) {
+        if !self.line.complete || self.frontier.size() != size || self.next != size {
+            return;
+        }
+        let root = self.frontier.root();
+        if let Some(signed) = self.heads.get_mut(&size) {
+            if signed.root == root {
+                signed.checked = true;
+            } else if !self.broken.contains(&size) && !self.tampered {
+                self.broken.push(size);
+                let message =
+                    format!("the checkpoint of size {size} does not fit the leaves below it");
+                self.report(report, Kind::Rewritten, message);
+            }
+        }
+        for head in std::mem::take(&mut self.carries) {
+            if head.size == size && head.root != root && !self.tampered {
+                let message = format!("the checkpoint of size {size} does not fit {}", head.origin);
+                self.report(report, Kind::Rewritten, message);
+            } else if head.size != size {
+                self.carries.push(head);
+            }
+        }
+    }
+
+    /// Takes a checkpoint of an older epoch whose entries stand in this log.
+    pub(super) fn carry(&mut self, head: Head) {
+        self.carries.push(head);
+    }
+
+    pub(super) fn finish(mut self, report: &mut Report, trail: bool) -> LogReport {
+        if self.line.complete {
+            self.finish_complete(report);
+        } else if trail && self.line.carried_by.is_none() {
+            self.finish_trail(report);
+        }
+        let broken = &self.broken;
+        let holds = |size: &u64, signed: &Signed| signed.checked && !broken.contains(size);
+        let holding = self
+            .heads
+            .iter()
+            .filter(|(size, signed)| holds(size, signed))
+            .count();
+        LogReport {
+            entries: self.entries,
+            checkpoints: u64::try_from(holding).unwrap_or(u64::MAX),
+            complete: self.line.complete,
+            key: self.key.to_string(),
+            origin: self.line.origin,
+            block: self.line.block,
+            tenant: self.line.tenant,
+        }
+    }
+
+    fn finish_complete(&mut self, report: &mut Report) {
+        let size = self.frontier.size();
+        let carried = self.carries.iter().map(|head| head.size);
+        let beyond = self.heads.keys().copied().chain(carried).max();
+        let beyond = beyond.filter(|beyond| *beyond > self.next);
+        if let Some(beyond) = beyond {
+            let message = format!(
+                "the log ends at {}, but a checkpoint commits to {beyond} entries",
+                self.next
+            );
+            self.report(report, Kind::Dropped, message);
+        }
+        if size > 0 && self.heads.is_empty() && self.broken.is_empty() {
+            self.report(
+                report,
+                Kind::Rewritten,
+                "no checkpoint commits to the entries",
+            );
+        }
+    }
+
+    fn finish_trail(&mut self, report: &mut Report) {
+        let Some(statement) = self
+            .statements
+            .iter()
+            .max_by_key(|statement| statement.tree_size)
+        else {
+            let message = "no signed statement says how many entries the trail has";
+            self.report(report, Kind::Dropped, message);
+            return;
+        };
+        let (leaves, count) = self.trail;
+        if count < statement.count {
+            let message = format!(
+                "{} of {} entries of the trail are missing",
+                statement.count - count,
+                statement.count
+            );
+            self.report(report, Kind::Dropped, message);
+        } else if (count > statement.count || leaves != statement.leaves) && !self.tampered {
+            let message = "the entries are not those that the signed statement counts";
+            self.report(report, Kind::Tampered, message);
+        }
+    }
+}

@@ -1,0 +1,352 @@
+use super::*;
+use crate::entry::tests::row;
+use crate::merkle::{Frontier, Span, inclusion_plan, node_hash};
+use crate::note::Signer;
+
+const ORIGIN: &str = "publica.test/payments/default/1";
+
+fn signer() -> Signer {
+    Signer::from_seed(ORIGIN, &[3; 32]).unwrap()
+}
+
+fn root(leaves: &[Hash]) -> Hash {
+    let mut frontier = Frontier::default();
+    for leaf in leaves {
+        frontier.push(*leaf, |_, _| {});
+    }
+    frontier.root()
+}
+
+fn proof(leaves: &[Hash], index: u64, size: u64) -> Vec<Hash> {
+    let subtree = |span: &Span| {
+        let hashes: Vec<Hash> = span
+            .nodes()
+            .iter()
+            .map(|node| {
+                let start = usize::try_from(node.index << node.height).unwrap();
+                root(&leaves[start..start + (1 << node.height)])
+            })
+            .collect();
+        Span::fold(&hashes)
+    };
+    inclusion_plan(index, size).iter().map(subtree).collect()
+}
+
+fn log_line(complete: bool) -> Line {
+    Line::Log(LogLine {
+        origin: ORIGIN.into(),
+        block: "payments".into(),
+        tenant: "default".into(),
+        epoch: 1,
+        key: signer().verifier().to_string(),
+        complete,
+        carried_by: None,
+    })
+}
+
+fn checkpoint(leaves: &[Hash]) -> Line {
+    let size = leaves.len() as u64;
+    let head = Head {
+        origin: ORIGIN.into(),
+        size,
+        root: root(leaves),
+    };
+    Line::Checkpoint {
+        origin: ORIGIN.into(),
+        note: signer().sign(&head.text()),
+    }
+}
+
+fn header(process_id: Option<&str>) -> Line {
+    Line::Header {
+        format: FORMAT.into(),
+        version: VERSION,
+        process_id: process_id.map(Into::into),
+        exported: None,
+    }
+}
+
+fn entry(position: u64, row: &EntryRow, size: Option<u64>, proof: Vec<Hash>) -> Line {
+    Line::Entry(Box::new(EntryLine {
+        origin: ORIGIN.into(),
+        position,
+        tree_size: size,
+        leaf: row.leaf_hash(),
+        proof,
+        entry: row.clone().into(),
+    }))
+}
+
+/// A complete log of `count` entries with two checkpoints.
+fn complete(count: i64) -> Vec<Line> {
+    let rows: Vec<EntryRow> = (0..count).map(|n| row(n, "p")).collect();
+    let leaves: Vec<Hash> = rows.iter().map(EntryRow::leaf_hash).collect();
+    let mut lines = vec![header(None), log_line(true)];
+    lines.push(checkpoint(&leaves[..leaves.len() / 2]));
+    lines.push(checkpoint(&leaves));
+    for (position, row) in rows.iter().enumerate() {
+        lines.push(entry(position as u64, row, None, Vec::new()));
+    }
+    end(lines)
+}
+
+/// The trail of case "p", every other entry of a log.
+fn case(count: i64) -> Vec<Line> {
+    let rows: Vec<EntryRow> = (0..count)
+        .map(|n| row(n, if n % 2 == 0 { "p" } else { "q" }))
+        .collect();
+    let leaves: Vec<Hash> = rows.iter().map(EntryRow::leaf_hash).collect();
+    let size = leaves.len() as u64;
+    let mut lines = vec![header(Some("p")), log_line(false), checkpoint(&leaves)];
+    let mut statement = Statement {
+        origin: ORIGIN.into(),
+        process_id: "p".into(),
+        tree_size: size,
+        count: 0,
+        leaves: [0; 32],
+    };
+    for position in (0..rows.len()).step_by(2) {
+        statement.count += 1;
+        statement.leaves = Statement::extend(&statement.leaves, &leaves[position]);
+        let proof = proof(&leaves, position as u64, size);
+        lines.push(entry(position as u64, &rows[position], Some(size), proof));
+    }
+    let note = signer().sign(&statement.text());
+    lines.push(Line::Statement {
+        origin: ORIGIN.into(),
+        note,
+    });
+    end(lines)
+}
+
+fn end(mut lines: Vec<Line>) -> Vec<Line> {
+    lines.retain(|line| !matches!(line, Line::End { .. }));
+    let count = lines.len() as u64;
+    lines.push(Line::End { lines: count });
+    lines
+}
+
+fn text(lines: &[Line]) -> String {
+    lines
+        .iter()
+        .map(|line| serde_json::to_string(line).unwrap() + "\n")
+        .collect()
+}
+
+fn verify(lines: &[Line]) -> Report {
+    trail(text(lines).as_bytes()).unwrap()
+}
+
+fn kinds(report: &Report) -> Vec<Kind> {
+    report.findings.iter().map(|finding| finding.kind).collect()
+}
+
+fn change(lines: &mut [Line], position: u64, change: impl FnOnce(&mut EntryLine)) {
+    for line in lines {
+        if let Line::Entry(entry) = line
+            && entry.position == position
+        {
+            return change(entry);
+        }
+    }
+    panic!("no entry at {position}");
+}
+
+fn drop_entry(lines: Vec<Line>, position: u64) -> Vec<Line> {
+    let kept = lines
+        .into_iter()
+        .filter(|line| !matches!(line, Line::Entry(entry) if entry.position == position))
+        .collect();
+    // Whoever drops a row mends the count as well.
+    end(kept)
+}
+
+#[test]
+fn sound_exports_hold() {
+    for report in [verify(&complete(300)), verify(&case(300))] {
+        assert!(report.is_valid(), "{report}");
+        assert!(report.checkpoints() >= 1);
+    }
+    assert_eq!(verify(&complete(300)).entries(), 300);
+    assert_eq!(verify(&complete(300)).checkpoints(), 2);
+    assert_eq!(verify(&case(300)).entries(), 150);
+}
+
+#[test]
+fn a_changed_row_is_told() {
+    for mut lines in [complete(20), case(20)] {
+        change(&mut lines, 6, |entry| {
+            let mut row = EntryRow::from(entry.entry.clone());
+            row.actor = "person:8".into();
+            entry.entry = row.into();
+        });
+        let report = verify(&lines);
+        assert_eq!(kinds(&report), [Kind::Tampered], "{report}");
+        assert!(
+            report.to_string().contains("at position 6 was changed"),
+            "{report}"
+        );
+    }
+}
+
+#[test]
+fn a_changed_body_is_told() {
+    let mut lines = complete(20);
+    change(&mut lines, 6, |entry| {
+        let mut row = EntryRow::from(entry.entry.clone());
+        row.body = Some(b"{\"n\":7}".to_vec());
+        entry.entry = row.into();
+    });
+    assert_eq!(kinds(&verify(&lines)), [Kind::Tampered]);
+}
+
+#[test]
+fn a_row_changed_with_its_leaf_is_told() {
+    for mut lines in [complete(20), case(20)] {
+        change(&mut lines, 6, |entry| {
+            let mut row = EntryRow::from(entry.entry.clone());
+            row.action = "payments.account.closed".into();
+            entry.leaf = row.leaf_hash();
+            entry.entry = row.into();
+        });
+        let report = verify(&lines);
+        assert!(!report.is_valid() && !report.has(Kind::Dropped), "{report}");
+    }
+}
+
+#[test]
+fn a_dropped_row_is_told() {
+    for (lines, position) in [
+        (complete(20), 6),
+        (complete(20), 19),
+        (case(20), 6),
+        (case(20), 18),
+    ] {
+        let report = verify(&drop_entry(lines, position));
+        assert_eq!(kinds(&report), [Kind::Dropped], "{report}");
+    }
+}
+
+#[test]
+fn a_torn_file_is_told() {
+    let text = text(&case(20));
+    let cut = &text[..text.len() / 2];
+    let report = trail(cut.as_bytes()).unwrap();
+    assert!(report.has(Kind::Dropped), "{report}");
+}
+
+#[test]
+fn a_missing_row_with_a_leaf_is_told() {
+    let mut lines = complete(20);
+    for line in &mut lines {
+        if let Line::Entry(entry) = line
+            && entry.position == 6
+        {
+            let row = EntryRow::from(entry.entry.clone());
+            *line = Line::Leaf {
+                origin: ORIGIN.into(),
+                position: 6,
+                entry_id: row.entry_id,
+                leaf: row.leaf_hash(),
+            };
+        }
+    }
+    let report = verify(&lines);
+    assert_eq!(kinds(&report), [Kind::Dropped], "{report}");
+    assert_eq!(report.entries(), 19);
+}
+
+#[test]
+fn a_rewritten_checkpoint_is_told() {
+    for mut lines in [complete(20), case(20)] {
+        for line in &mut lines {
+            if let Line::Checkpoint { note, .. } = line {
+                *note = note.replacen("20\n", "19\n", 1);
+            }
+        }
+        let report = verify(&lines);
+        assert!(report.has(Kind::Rewritten), "{report}");
+        assert!(
+            !report.has(Kind::Tampered) && !report.has(Kind::Malformed),
+            "{report}"
+        );
+    }
+}
+
+#[test]
+fn a_forked_log_is_told_even_when_it_is_signed() {
+    let mut lines = complete(20);
+    let head = Head {
+        origin: ORIGIN.into(),
+        size: 20,
+        root: node_hash(&[1; 32], &[2; 32]),
+    };
+    let forked = signer().sign(&head.text());
+    lines.insert(
+        2,
+        Line::Checkpoint {
+            origin: ORIGIN.into(),
+            note: forked.clone(),
+        },
+    );
+    let report = verify(&end(lines));
+    assert!(
+        report.has(Kind::Rewritten) && !report.has(Kind::Tampered),
+        "{report}"
+    );
+
+    let mut verifier = Verifier::new();
+    verifier.compare(&forked).unwrap();
+    verifier
+        .read("export", text(&complete(20)).as_bytes())
+        .unwrap();
+    let report = verifier.finish();
+    assert!(report.has(Kind::Rewritten), "{report}");
+}
+
+#[test]
+fn a_strange_key_is_told() {
+    let mut verifier = Verifier::new();
+    verifier.trust(&signer().verifier());
+    verifier.read("export", text(&case(6)).as_bytes()).unwrap();
+    assert!(verifier.finish().is_valid());
+    let mut verifier = Verifier::new();
+    verifier.trust(&VerifierKey::new("other", [0; 32]));
+    verifier.read("export", text(&case(6)).as_bytes()).unwrap();
+    assert_eq!(kinds(&verifier.finish()), [Kind::Untrusted]);
+}
+
+#[test]
+fn a_trail_without_its_statement_is_told() {
+    let mut lines = case(20);
+    lines.retain(|line| !matches!(line, Line::Statement { .. }));
+    assert_eq!(kinds(&verify(&end(lines))), [Kind::Dropped]);
+}
+
+#[test]
+fn dropped_bodies_do_not_break_the_proof() {
+    let mut lines = complete(20);
+    change(&mut lines, 3, |entry| {
+        let mut row = EntryRow::from(entry.entry.clone());
+        row.body = None;
+        entry.entry = row.into();
+    });
+    assert!(verify(&lines).is_valid());
+}
+
+#[test]
+fn other_files_are_refused() {
+    for text in [
+        "",
+        "{}\n",
+        "name,amount\n1,2\n",
+        "{\"line\":\"end\",\"lines\":0}\n",
+    ] {
+        assert!(!trail(text.as_bytes()).unwrap().is_valid(), "{text:?}");
+    }
+    let mut lines = case(4);
+    if let Line::Header { version, .. } = &mut lines[0] {
+        *version = 9;
+    }
+    assert!(verify(&lines).has(Kind::Malformed));
+}

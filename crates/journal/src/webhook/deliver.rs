@@ -1,0 +1,178 @@
+//! Delivering one entry to one target.
+
+use std::time::Duration;
+
+use publica_types::Timestamp;
+use publica_work::{Backoff, Claimed, Handler, Outcome, Policy};
+
+use super::PURPOSE;
+use super::event::{Source, cloud_event, signature};
+use super::guard::{GuardedResolver, check_url};
+use super::relay::Delivery;
+use crate::error::JournalError;
+use crate::journal::Journal;
+use crate::store::entries::{self, Filter};
+use crate::store::webhooks::{self as sql, WebhookRow};
+
+const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
+/// The longest pause that a target may ask for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
+
+/// Delivers webhooks.
+#[derive(Debug)]
+pub(crate) struct Deliverer {
+    journal: Journal,
+    client: reqwest::Client,
+}
+
+impl Deliverer {
+    /// A deliverer with its own connections; they never follow a redirect.
+    pub(crate) fn new(journal: Journal) -> Result<Self, reqwest::Error> {
+        // Whoever started the process has usually chosen one already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let config = &journal.config().webhooks;
+        let client = reqwest::Client::builder()
+            .dns_resolver(GuardedResolver {
+                allow_private: config.allow_private,
+            })
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(Duration::from_millis(config.timeout_ms))
+            .user_agent("publica-webhooks")
+            .build()?;
+        Ok(Self { journal, client })
+    }
+
+    /// How deliveries are tried.
+    pub(crate) fn policy(&self) -> Policy {
+        let config = &self.journal.config().webhooks;
+        Policy {
+            concurrency: config.concurrency,
+            lease: Duration::from_millis(config.timeout_ms) * 3,
+            // What ends it is time, not the number of attempts.
+            attempts: i64::MAX,
+            backoff: Backoff::default(),
+        }
+    }
+
+    async fn attempt(&self, job: &Claimed) -> Result<Outcome, JournalError> {
+        let Ok(delivery) = serde_json::from_slice::<Delivery>(&job.payload) else {
+            return Ok(Outcome::dead("the delivery is malformed"));
+        };
+        let row = sql::find(&job.db, delivery.webhook_id).await?;
+        let Some(row) = row.filter(|row| !row.disabled) else {
+            return Ok(Outcome::Done);
+        };
+        let at = delivery.position;
+        let placed = entries::list(&job.db, &Filter::default(), at, at + 1, 1).await?;
+        let Some(entry) = placed.into_iter().next().and_then(|placed| placed.entry) else {
+            return Ok(Outcome::dead("the entry is gone"));
+        };
+        let source = Source {
+            log_name: &self.journal.config().log_name,
+            block: self.journal.block(),
+            tenant: job.db.tenant().as_str(),
+        };
+        let body = cloud_event(&source, at, &entry).to_string();
+        let allow_private = self.journal.config().webhooks.allow_private;
+        let url = match check_url(&row.url, allow_private) {
+            Ok(url) => url,
+            Err(reason) => return Ok(Outcome::dead(format!("the target {reason}"))),
+        };
+        let now = self.journal.clock().now();
+        let id = entry.entry_id.to_string();
+        let secrets = self.secrets(&row, now)?;
+        let seconds = now.micros().div_euclid(1_000_000);
+        let sent = self
+            .client
+            .post(url)
+            .header("content-type", CONTENT_TYPE)
+            .header("webhook-id", &id)
+            .header("webhook-timestamp", seconds)
+            .header(
+                "webhook-signature",
+                signature(&secrets, &id, seconds, body.as_bytes()),
+            )
+            .body(body)
+            .send()
+            .await;
+        Ok(self.judge(job, sent))
+    }
+
+    fn secrets(&self, row: &WebhookRow, now: Timestamp) -> Result<Vec<Vec<u8>>, JournalError> {
+        let open = |sealed: &[u8]| {
+            self.journal
+                .keyring()
+                .open_block(PURPOSE, sealed)
+                .map_err(|error| JournalError::Key {
+                    reason: error.to_string(),
+                })
+        };
+        let mut secrets = vec![open(&row.sealed_secret)?];
+        if let Some(old) = &row.sealed_old_secret
+            && row.old_secret_until.is_some_and(|until| until > now)
+        {
+            secrets.push(open(old)?);
+        }
+        Ok(secrets)
+    }
+
+    fn judge(&self, job: &Claimed, sent: Result<reqwest::Response, reqwest::Error>) -> Outcome {
+        let (reason, after) = match sent {
+            Ok(response) => {
+                let status = response.status();
+                if status.is_success() {
+                    return Outcome::Done;
+                }
+                let reason = format!("the target answered {}", status.as_u16());
+                let again = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
+                if !again {
+                    return Outcome::dead(reason);
+                }
+                (reason, retry_after(&response))
+            }
+            // The error's own text names the target with its query, which may be confidential.
+            Err(error) if error.is_timeout() => ("the target did not answer".to_owned(), None),
+            Err(error) if error.is_connect() => ("the target cannot be reached".to_owned(), None),
+            Err(_) => ("the call to the target failed".to_owned(), None),
+        };
+        let config = &self.journal.config().webhooks;
+        let limit = Duration::from_hours(u64::from(config.give_up_hours));
+        if self.journal.clock().now().since(job.created) >= limit {
+            return Outcome::dead(format!(
+                "given up after {} hours: {reason}",
+                config.give_up_hours
+            ));
+        }
+        Outcome::Retry { after, reason }
+    }
+}
+
+fn retry_after(response: &reqwest::Response) -> Option<Duration> {
+    let seconds = response
+        .headers()
+        .get("retry-after")?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+}
+
+impl Handler for Deliverer {
+    async fn run(&self, job: Claimed) -> Outcome {
+        let outcome = self.attempt(&job).await.unwrap_or_else(|error| {
+            tracing::warn!(block = self.journal.block(), %error, "a webhook was not delivered");
+            Outcome::retry("it could not be prepared")
+        });
+        let name = match &outcome {
+            Outcome::Done => "done",
+            Outcome::Dead { .. } => "dead",
+            Outcome::Retry { .. } | Outcome::Again { .. } => "retry",
+        };
+        let block = self.journal.block();
+        metrics::counter!("publica_journal_webhooks_total", "block" => block, "outcome" => name)
+            .increment(1);
+        outcome
+    }
+}

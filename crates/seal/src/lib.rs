@@ -1,0 +1,28 @@
+//! Keys for personal data at rest: one a subject, wrapped by a key-encryption key.
+//!
+//! * [`Keyring`] holds the key-encryption keys, rotates them, and opens subject keys.
+//! * [`SubjectKey`] seals and opens fields; erasing it makes them unreadable everywhere.
+//! * [`Keyring::lookup`] gives keyed hashes, so that a value can be found without being readable.
+//! * [`name_keys`] gives the forms of a name that are hashed for searching by name.
+//!
+//! Leaves out: which fields are personal; the block says so.
+
+#![warn(missing_docs)]
+
+mod aead;
+mod config;
+mod error;
+mod keyring;
+mod names;
+mod subject;
+
+pub use config::SealConfig;
+pub use error::SealError;
+pub use keyring::Keyring;
+pub use names::name_keys;
+pub use subject::{STATEMENTS, SubjectKey};
+
+use publica_store::{MigrationSet, migration_set};
+
+/// The tables of this crate, for [`publica_store::Migrations::with`].
+pub static MIGRATIONS: MigrationSet = migration_set!("./migrations");

@@ -1,0 +1,265 @@
+//! Keys of subjects, in the block's own store.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use publica_store::{Db, Sql, StoreError, Tx, statements};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use crate::aead::{Aead, KEY_LEN};
+use crate::{Keyring, SealError};
+
+statements! {
+    FIND = "SELECT subject, wrapped FROM subject_key WHERE subject = $1",
+    // A list is a JSON array on SQLite and an array on PostgreSQL.
+    FIND_MANY = {
+        sqlite: "SELECT subject, wrapped FROM subject_key \
+                 WHERE subject IN (SELECT value FROM json_each($1))",
+        postgres: "SELECT subject, wrapped FROM subject_key WHERE subject = ANY($1::text[])",
+    },
+    INSERT = "INSERT INTO subject_key (subject, wrapped, kek_id, create_time) \
+              VALUES ($1, $2, $3, $4) ON CONFLICT (subject) DO NOTHING",
+    // One text of pairs for both: joining two lists by position takes SQLite quadratic time.
+    INSERT_MANY = {
+        sqlite: "INSERT INTO subject_key (subject, wrapped, kek_id, create_time) \
+                 SELECT value ->> 0, unhex(value ->> 1), $2, $3 \
+                 FROM json_each($1) WHERE true ON CONFLICT (subject) DO NOTHING",
+        postgres: "INSERT INTO subject_key (subject, wrapped, kek_id, create_time) \
+                   SELECT e ->> 0, decode(e ->> 1, 'hex'), $2, $3 \
+                   FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) AS e \
+                   ON CONFLICT (subject) DO NOTHING",
+    },
+    ERASE = "UPDATE subject_key SET wrapped = NULL, erase_time = $2 \
+             WHERE subject = $1 AND erase_time IS NULL",
+    STALE = "SELECT subject, wrapped FROM subject_key \
+             WHERE kek_id <> $1 AND wrapped IS NOT NULL ORDER BY kek_id, subject LIMIT $2",
+    REWRAP = "UPDATE subject_key SET wrapped = $2, kek_id = $3 \
+              WHERE subject = $1 AND wrapped = $4",
+}
+
+/// Every statement of this crate, for the test that prepares them on both engines.
+#[doc(hidden)]
+pub const STATEMENTS: &[(&str, Sql)] = ALL;
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    subject: String,
+    wrapped: Option<Vec<u8>>,
+}
+
+/// The key of one subject.
+#[derive(Clone)]
+pub struct SubjectKey(Arc<Inner>);
+
+struct Inner {
+    subject: String,
+    aead: Aead,
+    keyring: Keyring,
+}
+
+impl SubjectKey {
+    /// Seals a field. The result opens only for the same subject and field.
+    pub fn seal(&self, field: &'static str, plain: &[u8]) -> Vec<u8> {
+        self.0
+            .aead
+            .seal(&self.context(field), plain, &**self.0.keyring.entropy())
+    }
+
+    /// Opens a sealed field.
+    pub fn open(&self, field: &'static str, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.0
+            .aead
+            .open(&self.context(field), sealed)
+            .ok_or(SealError::Unopenable(field))
+    }
+
+    /// Opens a sealed field that holds text.
+    pub fn open_text(&self, field: &'static str, sealed: &[u8]) -> Result<String, SealError> {
+        String::from_utf8(self.open(field, sealed)?).map_err(|_| SealError::Unopenable(field))
+    }
+
+    /// The subject whose key this is.
+    pub fn subject(&self) -> &str {
+        &self.0.subject
+    }
+
+    fn context(&self, field: &str) -> Vec<u8> {
+        [self.0.subject.as_bytes(), b"\0", field.as_bytes()].concat()
+    }
+}
+
+impl fmt::Debug for SubjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SubjectKey")
+    }
+}
+
+impl Keyring {
+    /// The subject's key, made now if there is none. A subject that was erased gets no new one.
+    pub async fn subject(&self, tx: &mut Tx<'_>, subject: &str) -> Result<SubjectKey, SealError> {
+        if let Some(key) = self.load_in(tx, subject).await? {
+            return Ok(key);
+        }
+        let (key, wrapped) = self.generate(subject);
+        let now = tx.now();
+        let insert = tx
+            .query(INSERT)
+            .bind(subject)
+            .bind(wrapped)
+            .bind(self.active_key())
+            .bind(now);
+        if insert.execute().await? == 1 {
+            return Ok(self.key(subject, &key));
+        }
+        // Another unit made it between the look and the insert.
+        self.load_in(tx, subject).await?.ok_or(SealError::NoKey)
+    }
+
+    /// Keys of many subjects, in their order, those missing made in one statement.
+    pub async fn subjects(
+        &self,
+        tx: &mut Tx<'_>,
+        subjects: &[&str],
+    ) -> Result<Vec<SubjectKey>, SealError> {
+        let mut keys = self.find_many(tx, subjects).await?;
+        let mut missing: Vec<&str> = subjects
+            .iter()
+            .copied()
+            .filter(|subject| !keys.contains_key(*subject))
+            .collect();
+        // Ascending keys touch each index page once.
+        missing.sort_unstable();
+        missing.dedup();
+        if !missing.is_empty() {
+            let made: Vec<_> = missing
+                .iter()
+                .map(|subject| self.generate(subject))
+                .collect();
+            let pairs = missing.iter().zip(&made);
+            let pairs: Vec<_> = pairs
+                .map(|(subject, (_, wrapped))| json!([subject, hex::encode(wrapped)]))
+                .collect();
+            let now = tx.now();
+            let insert = tx.query(INSERT_MANY).bind(Value::from(pairs).to_string());
+            let inserted = insert.bind(self.active_key()).bind(now).execute().await?;
+            if inserted == u64::try_from(missing.len()).unwrap_or(u64::MAX) {
+                for (subject, (key, _)) in missing.iter().zip(&made) {
+                    keys.insert((*subject).to_owned(), self.key(subject, key));
+                }
+            } else {
+                keys.extend(self.find_many(tx, &missing).await?);
+            }
+        }
+        subjects
+            .iter()
+            .map(|subject| keys.get(*subject).cloned().ok_or(SealError::NoKey))
+            .collect()
+    }
+
+    /// Keys of many subjects that have one, by subject. Erased subjects are left out.
+    pub async fn load_many(
+        &self,
+        db: &Db,
+        subjects: &[&str],
+    ) -> Result<BTreeMap<String, SubjectKey>, SealError> {
+        let rows: Vec<Row> = db.query(FIND_MANY).bind_list(subjects).fetch_all().await?;
+        rows.into_iter()
+            .filter(|row| row.wrapped.is_some())
+            .map(|row| Ok((row.subject.clone(), self.open_row(&row)?)))
+            .collect()
+    }
+
+    async fn find_many(
+        &self,
+        tx: &mut Tx<'_>,
+        subjects: &[&str],
+    ) -> Result<BTreeMap<String, SubjectKey>, SealError> {
+        let rows: Vec<Row> = tx.query(FIND_MANY).bind_list(subjects).fetch_all().await?;
+        rows.into_iter()
+            .map(|row| Ok((row.subject.clone(), self.open_row(&row)?)))
+            .collect()
+    }
+
+    /// The subject's key, if it has one, read outside a unit.
+    pub async fn load(&self, db: &Db, subject: &str) -> Result<Option<SubjectKey>, SealError> {
+        let row: Option<Row> = db.query(FIND).bind(subject).fetch_optional().await?;
+        row.map(|row| self.open_row(&row)).transpose()
+    }
+
+    /// The subject's key, if it has one, read inside a unit.
+    pub async fn load_in(
+        &self,
+        tx: &mut Tx<'_>,
+        subject: &str,
+    ) -> Result<Option<SubjectKey>, SealError> {
+        let row: Option<Row> = tx.query(FIND).bind(subject).fetch_optional().await?;
+        row.map(|row| self.open_row(&row)).transpose()
+    }
+
+    /// Opens a key that the block fetched itself, by joining `subject_key.wrapped` to its own
+    /// rows: one statement instead of two.
+    pub fn open_wrapped(
+        &self,
+        subject: &str,
+        wrapped: Option<&[u8]>,
+    ) -> Result<SubjectKey, SealError> {
+        let key = self.unwrap_key(subject, wrapped.ok_or(SealError::Erased)?)?;
+        Ok(self.key(subject, &key))
+    }
+
+    /// Destroys the subject's key; what it sealed stays unreadable. True if there was one.
+    pub async fn erase(&self, tx: &mut Tx<'_>, subject: &str) -> Result<bool, SealError> {
+        let now = tx.now();
+        Ok(tx.query(ERASE).bind(subject).bind(now).execute().await? == 1)
+    }
+
+    /// Wraps up to `limit` keys anew that are not under the active key-encryption key; returns
+    /// how many were moved. Repeat until it returns 0, then earlier keys may go.
+    pub async fn rewrap(&self, db: &Db, limit: i64) -> Result<u64, SealError> {
+        let rows: Vec<Row> = db
+            .query(STALE)
+            .bind(self.active_key())
+            .bind(limit)
+            .fetch_all()
+            .await?;
+        let mut renewed = Vec::with_capacity(rows.len());
+        for row in rows {
+            let Some(old) = row.wrapped else { continue };
+            let key = self.unwrap_key(&row.subject, &old)?;
+            renewed.push((self.wrap(&row.subject, &key), row.subject, old));
+        }
+        let input = (renewed, self.active_key().to_owned());
+        let moved = db.write("seal.rewrap", input, |tx, (renewed, active)| {
+            Box::pin(async move {
+                let mut moved = 0;
+                for (wrapped, subject, old) in renewed {
+                    let update = tx.query(REWRAP).bind(&**subject).bind(&**wrapped);
+                    moved += update.bind(&**active).bind(&**old).execute().await?;
+                }
+                Ok::<_, StoreError>(moved)
+            })
+        });
+        Ok(moved.await?)
+    }
+
+    fn generate(&self, subject: &str) -> (Zeroizing<[u8; KEY_LEN]>, Vec<u8>) {
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        self.entropy().fill(&mut *key);
+        let wrapped = self.wrap(subject, &key);
+        (key, wrapped)
+    }
+
+    fn open_row(&self, row: &Row) -> Result<SubjectKey, SealError> {
+        self.open_wrapped(&row.subject, row.wrapped.as_deref())
+    }
+
+    fn key(&self, subject: &str, key: &[u8; KEY_LEN]) -> SubjectKey {
+        SubjectKey(Arc::new(Inner {
+            subject: subject.to_owned(),
+            aead: Aead::new(key),
+            keyring: self.clone(),
+        }))
+    }
+}

@@ -1,0 +1,309 @@
+//! Use cases: load, decide with the domain, save, journal. The only layer that opens
+//! transactions.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use prost::Message;
+use publica_jose::{Alg, JwkSet, SigningKey};
+use publica_journal::merkle::{Frontier, leaf_hash};
+use publica_journal::{Call, Entry, Journal, Outcome, fingerprint};
+use publica_rpc::{Fault as _, PageToken, page_size};
+use publica_seal::Keyring;
+use publica_store::{Db, Gather, Stores};
+use publica_types::{SharedClock, SharedEntropy, Tenant, Timestamp, new_uuid};
+use serde_json::json;
+
+use crate::config::Rules;
+use crate::domain::snapshot::By;
+use crate::domain::violations::Violations;
+use crate::error::Error;
+use crate::store::{self, Cursor, Page};
+
+mod agreements;
+mod bulk;
+mod changes;
+mod decisions;
+mod enrolment;
+mod erasure;
+mod imports;
+mod individuals;
+mod pairs;
+mod people;
+mod policies;
+mod publication;
+mod receipts;
+mod records;
+mod revisions;
+mod shown;
+mod signing;
+mod texts;
+
+pub(crate) use people::Who;
+use texts::Texts;
+
+/// Rows of a page when the caller does not say.
+const PAGE_DEFAULT: i32 = 100;
+/// Rows of a page at most.
+const PAGE_MAX: i32 = 1_000;
+/// The name of the key that seals revisions, receipts and decisions.
+const SEAL_KEY: &str = "consent-seal";
+
+/// All use cases. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Inner>);
+
+struct Inner {
+    stores: Stores,
+    keyring: Keyring,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+    rules: Rules,
+    journal: Journal,
+    shops: RwLock<BTreeMap<Tenant, Arc<Shop>>>,
+    opening: tokio::sync::Mutex<()>,
+}
+
+/// One tenant's store with what its use cases need.
+pub(crate) struct Shop {
+    pub(crate) db: Db,
+    pub(crate) keyring: Keyring,
+    pub(crate) clock: SharedClock,
+    pub(crate) entropy: SharedEntropy,
+    pub(crate) rules: Rules,
+    /// Seals revisions, receipts and decisions.
+    pub(crate) key: SigningKey,
+    /// The public half of `key`.
+    pub(crate) keys: JwkSet,
+    pub(crate) lookups: Gather<store::check::Key, Vec<store::check::Row>>,
+    pub(crate) texts: Texts,
+}
+
+/// What a unit of work is handed: the shop, the caller and the request.
+pub(crate) type Input<R> = (Arc<Shop>, Who, R);
+
+impl App {
+    /// The use cases over opened stores.
+    pub(crate) fn new(
+        stores: Stores,
+        keyring: Keyring,
+        clock: SharedClock,
+        entropy: SharedEntropy,
+        rules: Rules,
+        journal: Journal,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            stores,
+            keyring,
+            clock,
+            entropy,
+            rules,
+            journal,
+            shops: RwLock::new(BTreeMap::new()),
+            opening: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    /// The journal of this block.
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.0.journal
+    }
+
+    /// The shop of a tenant, opened at first use.
+    pub(crate) async fn shop(&self, tenant: &Tenant) -> Result<Arc<Shop>, Error> {
+        if let Some(shop) = self.open_shop(tenant) {
+            return Ok(shop);
+        }
+        let _one_at_a_time = self.0.opening.lock().await;
+        if let Some(shop) = self.open_shop(tenant) {
+            return Ok(shop);
+        }
+        let shop = Arc::new(self.build(tenant).await?);
+        let mut shops = self.0.shops.write().unwrap_or_else(PoisonError::into_inner);
+        shops.insert(tenant.clone(), Arc::clone(&shop));
+        Ok(shop)
+    }
+
+    fn open_shop(&self, tenant: &Tenant) -> Option<Arc<Shop>> {
+        self.0
+            .shops
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(tenant)
+            .cloned()
+    }
+
+    async fn build(&self, tenant: &Tenant) -> Result<Shop, Error> {
+        let inner = &self.0;
+        let db = inner.stores.of(tenant).await?;
+        let key = self.seal_key(&db).await?;
+        let mut keys = JwkSet::default();
+        keys.push(key.public_jwk().clone().with_kid(key.kid()));
+        Ok(Shop {
+            lookups: Gather::reads("consent.check", &db, |tx, keys| {
+                store::check::look_up(tx, keys)
+            }),
+            db,
+            keyring: inner.keyring.clone(),
+            clock: Arc::clone(&inner.clock),
+            entropy: Arc::clone(&inner.entropy),
+            rules: inner.rules.clone(),
+            key,
+            keys,
+            texts: Texts::default(),
+        })
+    }
+
+    /// The key that seals revisions, made when the store has none yet.
+    async fn seal_key(&self, db: &Db) -> Result<SigningKey, Error> {
+        if store::keys::find(db, SEAL_KEY).await?.is_none() {
+            let fresh = SigningKey::generate(Alg::EdDsa, &*self.0.entropy)?;
+            let pkcs8 = fresh.to_pkcs8()?;
+            let sealed = self.0.keyring.seal_block(SEAL_KEY, pkcs8.expose());
+            let kept = db.write("consent.keep_key", sealed, |tx, sealed| {
+                Box::pin(async move {
+                    let now = tx.now();
+                    store::keys::insert(tx, SEAL_KEY, sealed, now).await?;
+                    Ok::<(), Error>(())
+                })
+            });
+            kept.await?;
+        }
+        let sealed = store::keys::find(db, SEAL_KEY).await?.unwrap_or_default();
+        let pkcs8 = self.0.keyring.open_block(SEAL_KEY, &sealed)?;
+        Ok(SigningKey::from_pkcs8(Alg::EdDsa, &pkcs8)?)
+    }
+
+    /// Journals a refusal of a known caller and passes it on.
+    pub(crate) async fn refused(&self, who: &Who, rpc: &'static str, error: Error) -> Error {
+        if !error.is_refusal() || who.is_anonymous() {
+            return error;
+        }
+        let outcome = if error.is_denial() {
+            Outcome::Denied
+        } else {
+            Outcome::Refused
+        };
+        let entry = Entry::new("consent.call.refused")
+            .subject("rpc", rpc)
+            .outcome(outcome)
+            .body(json!({ "reason": error.reason() }));
+        match self.0.journal.record(&who.origin, entry).await {
+            Ok(()) => error,
+            Err(unwritten) => Error::Journal(unwritten),
+        }
+    }
+}
+
+impl Shop {
+    /// A fresh id.
+    pub(crate) fn id(&self) -> String {
+        new_uuid(&*self.clock, &*self.entropy).to_string()
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+/// How a mutation is known to the request ledger.
+pub(crate) fn call<'a>(
+    name: &'static str,
+    rpc: &'static str,
+    who: &'a Who,
+    request: &impl Message,
+    request_id: &str,
+) -> Call<'a> {
+    Call {
+        name,
+        origin: &who.origin,
+        rpc,
+        request_id: (!request_id.is_empty()).then(|| request_id.to_owned()),
+        fingerprint: fingerprint(request),
+    }
+}
+
+/// Who causes a revision about a person.
+pub(crate) fn by<'a>(who: &'a Who, individual_id: &'a str) -> By<'a> {
+    if who.is_self(individual_id) {
+        By::Individual(individual_id)
+    } else {
+        By::Other(&who.origin.actor)
+    }
+}
+
+/// An entry about one object.
+pub(crate) fn entry(
+    action: &'static str,
+    kind: &'static str,
+    id: &str,
+    body: serde_json::Value,
+) -> Entry {
+    Entry::new(action).subject(kind, id).body(body)
+}
+
+/// What a caller asks of a list.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Paging<'a> {
+    pub(crate) size: i32,
+    pub(crate) token: &'a str,
+    pub(crate) skip: i32,
+    pub(crate) ascending: bool,
+}
+
+impl Paging<'_> {
+    /// The page, one row longer than asked, to learn whether there is a next one. Size 0 is
+    /// the default, since protocol buffers cannot tell it from nothing.
+    pub(crate) fn page(&self, arguments: &impl serde::Serialize) -> Result<Page, Error> {
+        let limit = page_size(self.size, PAGE_DEFAULT, PAGE_MAX)?;
+        if self.skip < 0 {
+            return Err(Violations::one("skip", "must not be negative").into());
+        }
+        let after = PageToken::decode::<Cursor>(arguments, self.token)?;
+        let (ascending, skip) = (self.ascending, i64::from(self.skip));
+        Ok(Page {
+            ascending,
+            after,
+            limit: limit + 1,
+            skip,
+        })
+    }
+}
+
+/// Cuts the row too many off and says where the next page begins.
+pub(crate) fn next_token<R>(
+    rows: &mut Vec<R>,
+    page: &Page,
+    arguments: &impl serde::Serialize,
+    cursor: impl Fn(&R) -> Cursor,
+) -> String {
+    let limit = usize::try_from(page.limit - 1).unwrap_or(0);
+    if rows.len() <= limit {
+        return String::new();
+    }
+    rows.truncate(limit);
+    rows.last()
+        .map(|row| PageToken::encode(arguments, &cursor(row)))
+        .unwrap_or_default()
+}
+
+/// A time of a request.
+pub(crate) fn time(
+    field: &'static str,
+    sent: Option<&prost_types::Timestamp>,
+) -> Result<Option<Timestamp>, Error> {
+    let parsed = sent
+        .map(|time| publica_rpc::from_timestamp(field, time))
+        .transpose();
+    Ok(parsed?)
+}
+
+/// The Merkle root of a chunk's items, in hex: an item's receipt is its path to it.
+pub(crate) fn root(items: &[&str]) -> String {
+    let mut tree = Frontier::default();
+    for item in items {
+        tree.push(leaf_hash(item.as_bytes()), |_, _| {});
+    }
+    hex::encode(tree.root())
+}

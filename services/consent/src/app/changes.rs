@@ -1,0 +1,141 @@
+//! New answers to records: withdrawal, and a yes again.
+
+use std::sync::Arc;
+
+use publica_proto::consent::v1 as pb;
+use publica_store::Tx;
+
+use super::policies::check_id;
+use super::records::{WRITE, action, note, record_revision};
+use super::revisions;
+use super::shown::{fill, name, open_circumstances, seal_circumstances, with_text};
+use super::texts::{Text, text, text_in};
+use super::{App, Shop, Who, by, call};
+use crate::domain::record;
+use crate::domain::violations::Violations;
+use crate::error::{Error, Why};
+use crate::store;
+use crate::store::record::Row;
+
+impl App {
+    /// Changes an answer.
+    pub(crate) async fn change_record(
+        &self,
+        who: &Who,
+        request: pb::ChangeConsentRecordRequest,
+    ) -> Result<pb::ChangeConsentRecordResponse, Error> {
+        const RPC: &str = "/publica.consent.v1.ConsentRecordService/ChangeConsentRecord";
+        check_id("consent_record_id", &request.consent_record_id)?;
+        let shop = self.shop(&who.origin.tenant).await?;
+        let id = request.consent_record_id.as_str();
+        let (who, row) = self
+            .own_row(&shop, who, id, &request.individual_id, WRITE)
+            .await?;
+        let who = &who;
+        if request.opt_in.is_none() {
+            return Err(Violations::one("optIn", "is required").into());
+        }
+        let call = call(
+            "consent.change_record",
+            RPC,
+            who,
+            &request,
+            &request.request_id,
+        );
+        let text = text(&shop, &row.agreement_revision_id).await?;
+        let input = (Arc::clone(&shop), who.clone(), (request, Arc::clone(&text)));
+        let changed = publica_journal::write(&shop.db, call, input, |tx, (shop, who, asked)| {
+            Box::pin(change(tx, shop, who, &asked.0, &asked.1))
+        });
+        let mut answer: pb::ChangeConsentRecordResponse = changed.await?;
+        answer.consent_record = with_text(answer.consent_record, &text);
+        Ok(answer)
+    }
+}
+
+async fn change(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    who: &Who,
+    request: &pb::ChangeConsentRecordRequest,
+    text: &Text,
+) -> Result<pb::ChangeConsentRecordResponse, Error> {
+    let now = tx.now();
+    let row = store::record::lock(tx, &request.consent_record_id).await?;
+    let mut row = row.ok_or_else(|| Why::RecordNotFound.about(&*request.consent_record_id))?;
+    if !request.etag.is_empty() && request.etag != row.revision_id {
+        return Err(Why::Conflict.about(row.record_id));
+    }
+    let key = shop.keyring.subject(tx, &row.individual_id).await?;
+    let mut shown = match &row.sealed {
+        Some(sealed) => open_circumstances(&key, sealed)?,
+        None => pb::ConsentRecord::default(),
+    };
+    let yes = request.opt_in == Some(true);
+    let attributes = if yes {
+        record::choices(&text.agreement, &request.attributes)?
+    } else {
+        shown.attributes.clone()
+    };
+    let published = match row.published_revision_id.as_str() {
+        "" => None,
+        id => Some(text_in(tx, shop, id).await?),
+    };
+    let published = published.as_deref().map(|text| &text.agreement);
+    name(&mut shown, &row);
+    if row.opt_in == request.opt_in && shown.attributes == attributes {
+        let revision = store::revision::find_in(tx, &row.revision_id).await?;
+        let revision = revision.ok_or_else(|| Why::RevisionNotFound.about(&*row.revision_id))?;
+        let text = revisions::open(&revision, Some(&key))?;
+        shown.opt_in = row.opt_in;
+        fill(&mut shown, &row, published, now);
+        return Ok(pb::ChangeConsentRecordResponse {
+            consent_record: Some(shown),
+            revision: Some(revisions::present(&revision, text)),
+        });
+    }
+    if yes {
+        allow_yes(&row, published)?;
+    }
+    shown.attributes = attributes;
+    shown.opt_in = request.opt_in;
+    let by = by(who, &row.individual_id);
+    let revision = record_revision(tx, shop, &key, &shown, by, &row.signature_id).await?;
+    if yes {
+        row.valid_from = now;
+        row.valid_until = record::valid_until(&text.agreement, now, None);
+    }
+    row.opt_in = request.opt_in;
+    row.ever_given |= yes;
+    row.state = i64::from(pb::RecordState::Unsigned as i32);
+    row.sealed = seal_circumstances(&key, &shown);
+    row.revision_id.clone_from(&revision.revision_id);
+    row.revision_sha256
+        .clone_from(&revision.serialized_hash_sha256);
+    row.updated = now;
+    store::record::change(tx, &row).await?;
+    note(tx, who, &row, action(row.opt_in, row.ever_given));
+    fill(&mut shown, &row, published, now);
+    Ok(pb::ChangeConsentRecordResponse {
+        consent_record: Some(shown),
+        revision: Some(revision),
+    })
+}
+
+/// A no is always possible; a yes needs an agreement that takes it, and a current record.
+fn allow_yes(row: &Row, published: Option<&pb::DataAgreement>) -> Result<(), Error> {
+    match store::agreement::lifecycle(row.lifecycle) {
+        pb::AgreementLifecycle::Complete => {}
+        pb::AgreementLifecycle::Terminated => {
+            return Err(Why::AgreementTerminated.about(&*row.agreement_id));
+        }
+        _ => return Err(Why::AgreementInactive.about(&*row.agreement_id)),
+    }
+    if !row.is_current {
+        return Err(Why::RecordNotCurrent.about(&*row.record_id));
+    }
+    if published.is_none_or(|text| text.active != Some(true)) {
+        return Err(Why::AgreementInactive.about(&*row.agreement_id));
+    }
+    Ok(())
+}

@@ -1,0 +1,395 @@
+//! Lines of an import: the published shapes, flat, with what only an import may set.
+
+use publica_proto::consent::v1 as pb;
+use publica_types::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::domain::violations::Violations;
+
+/// One entity, read.
+#[derive(Debug, Clone)]
+pub(crate) enum Entity {
+    Policy(Box<PolicyLine>),
+    Agreement(Box<AgreementLine>),
+    Individual(Box<IndividualLine>),
+    Record(Box<RecordLine>),
+}
+
+/// A member and what is wrong with it.
+pub(crate) type Problem = (String, String);
+
+/// Reads one line of a kind.
+pub(crate) fn read(kind: &str, json: &[u8]) -> Result<Entity, Problem> {
+    match kind {
+        "consent.policy" => line(json).map(|one| Entity::Policy(Box::new(one))),
+        "consent.agreement" => line(json).map(|one| Entity::Agreement(Box::new(one))),
+        "consent.individual" => line(json).map(|one| Entity::Individual(Box::new(one))),
+        "consent.record" => line(json).map(|one| Entity::Record(Box::new(one))),
+        _ => Err(("kind".to_owned(), "is not a kind of this block".to_owned())),
+    }
+}
+
+fn line<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(json).map_err(|error| (String::new(), plain(&error)))
+}
+
+/// The parser's message without the offending value.
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(", expected").next().unwrap_or_default();
+    match (
+        text.split_once("invalid type: "),
+        text.contains("unknown field"),
+    ) {
+        (Some(_), _) => "has a member of the wrong type".to_owned(),
+        (None, true) => text.split(" at line").next().unwrap_or_default().to_owned(),
+        (None, false) => "is not a JSON object of this kind".to_owned(),
+    }
+}
+
+/// A revision from the earlier system; its text is kept byte for byte.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RevisionLine {
+    pub(crate) id: String,
+    pub(crate) serialized_snapshot: String,
+    pub(crate) serialized_hash: String,
+    pub(crate) timestamp: Option<Timestamp>,
+    pub(crate) authorized_by_individual: String,
+    pub(crate) authorized_by_other: String,
+    pub(crate) signed_without_object_id: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct PolicyLine {
+    pub(crate) kind: Option<Value>,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) url: String,
+    pub(crate) jurisdiction: String,
+    pub(crate) industry_sector: String,
+    pub(crate) data_retention_period_days: Option<i32>,
+    pub(crate) geographic_restriction: String,
+    pub(crate) storage_location: String,
+    pub(crate) third_party_data_sharing: Option<bool>,
+    pub(crate) language: String,
+    pub(crate) authority_contact: String,
+    pub(crate) withdrawal_method: String,
+    pub(crate) deleted: bool,
+    pub(crate) created_at: Option<Timestamp>,
+    pub(crate) revisions: Vec<RevisionLine>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ControllerLine {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) address: String,
+    pub(crate) contact: String,
+    pub(crate) email: String,
+    pub(crate) phone: String,
+    pub(crate) country: String,
+    pub(crate) role: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct AttributeLine {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) sensitivity: String,
+    pub(crate) category: String,
+    pub(crate) description: String,
+    pub(crate) necessity: String,
+    pub(crate) restrictions: Vec<String>,
+    pub(crate) schema_path: String,
+    pub(crate) special_category: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RecipientLine {
+    pub(crate) id: String,
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct AgreementLine {
+    pub(crate) kind: Option<Value>,
+    pub(crate) id: String,
+    pub(crate) version: String,
+    pub(crate) controller: Option<ControllerLine>,
+    pub(crate) policy_id: String,
+    pub(crate) policy_revision_id: String,
+    pub(crate) purpose: String,
+    pub(crate) purpose_description: String,
+    pub(crate) purpose_code: String,
+    pub(crate) lawful_basis: String,
+    pub(crate) data_use: String,
+    pub(crate) dpia: String,
+    pub(crate) active: Option<bool>,
+    pub(crate) forgettable: Option<bool>,
+    pub(crate) lifecycle: String,
+    pub(crate) data_attributes: Vec<AttributeLine>,
+    pub(crate) recipients: Vec<RecipientLine>,
+    pub(crate) validity_days: Option<i32>,
+    pub(crate) max_uses_per_day: Option<i32>,
+    pub(crate) access_mode: String,
+    pub(crate) required_signatures: Vec<String>,
+    pub(crate) notice_url: String,
+    pub(crate) language: String,
+    pub(crate) created_at: Option<Timestamp>,
+    pub(crate) revisions: Vec<RevisionLine>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct IndividualLine {
+    pub(crate) kind: Option<Value>,
+    pub(crate) id: String,
+    pub(crate) external_id: String,
+    pub(crate) external_id_type: String,
+    pub(crate) identity_provider_id: String,
+    pub(crate) jwks: Vec<Value>,
+    pub(crate) notifications: Option<bool>,
+    pub(crate) created_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ChoiceLine {
+    pub(crate) attribute: String,
+    pub(crate) granted: bool,
+}
+
+/// A signature from the earlier system. It is kept as it is, and marked as not verified here.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct SignatureLine {
+    pub(crate) id: String,
+    pub(crate) payload: String,
+    pub(crate) signature: String,
+    pub(crate) verification_method: String,
+    pub(crate) verification_payload_hash: String,
+    pub(crate) verification_artifact: String,
+    pub(crate) verification_signed_by: String,
+    pub(crate) verification_signed_as: String,
+    pub(crate) verification_jws_header: String,
+    pub(crate) timestamp: Option<Timestamp>,
+    pub(crate) signed_without_object_reference: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RecordLine {
+    pub(crate) kind: Option<Value>,
+    pub(crate) id: String,
+    pub(crate) individual_id: String,
+    pub(crate) data_agreement_id: String,
+    pub(crate) data_agreement_revision_id: String,
+    pub(crate) opt_in: Option<bool>,
+    pub(crate) ever_given: Option<bool>,
+    pub(crate) state: String,
+    pub(crate) current: Option<bool>,
+    pub(crate) attributes: Vec<ChoiceLine>,
+    pub(crate) valid_from: Option<Timestamp>,
+    pub(crate) valid_until: Option<Timestamp>,
+    pub(crate) collection_method: String,
+    pub(crate) channel: String,
+    pub(crate) language: String,
+    pub(crate) assisted_by: String,
+    pub(crate) created_at: Option<Timestamp>,
+    pub(crate) revisions: Vec<RevisionLine>,
+    pub(crate) signature: Option<SignatureLine>,
+}
+
+impl PolicyLine {
+    /// The policy that the line tells.
+    pub(crate) fn policy(&self) -> pb::Policy {
+        pb::Policy {
+            policy_id: self.id.clone(),
+            name: self.name.clone(),
+            version: self.version.clone(),
+            url: self.url.clone(),
+            jurisdiction: self.jurisdiction.clone(),
+            industry_sector: self.industry_sector.clone(),
+            data_retention_period_days: self.data_retention_period_days,
+            geographic_restriction: self.geographic_restriction.clone(),
+            storage_location: self.storage_location.clone(),
+            third_party_data_sharing: self.third_party_data_sharing,
+            language: self.language.clone(),
+            authority_contact: self.authority_contact.clone(),
+            withdrawal_method: self.withdrawal_method.clone(),
+            ..pb::Policy::default()
+        }
+    }
+}
+
+impl AgreementLine {
+    /// The agreement that the line tells, with its lifecycle.
+    pub(crate) fn agreement(&self) -> Result<pb::DataAgreement, Violations> {
+        let mut found = Violations::new();
+        let mut pick = |field: &str, prefix: &str, text: &str, of: fn(&str) -> Option<i32>| {
+            if text.is_empty() {
+                return 0;
+            }
+            of(&format!("{prefix}_{}", text.to_ascii_uppercase())).unwrap_or_else(|| {
+                found.push(field, "is not a known value");
+                0
+            })
+        };
+        let basis = pick("lawfulBasis", "LAWFUL_BASIS", &self.lawful_basis, |name| {
+            pb::LawfulBasis::from_str_name(name).map(i32::from)
+        });
+        let data_use = pick("dataUse", "DATA_USE", &self.data_use, |name| {
+            pb::DataUse::from_str_name(name).map(i32::from)
+        });
+        let mode = pick("accessMode", "ACCESS_MODE", &self.access_mode, |name| {
+            pb::AccessMode::from_str_name(name).map(i32::from)
+        });
+        let life = if self.lifecycle.is_empty() {
+            "Draft"
+        } else {
+            &self.lifecycle
+        };
+        let lifecycle = pick("lifecycle", "AGREEMENT_LIFECYCLE", life, |name| {
+            pb::AgreementLifecycle::from_str_name(name).map(i32::from)
+        });
+        let agreement = pb::DataAgreement {
+            data_agreement_id: self.id.clone(),
+            version: self.version.clone(),
+            controller: self.controller.as_ref().map(controller),
+            policy_id: self.policy_id.clone(),
+            policy_revision_id: self.policy_revision_id.clone(),
+            purpose: self.purpose.clone(),
+            purpose_description: self.purpose_description.clone(),
+            purpose_code: self.purpose_code.clone(),
+            lawful_basis: basis,
+            data_use,
+            dpia: self.dpia.clone(),
+            active: self.active,
+            forgettable: self.forgettable,
+            lifecycle,
+            attributes: self.data_attributes.iter().map(attribute).collect(),
+            recipients: self
+                .recipients
+                .iter()
+                .map(|one| pb::Recipient {
+                    recipient_id: one.id.clone(),
+                    name: one.name.clone(),
+                })
+                .collect(),
+            validity_days: self.validity_days,
+            max_uses_per_day: self.max_uses_per_day,
+            access_mode: mode,
+            required_signatures: self.required_signatures.clone(),
+            notice_url: self.notice_url.clone(),
+            language: self.language.clone(),
+            ..pb::DataAgreement::default()
+        };
+        found.check(agreement)
+    }
+}
+
+fn controller(one: &ControllerLine) -> pb::Controller {
+    pb::Controller {
+        controller_id: one.id.clone(),
+        name: one.name.clone(),
+        url: one.url.clone(),
+        address: one.address.clone(),
+        contact: one.contact.clone(),
+        email: one.email.clone(),
+        phone: one.phone.clone(),
+        country: one.country.clone(),
+        role: one.role.clone(),
+    }
+}
+
+fn attribute(one: &AttributeLine) -> pb::DataAgreementAttribute {
+    pb::DataAgreementAttribute {
+        attribute_id: one.id.clone(),
+        name: one.name.clone(),
+        sensitivity: one.sensitivity.clone(),
+        category: one.category.clone(),
+        description: one.description.clone(),
+        necessity: one.necessity.clone(),
+        restrictions: one.restrictions.clone(),
+        schema_path: one.schema_path.clone(),
+        special_category: one.special_category,
+    }
+}
+
+impl IndividualLine {
+    /// The person that the line tells.
+    pub(crate) fn individual(&self) -> pb::Individual {
+        pb::Individual {
+            individual_id: self.id.clone(),
+            external_id: self.external_id.clone(),
+            external_id_type: self.external_id_type.clone(),
+            identity_provider_id: self.identity_provider_id.clone(),
+            ..pb::Individual::default()
+        }
+    }
+}
+
+impl RecordLine {
+    /// The state that the line names.
+    pub(crate) fn record_state(&self) -> Option<pb::RecordState> {
+        match self.state.as_str() {
+            "" | "unsigned" => Some(pb::RecordState::Unsigned),
+            "pending more signatures" => Some(pb::RecordState::PendingMoreSignatures),
+            "signed" => Some(pb::RecordState::Signed),
+            _ => None,
+        }
+    }
+
+    /// The record that the line tells.
+    pub(crate) fn record(&self) -> pb::ConsentRecord {
+        pb::ConsentRecord {
+            consent_record_id: self.id.clone(),
+            data_agreement_id: self.data_agreement_id.clone(),
+            data_agreement_revision_id: self.data_agreement_revision_id.clone(),
+            individual_id: self.individual_id.clone(),
+            opt_in: self.opt_in,
+            attributes: self
+                .attributes
+                .iter()
+                .map(|one| pb::AttributeChoice {
+                    attribute: one.attribute.clone(),
+                    granted: one.granted,
+                })
+                .collect(),
+            collection_method: self.collection_method.clone(),
+            channel: self.channel.clone(),
+            language: self.language.clone(),
+            assisted_by: self.assisted_by.clone(),
+            ..pb::ConsentRecord::default()
+        }
+    }
+}
+
+impl SignatureLine {
+    /// The signature that the line tells.
+    pub(crate) fn signature(&self) -> pb::Signature {
+        pb::Signature {
+            payload: self.payload.clone(),
+            signature: self.signature.clone(),
+            verification_method: self.verification_method.clone(),
+            verification_payload_hash: self.verification_payload_hash.clone(),
+            verification_artifact: self.verification_artifact.clone(),
+            verification_signed_by: self.verification_signed_by.clone(),
+            verification_signed_as: self.verification_signed_as.clone(),
+            verification_jws_header: self.verification_jws_header.clone(),
+            create_time: self.timestamp.map(publica_rpc::timestamp),
+            signed_without_object_reference: self.signed_without_object_reference,
+            object_type: "revision".to_owned(),
+            ..pb::Signature::default()
+        }
+    }
+}

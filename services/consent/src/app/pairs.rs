@@ -1,0 +1,335 @@
+//! Signed answers: record, revision and signature in one transaction; and signatures that are
+//! added to a record later.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use publica_journal::append;
+use publica_proto::consent::v1 as pb;
+use publica_store::Tx;
+use serde_json::json;
+
+use super::policies::check_id;
+use super::records::{Intended, WRITE, action, fresh_row, intend, note, retire};
+use super::revisions::{self, first_signed};
+use super::shown::{fill, name, open_circumstances, with_text};
+use super::signing::{self, Good};
+use super::texts::{text, text_in};
+use super::{App, Input, Shop, Who, call, entry};
+use crate::domain::signature;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::violations::Violations;
+use crate::error::{Error, Why};
+use crate::store;
+
+/// An answer with a signature that was found good.
+#[derive(Debug, Clone)]
+pub(super) struct Pair {
+    pub(super) intended: Intended,
+    pub(super) good: Good,
+    pub(super) signed: Snapshot,
+}
+
+/// What the person sent, checked as far as it goes without keys.
+pub(super) fn split(
+    sent: pb::SignConsentRecordRequest,
+) -> Result<(pb::ConsentRecord, pb::Signature), Error> {
+    let record = sent
+        .consent_record
+        .ok_or_else(|| missing("consentRecord"))?;
+    let signature = sent.signature.ok_or_else(|| missing("signature"))?;
+    if record.opt_in.is_none() {
+        return Err(Violations::one("consentRecord.optIn", "is required").into());
+    }
+    Ok((record, signature))
+}
+
+fn missing(field: &str) -> Error {
+    Violations::one(field, "is required").into()
+}
+
+impl App {
+    /// Stores an answer together with its signature.
+    pub(crate) async fn sign_record(
+        &self,
+        who: &Who,
+        request: pb::SignConsentRecordRequest,
+    ) -> Result<pb::SignConsentRecordResponse, Error> {
+        const RPC: &str = "/publica.consent.v1.ConsentRecordService/SignConsentRecord";
+        let shop = self.shop(&who.origin.tenant).await?;
+        let person = request
+            .consent_record
+            .as_ref()
+            .map_or("", |one| &one.individual_id);
+        check_id("consentRecord.individualId", person)?;
+        let who = &who.acts_for(&shop, person, WRITE).await?;
+        let call = call(
+            "consent.sign_record",
+            RPC,
+            who,
+            &request,
+            &request.request_id,
+        );
+        let (record, sent) = split(request)?;
+        let row = store::individual::find(&shop.db, &record.individual_id).await?;
+        let row = row.ok_or_else(|| Why::IndividualNotFound.about(&*record.individual_id))?;
+        let intended = intend(&shop, record).await?;
+        let person = if sent.verification_method.eq_ignore_ascii_case("oidc-token") {
+            Some(super::individuals::open(&shop, &row).await?)
+        } else {
+            None
+        };
+        let keys = signing::keys_of(&shop, &intended.record.individual_id).await?;
+        let now = shop.now();
+        let good = signing::check(&shop, sent, &keys, person.as_ref(), now)?;
+        let said = &good.signature.verification_payload;
+        signature::check_snapshot(said, &intended.record, now)?;
+        let text = Arc::clone(&intended.text);
+        let signed = Snapshot::of(said.clone());
+        let pair = Pair {
+            intended,
+            good,
+            signed,
+        };
+        let input: Input<Pair> = (Arc::clone(&shop), who.clone(), pair);
+        let written = publica_journal::write(&shop.db, call, input, |tx, (shop, who, pair)| {
+            Box::pin(store_pair(tx, shop, who, pair))
+        });
+        let mut answer: pb::SignConsentRecordResponse = written.await?;
+        answer.consent_record = with_text(answer.consent_record, &text);
+        Ok(answer)
+    }
+
+    /// Writes down the signature that a record's latest revision still needs.
+    pub(crate) async fn draft_signature(
+        &self,
+        who: &Who,
+        request: pb::DraftSignatureRequest,
+    ) -> Result<pb::DraftSignatureResponse, Error> {
+        check_id("consent_record_id", &request.consent_record_id)?;
+        let shop = self.shop(&who.origin.tenant).await?;
+        let id = request.consent_record_id.as_str();
+        let (_, row) = self
+            .own_row(&shop, who, id, &request.individual_id, WRITE)
+            .await?;
+        let revision = revisions::read(&shop, &row.revision_id).await?;
+        let drafted = signature::draft(
+            request.signature.unwrap_or_default(),
+            &revision.serialized_snapshot,
+            Some(&revision.revision_id),
+            publica_rpc::timestamp(shop.now()),
+        );
+        Ok(pb::DraftSignatureResponse {
+            signature: Some(drafted),
+        })
+    }
+
+    /// Verifies a signature over a record's latest revision and stores it.
+    pub(crate) async fn attach_signature(
+        &self,
+        who: &Who,
+        request: pb::AttachSignatureRequest,
+    ) -> Result<pb::AttachSignatureResponse, Error> {
+        const RPC: &str = "/publica.consent.v1.ConsentRecordService/AttachSignature";
+        check_id("consent_record_id", &request.consent_record_id)?;
+        let shop = self.shop(&who.origin.tenant).await?;
+        let id = request.consent_record_id.as_str();
+        let (who, row) = self
+            .own_row(&shop, who, id, &request.individual_id, WRITE)
+            .await?;
+        let who = &who;
+        let call = call(
+            "consent.attach_signature",
+            RPC,
+            who,
+            &request,
+            &request.request_id,
+        );
+        let sent = request.signature.ok_or_else(|| missing("signature"))?;
+        let person = store::individual::find(&shop.db, &row.individual_id).await?;
+        let person = match person {
+            Some(person) => Some(super::individuals::open(&shop, &person).await?),
+            None => None,
+        };
+        let keys = signing::keys_of(&shop, &row.individual_id).await?;
+        let good = signing::check(&shop, sent, &keys, person.as_ref(), shop.now())?;
+        let text = text(&shop, &row.agreement_revision_id).await?;
+        let input = (Arc::clone(&shop), who.clone(), (row.record_id, good));
+        let written = publica_journal::write(&shop.db, call, input, |tx, (shop, who, asked)| {
+            Box::pin(attach(tx, shop, who, &asked.0, &asked.1))
+        });
+        let mut answer: pb::AttachSignatureResponse = written.await?;
+        answer.consent_record = with_text(answer.consent_record, &text);
+        Ok(answer)
+    }
+}
+
+/// Registers a key that is trusted on first use, and refuses one revoked meanwhile.
+pub(super) async fn settle_key(
+    tx: &mut Tx<'_>,
+    who: &Who,
+    individual_id: &str,
+    good: &Good,
+) -> Result<(), Error> {
+    if good.method != signature::Method::Jws {
+        return Ok(());
+    }
+    let now = tx.now();
+    if let Some((key_id, jwk)) = &good.first_use {
+        if store::individual::add_key(tx, individual_id, key_id, jwk, now).await? {
+            let body = json!({ "key_id": key_id, "first_use": true });
+            let entry = entry("consent.key.registered", "individual", individual_id, body);
+            append(tx, &who.origin, entry);
+        }
+        return Ok(());
+    }
+    let key = store::individual::key_in(tx, individual_id, &good.key_id).await?;
+    if key.is_some_and(|key| key.revoked.is_none()) {
+        return Ok(());
+    }
+    Err(signature::Misfit {
+        step: "key",
+        what: "was revoked",
+    }
+    .into())
+}
+
+async fn store_pair(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    who: &Who,
+    pair: &Pair,
+) -> Result<pb::SignConsentRecordResponse, Error> {
+    let now = tx.now();
+    let record = &pair.intended.record;
+    let person = record.individual_id.as_str();
+    let known = store::individual::find_in(tx, person).await?;
+    known.ok_or_else(|| Why::IndividualNotFound.about(person))?;
+    let answered = &record.data_agreement_revision_id;
+    if let Some(same) = store::record::same(tx, answered, person).await? {
+        return stored_before(tx, shop, pair, &same).await;
+    }
+    settle_key(tx, who, person, &pair.good).await?;
+    let key = shop.keyring.subject(tx, person).await?;
+    let mut row = fresh_row(&pair.intended, &shop.id(), &key, now)?;
+    let revision = first_signed(shop, &key, &row.record_id, &pair.signed, now)?;
+    let (record_id, revision_id) = (&row.record_id, &revision.revision_id);
+    let signed = signing::row(shop, &key, &pair.good, record_id, revision_id, now);
+    row.revision_id.clone_from(&revision.revision_id);
+    row.revision_sha256.clone_from(&revision.sha256);
+    row.signature_id.clone_from(&signed.signature_id);
+    let roles = BTreeSet::from([signed.signed_as.clone()]);
+    let required = &pair.intended.text.agreement.required_signatures;
+    row.state = i64::from(signature::state(required, &roles) as i32);
+    retire(tx, &row, now).await?;
+    if !store::record::insert(tx, &row).await? {
+        return Err(Why::RecordExists.about(&*row.agreement_id));
+    }
+    store::revision::insert(tx, &revision).await?;
+    store::signature::insert(tx, &signed).await?;
+    note(tx, who, &row, action(row.opt_in, row.ever_given));
+    let mut shown = record.clone();
+    name(&mut shown, &row);
+    fill(&mut shown, &row, Some(&pair.intended.text.agreement), now);
+    let signature = signing::open(&signed, &key, &pair.signed.text)?;
+    shown.signature = Some(signature.clone());
+    Ok(pb::SignConsentRecordResponse {
+        consent_record: Some(shown),
+        revision: Some(revisions::present(&revision, pair.signed.text.clone())),
+        signature: Some(signature),
+    })
+}
+
+/// The very same pair again gives what is stored; any other is refused.
+async fn stored_before(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    pair: &Pair,
+    same: &(String, String, String),
+) -> Result<pb::SignConsentRecordResponse, Error> {
+    let (record_id, revision_id, hash) = same;
+    if *hash != pair.signed.sha256 {
+        return Err(Why::RecordExists.about(&*pair.intended.record.data_agreement_id));
+    }
+    let row = store::record::lock(tx, record_id).await?;
+    let row = row.ok_or_else(|| Why::RecordNotFound.about(&**record_id))?;
+    let now = tx.now();
+    let key = shop.keyring.subject(tx, &row.individual_id).await?;
+    let revision = store::revision::find_in(tx, revision_id).await?;
+    let revision = revision.ok_or_else(|| Why::RevisionNotFound.about(&**revision_id))?;
+    let mut signatures = store::signature::of_revision_in(tx, revision_id).await?;
+    let last = signatures.pop();
+    let signature = match &last {
+        Some(last) => Some(signing::open(last, &key, &pair.signed.text)?),
+        None => None,
+    };
+    let mut shown = pair.intended.record.clone();
+    name(&mut shown, &row);
+    shown.opt_in = row.opt_in;
+    fill(&mut shown, &row, Some(&pair.intended.text.agreement), now);
+    shown.signature.clone_from(&signature);
+    Ok(pb::SignConsentRecordResponse {
+        consent_record: Some(shown),
+        revision: Some(revisions::present(&revision, pair.signed.text.clone())),
+        signature,
+    })
+}
+
+async fn attach(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    who: &Who,
+    record_id: &str,
+    good: &Good,
+) -> Result<pb::AttachSignatureResponse, Error> {
+    let now = tx.now();
+    let row = store::record::lock(tx, record_id).await?;
+    let mut row = row.ok_or_else(|| Why::RecordNotFound.about(record_id))?;
+    settle_key(tx, who, &row.individual_id, good).await?;
+    let key = shop.keyring.subject(tx, &row.individual_id).await?;
+    let revision = store::revision::find_in(tx, &row.revision_id).await?;
+    let revision = revision.ok_or_else(|| Why::RevisionNotFound.about(&*row.revision_id))?;
+    let snapshot = revisions::open(&revision, Some(&key))?;
+    let reference = good.signature.object_reference.as_str();
+    let stale = !reference.is_empty() && reference != row.revision_id;
+    if good.signature.verification_payload != snapshot || stale {
+        // Signed was an earlier state of the record, or something else altogether.
+        return Err(Why::RevisionSuperseded.about(&*row.revision_id));
+    }
+    let signed = signing::row(shop, &key, good, record_id, &row.revision_id, now);
+    if !store::signature::insert(tx, &signed).await? {
+        return Err(Why::AlreadySigned.about(signed.signed_as));
+    }
+    let all = store::signature::of_revision_in(tx, &row.revision_id).await?;
+    let roles: BTreeSet<String> = all.into_iter().map(|one| one.signed_as).collect();
+    let text = text_in(tx, shop, &row.agreement_revision_id).await?;
+    let state = signature::state(&text.agreement.required_signatures, &roles);
+    row.state = i64::from(state as i32);
+    row.signature_id.clone_from(&signed.signature_id);
+    row.updated = now;
+    store::record::signed(tx, record_id, row.state, &row.signature_id, now).await?;
+    note(tx, who, &row, "consent.record.signed");
+    let signature = signing::open(&signed, &key, &snapshot)?;
+    let mut shown = match &row.sealed {
+        Some(sealed) => open_circumstances(&key, sealed)?,
+        None => pb::ConsentRecord::default(),
+    };
+    name(&mut shown, &row);
+    shown.opt_in = row.opt_in;
+    let published = match row.published_revision_id.as_str() {
+        "" => None,
+        id => Some(text_in(tx, shop, id).await?),
+    };
+    fill(
+        &mut shown,
+        &row,
+        published.as_deref().map(|text| &text.agreement),
+        now,
+    );
+    shown.signature = Some(signature.clone());
+    Ok(pb::AttachSignatureResponse {
+        signature: Some(signature),
+        consent_record: Some(shown),
+        revision: Some(revisions::present(&revision, snapshot)),
+    })
+}

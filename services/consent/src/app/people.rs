@@ -1,0 +1,128 @@
+//! Who calls, and for whom they may act.
+
+use publica_auth::{Caller, CallerKind};
+use publica_types::Origin;
+use tonic::Request;
+
+use super::Shop;
+use super::individuals;
+use super::records::READ;
+use crate::error::{Error, Why};
+use crate::store;
+
+/// The caller of a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Who {
+    /// For the journal.
+    pub(crate) origin: Origin,
+    caller: Option<Caller>,
+    /// The person that the caller turned out to be.
+    own: Option<String>,
+}
+
+impl Who {
+    /// The caller that the layers before found.
+    pub(crate) fn of<T>(request: &Request<T>) -> Self {
+        Self {
+            origin: publica_rpc::origin(request),
+            caller: publica_rpc::caller(request).cloned(),
+            own: None,
+        }
+    }
+
+    /// Whether a person calls, rather than a system.
+    pub(crate) fn is_person(&self) -> bool {
+        self.caller
+            .as_ref()
+            .is_some_and(|caller| caller.kind == CallerKind::Person)
+    }
+
+    /// Whether nobody knows who calls.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.caller
+            .as_ref()
+            .is_none_or(|caller| caller.kind == CallerKind::Anonymous)
+    }
+
+    /// Whether the caller has a scope.
+    pub(crate) fn may(&self, scope: &str) -> bool {
+        self.caller
+            .as_ref()
+            .is_some_and(|caller| caller.allows(scope))
+    }
+
+    /// Refuses a caller without the scope.
+    pub(crate) fn need(&self, scope: &'static str) -> Result<(), Error> {
+        if self.may(scope) {
+            Ok(())
+        } else {
+            Err(Why::NotYours.about(""))
+        }
+    }
+
+    /// The consumer that the caller is in decisions.
+    pub(crate) fn consumer(&self) -> String {
+        let caller = self.caller.as_ref();
+        caller
+            .map(|caller| {
+                caller
+                    .client_id
+                    .clone()
+                    .unwrap_or_else(|| caller.subject.clone())
+            })
+            .unwrap_or_default()
+    }
+
+    /// The id of the person that a call names. People may name themselves by the subject of
+    /// their token where that is their external id.
+    pub(crate) async fn resolve(&self, shop: &Shop, named: &str) -> Result<String, Error> {
+        let subject = self.caller.as_ref().map_or("", |caller| &caller.subject);
+        if !self.is_person() || named != subject {
+            return Ok(named.to_owned());
+        }
+        if store::individual::find(&shop.db, named).await?.is_some() {
+            return Ok(named.to_owned());
+        }
+        let found = individuals::with_external_id(shop, subject).await?;
+        match found.as_slice() {
+            [one] => Ok(one.clone()),
+            _ => Ok(named.to_owned()),
+        }
+    }
+
+    /// Checks that the caller may act for the person: whoever has the scope, and people for
+    /// themselves. What does not exist and what is somebody else's look the same to people.
+    /// Returns the caller, marked as the person where that is so.
+    pub(crate) async fn acts_for(
+        &self,
+        shop: &Shop,
+        individual_id: &str,
+        scope: &'static str,
+    ) -> Result<Self, Error> {
+        let subject = self.caller.as_ref().map_or("", |caller| &caller.subject);
+        let mut own = !individual_id.is_empty() && individual_id == subject;
+        if !own && !individual_id.is_empty() && self.is_person() {
+            let row = store::individual::find(&shop.db, individual_id).await?;
+            if let Some(row) = row {
+                let person = individuals::open(shop, &row).await?;
+                own = !person.external_id.is_empty() && person.external_id == subject;
+            }
+        }
+        // Auditors read what readers read.
+        let may = self.may(scope) || (scope == READ && self.may("consent:audit:read"));
+        let own_act = own && self.is_person();
+        if !may && !own_act {
+            return Err(Why::NotYours.about(""));
+        }
+        let own = own.then(|| individual_id.to_owned());
+        Ok(Self {
+            own,
+            ..self.clone()
+        })
+    }
+
+    /// Whether the caller is this very person.
+    pub(crate) fn is_self(&self, individual_id: &str) -> bool {
+        self.own.as_deref() == Some(individual_id)
+    }
+}

@@ -1,0 +1,367 @@
+//! Policies.
+
+use std::sync::Arc;
+
+use prost::Message as _;
+use publica_journal::append;
+use publica_proto::consent::v1 as pb;
+use publica_store::Tx;
+use serde_json::json;
+
+use super::revisions::{self, Change, revise};
+use super::{App, Input, Paging, Shop, Who, call, entry, next_token};
+use crate::domain::policy;
+use crate::domain::snapshot::By;
+use crate::domain::violations::{Violations, is_id};
+use crate::error::{Error, Why};
+use crate::store::{self, Cursor};
+
+/// Stores a checked policy; an id in use, or none, is replaced by a fresh one.
+pub(crate) async fn create_in(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    who: &Who,
+    mut policy: pb::Policy,
+) -> Result<(pb::Policy, pb::Revision), Error> {
+    let id = policy.policy_id.as_str();
+    if id.is_empty() || store::policy::lock(tx, id).await?.is_some() {
+        policy.policy_id = shop.id();
+    }
+    let revision = write_revision(tx, shop, who, &policy).await?;
+    let now = tx.now();
+    if !store::policy::insert(tx, &policy, &revision.revision_id, now).await? {
+        return Err(Why::PolicyExists.about(policy.policy_id));
+    }
+    let body = json!({ "revision_id": revision.revision_id, "version": policy.version });
+    append(
+        tx,
+        &who.origin,
+        entry("consent.policy.created", "policy", &policy.policy_id, body),
+    );
+    stamp(&mut policy, &revision);
+    policy.create_time = policy.update_time;
+    Ok((policy, revision))
+}
+
+async fn write_revision(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    who: &Who,
+    content: &pb::Policy,
+) -> Result<pb::Revision, Error> {
+    let change = Change {
+        schema: pb::Schema::Policy,
+        object_id: &content.policy_id,
+        data: policy::data(content),
+        by: By::Other(&who.origin.actor),
+        body: Some(content.encode_to_vec()),
+        subject: None,
+        predecessor_signature: "",
+    };
+    revise(tx, shop, change).await
+}
+
+fn stamp(policy: &mut pb::Policy, revision: &pb::Revision) {
+    policy.revision_id.clone_from(&revision.revision_id);
+    policy.update_time = revision.create_time;
+}
+
+/// A policy as of one of its revisions, with that revision's hash.
+pub(crate) async fn as_of_in(
+    tx: &mut Tx<'_>,
+    policy_id: &str,
+    revision_id: &str,
+) -> Result<(pb::Policy, String), Error> {
+    let row = store::policy::lock(tx, policy_id)
+        .await?
+        .filter(|row| !row.deleted);
+    let row = row.ok_or_else(|| Why::PolicyNotFound.about(policy_id))?;
+    let wanted = if revision_id.is_empty() {
+        &row.revision_id
+    } else {
+        revision_id
+    };
+    let revision = store::revision::find_in(tx, wanted).await?;
+    let revision = revision.ok_or_else(|| Why::RevisionNotFound.about(wanted))?;
+    belongs(&revision, pb::Schema::Policy, policy_id)?;
+    let mut policy: pb::Policy = store::decode(revision.body.as_deref().unwrap_or_default())?;
+    policy_id.clone_into(&mut policy.policy_id);
+    policy.revision_id.clone_from(&revision.revision_id);
+    Ok((policy, revision.sha1))
+}
+
+/// Refuses a revision that belongs to something else.
+pub(crate) fn belongs(
+    revision: &store::revision::Row,
+    schema: pb::Schema,
+    object_id: &str,
+) -> Result<(), Error> {
+    if revision.kind == i64::from(schema as i32) && revision.object_id == object_id {
+        Ok(())
+    } else {
+        Err(Why::RevisionMismatch.about(&*revision.revision_id))
+    }
+}
+
+/// Refuses what cannot be an id before the store is asked.
+pub(crate) fn check_id(field: &str, id: &str) -> Result<(), Error> {
+    if is_id(id) {
+        return Ok(());
+    }
+    Err(Violations::one(field, "is not an id: 1 to 64 of A-Z a-z 0-9 . _ ~ -").into())
+}
+
+fn sent(policy: Option<pb::Policy>) -> Result<pb::Policy, Error> {
+    policy.ok_or_else(|| Violations::one("policy", "is required").into())
+}
+
+impl App {
+    /// Creates a policy.
+    pub(crate) async fn create_policy(
+        &self,
+        who: &Who,
+        request: pb::CreatePolicyRequest,
+    ) -> Result<pb::CreatePolicyResponse, Error> {
+        const RPC: &str = "/publica.consent.v1.PolicyService/CreatePolicy";
+        let shop = self.shop(&who.origin.tenant).await?;
+        let call = call(
+            "consent.create_policy",
+            RPC,
+            who,
+            &request,
+            &request.request_id,
+        );
+        let content = policy::normalise(sent(request.policy)?)?;
+        let input: Input<pb::Policy> = (Arc::clone(&shop), who.clone(), content);
+        publica_journal::write(&shop.db, call, input, |tx, (shop, who, content)| {
+            Box::pin(async move {
+                let (policy, revision) = create_in(tx, shop, who, content.clone()).await?;
+                Ok::<_, Error>(pb::CreatePolicyResponse {
+                    policy: Some(policy),
+                    revision: Some(revision),
+                })
+            })
+        })
+        .await
+    }
+
+    /// Returns a policy as it is, or as of one revision.
+    pub(crate) async fn get_policy(
+        &self,
+        who: &Who,
+        request: pb::GetPolicyRequest,
+    ) -> Result<pb::GetPolicyResponse, Error> {
+        check_id("policy_id", &request.policy_id)?;
+        let shop = self.shop(&who.origin.tenant).await?;
+        let id = request.policy_id.as_str();
+        let row = store::policy::find(&shop.db, id).await?;
+        let row = row.ok_or_else(|| Why::PolicyNotFound.about(id))?;
+        let wanted = if request.revision_id.is_empty() {
+            if row.deleted {
+                return Err(Why::PolicyNotFound.about(id));
+            }
+            row.revision_id.clone()
+        } else {
+            request.revision_id
+        };
+        let revision = store::revision::find(&shop.db, &wanted).await?;
+        let revision = revision.ok_or_else(|| Why::RevisionNotFound.about(&*wanted))?;
+        belongs(&revision, pb::Schema::Policy, id)?;
+        let mut policy = row.policy()?;
+        if wanted != row.revision_id {
+            policy = store::decode(revision.body.as_deref().unwrap_or_default())?;
+            policy.create_time = Some(publica_rpc::timestamp(row.created));
+            policy.update_time = Some(publica_rpc::timestamp(revision.created));
+            policy.revision_id = wanted;
+        }
+        let snapshot = revisions::plain(&revision)?;
+        Ok(pb::GetPolicyResponse {
+            policy: Some(policy),
+            revision: Some(revisions::present(&revision, snapshot)),
+        })
+    }
+
+    /// Lists policies, newest first.
+    pub(crate) async fn list_policies(
+        &self,
+        who: &Who,
+        request: pb::ListPoliciesRequest,
+    ) -> Result<pb::ListPoliciesResponse, Error> {
+        let shop = self.shop(&who.origin.tenant).await?;
+        let arguments = "policies";
+        let paging = Paging {
+            size: request.page_size,
+            token: &request.page_token,
+            skip: request.skip,
+            ascending: false,
+        };
+        let page = paging.page(&arguments)?;
+        let mut rows = store::policy::list(&shop.db, &page).await?;
+        let next_page_token = next_token(&mut rows, &page, &arguments, |row| Cursor {
+            at: row.created.micros(),
+            id: row.policy_id.clone(),
+        });
+        let total_size = if request.include_total {
+            Some(store::policy::count(&shop.db).await?)
+        } else {
+            None
+        };
+        let policies = rows
+            .iter()
+            .map(store::policy::Row::policy)
+            .collect::<Result<_, _>>()?;
+        Ok(pb::ListPoliciesResponse {
+            policies,
+            next_page_token,
+            total_size,
+        })
+    }
+
+    /// Replaces a policy's content.
+    pub(crate) async fn replace_policy(
+        &self,
+        who: &Who,
+        request: pb::ReplacePolicyRequest,
+    ) -> Result<pb::ReplacePolicyResponse, Error> {
+        const RPC: &str = "/publica.consent.v1.PolicyService/ReplacePolicy";
+        let shop = self.shop(&who.origin.tenant).await?;
+        let call = call(
+            "consent.replace_policy",
+            RPC,
+            who,
+            &request,
+            &request.request_id,
+        );
+        let mut content = sent(request.policy)?;
+        check_id("policy.policy_id", &content.policy_id)?;
+        let unversioned = content.version.is_empty();
+        content = policy::normalise(content)?;
+        let input = (
+            Arc::clone(&shop),
+            who.clone(),
+            (content, unversioned, request.etag),
+        );
+        publica_journal::write(
+            &shop.db,
+            call,
+            input,
+            |tx, (shop, who, (content, bare, etag))| {
+                Box::pin(replace(tx, shop, who, content.clone(), *bare, etag))
+            },
+        )
+        .await
+    }
+
+    /// Deletes a policy.
+    pub(crate) async fn delete_policy(
+        &self,
+        who: &Who,
+        request: pb::DeletePolicyRequest,
+    ) -> Result<pb::DeletePolicyResponse, Error> {
+        const RPC: &str = "/publica.consent.v1.PolicyService/DeletePolicy";
+        check_id("policy_id", &request.policy_id)?;
+        let shop = self.shop(&who.origin.tenant).await?;
+        let call = call(
+            "consent.delete_policy",
+            RPC,
+            who,
+            &request,
+            &request.request_id,
+        );
+        let input: Input<String> = (Arc::clone(&shop), who.clone(), request.policy_id);
+        publica_journal::write(&shop.db, call, input, |tx, (shop, who, id)| {
+            Box::pin(delete(tx, shop, who, id))
+        })
+        .await
+    }
+}
+
+async fn replace(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    who: &Who,
+    mut content: pb::Policy,
+    unversioned: bool,
+    etag: &str,
+) -> Result<pb::ReplacePolicyResponse, Error> {
+    let id = content.policy_id.clone();
+    let row = store::policy::lock(tx, &id)
+        .await?
+        .filter(|row| !row.deleted);
+    let row = row.ok_or_else(|| Why::PolicyNotFound.about(&*id))?;
+    if !etag.is_empty() && etag != row.revision_id {
+        return Err(Why::Conflict.about(id));
+    }
+    let old = row.policy()?;
+    if unversioned {
+        content.version.clone_from(&old.version);
+    }
+    let now = tx.now();
+    let warnings = policy::warnings(&old, &content);
+    if !warnings.is_empty() && shop.rules.strict_policies {
+        return Err(Why::PolicyUrlReused.about(id));
+    }
+    if policy::same_content(&old, &content) {
+        let revision = store::revision::find_in(tx, &row.revision_id).await?;
+        let revision = revision.ok_or_else(|| Why::RevisionNotFound.about(&*row.revision_id))?;
+        let snapshot = revisions::plain(&revision)?;
+        let revision = Some(revisions::present(&revision, snapshot));
+        return Ok(pb::ReplacePolicyResponse {
+            policy: Some(old),
+            revision,
+            warnings,
+        });
+    }
+    let revision = write_revision(tx, shop, who, &content).await?;
+    store::policy::update(tx, &content, &revision.revision_id, false, now).await?;
+    let body = json!({ "revision_id": revision.revision_id, "before": row.revision_id });
+    append(
+        tx,
+        &who.origin,
+        entry("consent.policy.updated", "policy", &id, body),
+    );
+    stamp(&mut content, &revision);
+    content.create_time = old.create_time;
+    Ok(pb::ReplacePolicyResponse {
+        policy: Some(content),
+        revision: Some(revision),
+        warnings,
+    })
+}
+
+async fn delete(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    who: &Who,
+    id: &str,
+) -> Result<pb::DeletePolicyResponse, Error> {
+    let row = store::policy::lock(tx, id)
+        .await?
+        .filter(|row| !row.deleted);
+    let row = row.ok_or_else(|| Why::PolicyNotFound.about(id))?;
+    let users = store::agreement::of_policy(tx, id).await?;
+    if !users.is_empty() {
+        return Err(Why::PolicyInUse.about(users.join(", ")));
+    }
+    let change = Change {
+        schema: pb::Schema::Policy,
+        object_id: id,
+        data: policy::tombstone(id),
+        by: By::Other(&who.origin.actor),
+        body: Some(row.body.clone()),
+        subject: None,
+        predecessor_signature: "",
+    };
+    let revision = revise(tx, shop, change).await?;
+    let now = tx.now();
+    store::policy::update(tx, &row.policy()?, &revision.revision_id, true, now).await?;
+    let body = json!({ "revision_id": revision.revision_id, "before": row.revision_id });
+    append(
+        tx,
+        &who.origin,
+        entry("consent.policy.deleted", "policy", id, body),
+    );
+    Ok(pb::DeletePolicyResponse {
+        revision: Some(revision),
+    })
+}

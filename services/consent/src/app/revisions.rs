@@ -1,0 +1,522 @@
+//! Revisions: making them, reading them with their hashes checked, verifying whole chains.
+
+use publica_jose::{Alg, Protected, sign_jws, verify_jws};
+use publica_proto::consent::v1 as pb;
+use publica_seal::SubjectKey;
+use publica_store::{StoreError, Tx};
+use publica_types::Timestamp;
+use serde_json::{Value, json};
+
+use super::{App, Paging, Shop, Who, entry, next_token, time};
+use crate::domain::snapshot::{
+    By, Snapshot, canonical, schema_name, sha1_hex, sha256_hex, snapshot,
+};
+use crate::error::{Error, Why};
+use crate::store::{self, Cursor, Span, revision};
+
+/// The field under which snapshots are sealed.
+pub(crate) const SNAPSHOT: &str = "snapshot";
+/// Revisions that are read at a time when a chain is verified.
+const CHUNK: i64 = 256;
+
+/// What a new revision is made of.
+pub(crate) struct Change<'a> {
+    pub(crate) schema: pb::Schema,
+    pub(crate) object_id: &'a str,
+    pub(crate) data: Value,
+    pub(crate) by: By<'a>,
+    /// The content as it is read back, for policies and agreements.
+    pub(crate) body: Option<Vec<u8>>,
+    /// Whose key seals the snapshot, for records.
+    pub(crate) subject: Option<&'a SubjectKey>,
+    /// The last signature over the previous revision.
+    pub(crate) predecessor_signature: &'a str,
+}
+
+/// Makes the next revision of an object.
+pub(crate) async fn revise(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    change: Change<'_>,
+) -> Result<pb::Revision, Error> {
+    let now = tx.now();
+    let locked = snapshot(
+        change.schema,
+        Some(change.object_id),
+        change.data,
+        now,
+        change.by,
+    );
+    let kind = i64::from(change.schema as i32);
+    let head = revision::head(tx, kind, change.object_id)
+        .await?
+        .unwrap_or_default();
+    let (by_individual, by_other) = match change.by {
+        By::Individual(id) => (id.to_owned(), String::new()),
+        By::Other(name) => (String::new(), name.to_owned()),
+    };
+    let stored = match change.subject {
+        Some(key) => key.seal(SNAPSHOT, locked.text.as_bytes()),
+        None => locked.text.clone().into_bytes(),
+    };
+    let mut row = revision::Row {
+        revision_id: shop.id(),
+        kind,
+        object_id: change.object_id.to_owned(),
+        seq: head.seq + 1,
+        predecessor_id: head.revision_id,
+        predecessor_sha1: head.sha1,
+        predecessor_sha256: head.sha256,
+        predecessor_signature: change.predecessor_signature.to_owned(),
+        sha1: locked.sha1,
+        sha256: locked.sha256,
+        snapshot: Some(stored),
+        subject: change.subject.map(|key| key.subject().to_owned()),
+        body: change.body,
+        by_individual,
+        by_other,
+        without_id: false,
+        seal: String::new(),
+        created: now,
+        erased: None,
+        successor_id: String::new(),
+    };
+    row.seal = seal(shop, &row)?;
+    match revision::insert(tx, &row).await {
+        Ok(()) => Ok(present(&row, locked.text)),
+        // Somebody else's revision has the same predecessor: the history stays linear.
+        Err(error) if error.is_unique() => Err(Why::Conflict.about(change.object_id)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The first revision of a record, locking what was signed before the record had an id.
+pub(crate) fn first_signed(
+    shop: &Shop,
+    key: &SubjectKey,
+    record_id: &str,
+    signed: &Snapshot,
+    now: Timestamp,
+) -> Result<revision::Row, Error> {
+    let mut row = revision::Row {
+        revision_id: shop.id(),
+        kind: i64::from(pb::Schema::ConsentRecord as i32),
+        object_id: record_id.to_owned(),
+        seq: 1,
+        predecessor_id: String::new(),
+        predecessor_sha1: String::new(),
+        predecessor_sha256: String::new(),
+        predecessor_signature: String::new(),
+        sha1: signed.sha1.clone(),
+        sha256: signed.sha256.clone(),
+        snapshot: Some(key.seal(SNAPSHOT, signed.text.as_bytes())),
+        subject: Some(key.subject().to_owned()),
+        body: None,
+        by_individual: key.subject().to_owned(),
+        by_other: String::new(),
+        without_id: true,
+        seal: String::new(),
+        created: now,
+        erased: None,
+        successor_id: String::new(),
+    };
+    row.seal = seal(shop, &row)?;
+    Ok(row)
+}
+
+/// A revision that was made elsewhere, or of content as it is imported.
+pub(crate) struct Past<'a> {
+    /// Its id; empty to mint one.
+    pub(crate) revision_id: &'a str,
+    pub(crate) schema: pb::Schema,
+    pub(crate) object_id: &'a str,
+    pub(crate) locked: &'a Snapshot,
+    pub(crate) by: By<'a>,
+    pub(crate) without_id: bool,
+    pub(crate) key: Option<&'a SubjectKey>,
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) previous: Option<&'a revision::Row>,
+    pub(crate) at: Timestamp,
+}
+
+/// The row of such a revision, sealed by the service from now on.
+pub(crate) fn past(shop: &Shop, past: Past<'_>) -> Result<revision::Row, Error> {
+    let text = past.locked.text.as_bytes();
+    let stored = past
+        .key
+        .map_or_else(|| text.to_vec(), |key| key.seal(SNAPSHOT, text));
+    let (by_individual, by_other) = match past.by {
+        By::Individual(id) => (id.to_owned(), String::new()),
+        By::Other(name) => (String::new(), name.to_owned()),
+    };
+    let of = |pick: fn(&revision::Row) -> &String| {
+        past.previous
+            .map(|row| pick(row).clone())
+            .unwrap_or_default()
+    };
+    let mut row = revision::Row {
+        revision_id: match past.revision_id {
+            "" => shop.id(),
+            id => id.to_owned(),
+        },
+        kind: i64::from(past.schema as i32),
+        object_id: past.object_id.to_owned(),
+        seq: past.previous.map_or(1, |row| row.seq + 1),
+        predecessor_id: of(|row| &row.revision_id),
+        predecessor_sha1: of(|row| &row.sha1),
+        predecessor_sha256: of(|row| &row.sha256),
+        predecessor_signature: String::new(),
+        sha1: past.locked.sha1.clone(),
+        sha256: past.locked.sha256.clone(),
+        snapshot: Some(stored),
+        subject: past.key.map(|key| key.subject().to_owned()),
+        body: past.body,
+        by_individual,
+        by_other,
+        without_id: past.without_id,
+        seal: String::new(),
+        created: past.at,
+        erased: None,
+        successor_id: String::new(),
+    };
+    row.seal = seal(shop, &row)?;
+    Ok(row)
+}
+
+/// What a seal covers.
+fn sealed_claims(row: &revision::Row) -> Value {
+    let schema = schema(row.kind);
+    json!({
+        "revisionId": row.revision_id,
+        "schemaName": schema_name(schema),
+        "objectId": row.object_id,
+        "sequence": row.seq,
+        "hash": row.sha256,
+        "predecessorHash": row.predecessor_sha256,
+        "timestamp": row.created,
+    })
+}
+
+fn seal(shop: &Shop, row: &revision::Row) -> Result<String, Error> {
+    let claims = canonical(&sealed_claims(row));
+    let header = Protected::new().typ("consent-revision+jws");
+    Ok(sign_jws(&shop.key, header, claims.as_bytes())?)
+}
+
+/// The kind that a stored number stands for.
+pub(crate) fn schema(kind: i64) -> pb::Schema {
+    i32::try_from(kind)
+        .ok()
+        .and_then(|n| n.try_into().ok())
+        .unwrap_or_default()
+}
+
+/// A revision as callers see it.
+pub(crate) fn present(row: &revision::Row, snapshot: String) -> pb::Revision {
+    pb::Revision {
+        revision_id: row.revision_id.clone(),
+        schema: schema(row.kind).into(),
+        object_id: row.object_id.clone(),
+        signed_without_object_id: row.without_id,
+        serialized_snapshot: snapshot,
+        serialized_hash: row.sha1.clone(),
+        serialized_hash_sha256: row.sha256.clone(),
+        create_time: Some(publica_rpc::timestamp(row.created)),
+        authorized_by_individual_id: row.by_individual.clone(),
+        authorized_by_other: row.by_other.clone(),
+        successor_id: row.successor_id.clone(),
+        predecessor_id: row.predecessor_id.clone(),
+        predecessor_hash: row.predecessor_sha1.clone(),
+        predecessor_signature: row.predecessor_signature.clone(),
+        seal: row.seal.clone(),
+        sequence: row.seq,
+        erase_time: row.erased.map(publica_rpc::timestamp),
+    }
+}
+
+/// The text of a snapshot that is not sealed, its hashes checked.
+pub(crate) fn plain(row: &revision::Row) -> Result<String, Error> {
+    let bytes = row.snapshot.clone().unwrap_or_default();
+    let text =
+        String::from_utf8(bytes).map_err(|_| StoreError::corrupt("a snapshot is not UTF-8"))?;
+    checked(row, text)
+}
+
+/// A text, if it is the one that was hashed.
+fn checked(row: &revision::Row, text: String) -> Result<String, Error> {
+    if sha256_hex(text.as_bytes()) != row.sha256 || sha1_hex(text.as_bytes()) != row.sha1 {
+        return Err(Why::RevisionAltered.about(&*row.revision_id));
+    }
+    Ok(text)
+}
+
+/// The text of a snapshot, opened and checked; empty once erased.
+pub(crate) fn open(row: &revision::Row, key: Option<&SubjectKey>) -> Result<String, Error> {
+    match (&row.snapshot, &row.subject, key) {
+        (None, _, _) => Ok(String::new()),
+        (Some(_), None, _) => plain(row),
+        (Some(sealed), Some(_), Some(key)) => match key.open_text(SNAPSHOT, sealed) {
+            Ok(text) => checked(row, text),
+            Err(_) => Err(Why::RevisionAltered.about(&*row.revision_id)),
+        },
+        // The person's key was destroyed.
+        (Some(_), Some(_), None) => Ok(String::new()),
+    }
+}
+
+/// Rows as callers see them, sealed ones opened.
+pub(crate) async fn present_all(
+    shop: &Shop,
+    rows: &[revision::Row],
+) -> Result<Vec<pb::Revision>, Error> {
+    let mut subjects: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row.subject.as_deref())
+        .collect();
+    subjects.sort_unstable();
+    subjects.dedup();
+    let keys = if subjects.is_empty() {
+        std::collections::BTreeMap::new()
+    } else {
+        shop.keyring.load_many(&shop.db, &subjects).await?
+    };
+    rows.iter()
+        .map(|row| {
+            let key = row.subject.as_ref().and_then(|subject| keys.get(subject));
+            Ok(present(row, open(row, key)?))
+        })
+        .collect()
+}
+
+/// A revision by id.
+pub(crate) async fn read(shop: &Shop, revision_id: &str) -> Result<pb::Revision, Error> {
+    let row = store::revision::find(&shop.db, revision_id).await?;
+    let row = row.ok_or_else(|| Why::RevisionNotFound.about(revision_id))?;
+    let mut all = present_all(shop, std::slice::from_ref(&row)).await?;
+    all.pop()
+        .ok_or_else(|| Why::RevisionNotFound.about(revision_id))
+}
+
+impl App {
+    /// Returns one revision.
+    pub(crate) async fn get_revision(
+        &self,
+        who: &Who,
+        request: pb::GetRevisionRequest,
+    ) -> Result<pb::GetRevisionResponse, Error> {
+        let shop = self.shop(&who.origin.tenant).await?;
+        let revision = read(&shop, &request.revision_id).await?;
+        self.journal_read(who, "revision", &request.revision_id)
+            .await?;
+        Ok(pb::GetRevisionResponse {
+            revision: Some(revision),
+        })
+    }
+
+    /// Lists revisions of one object or of all.
+    pub(crate) async fn list_revisions(
+        &self,
+        who: &Who,
+        request: pb::ListRevisionsRequest,
+    ) -> Result<pb::ListRevisionsResponse, Error> {
+        let shop = self.shop(&who.origin.tenant).await?;
+        let ascending = request.order == i32::from(pb::SortOrder::Ascending);
+        let arguments = (
+            "revisions",
+            request.schema,
+            &request.object_id,
+            request.order,
+            request.from_time.map(|time| (time.seconds, time.nanos)),
+            request.to_time.map(|time| (time.seconds, time.nanos)),
+        );
+        let paging = Paging {
+            size: request.page_size,
+            token: &request.page_token,
+            skip: request.skip,
+            ascending,
+        };
+        let page = paging.page(&arguments)?;
+        let span = Span {
+            from: time("from_time", request.from_time.as_ref())?,
+            to: time("to_time", request.to_time.as_ref())?,
+        };
+        let kind = i64::from(request.schema);
+        let mut rows = if request.object_id.is_empty() {
+            store::revision::list(&shop.db, kind, span, &page).await?
+        } else {
+            self.of_object(&shop, kind, &request.object_id, span, &page)
+                .await?
+        };
+        let next_page_token = next_token(&mut rows, &page, &arguments, |row| Cursor {
+            at: row.created.micros(),
+            id: row.revision_id.clone(),
+        });
+        let revisions = present_all(&shop, &rows).await?;
+        self.journal_read(who, "revisions", &request.object_id)
+            .await?;
+        Ok(pb::ListRevisionsResponse {
+            revisions,
+            next_page_token,
+        })
+    }
+
+    /// A page of one object's chain; chains are short, so it is cut in memory.
+    async fn of_object(
+        &self,
+        shop: &Shop,
+        kind: i64,
+        object_id: &str,
+        span: Span,
+        page: &store::Page,
+    ) -> Result<Vec<revision::Row>, Error> {
+        let kinds = if kind == 0 { vec![1, 2, 3] } else { vec![kind] };
+        let mut all = Vec::new();
+        for kind in kinds {
+            let mut after = 0;
+            loop {
+                let rows = store::revision::chain(&shop.db, kind, object_id, after, CHUNK).await?;
+                let Some(last) = rows.last() else { break };
+                after = last.seq;
+                all.extend(rows);
+            }
+        }
+        let (from, to) = span.ends();
+        let edge = page.edge();
+        all.retain(|row| {
+            let place = (row.created, row.revision_id.clone());
+            let beyond = if page.ascending {
+                place > edge
+            } else {
+                place < edge
+            };
+            row.created >= from && row.created < to && beyond
+        });
+        all.sort_by(|a, b| (a.created, &a.revision_id).cmp(&(b.created, &b.revision_id)));
+        if !page.ascending {
+            all.reverse();
+        }
+        let skip = usize::try_from(page.skip).unwrap_or(usize::MAX);
+        let limit = usize::try_from(page.limit).unwrap_or(0);
+        Ok(all.into_iter().skip(skip).take(limit).collect())
+    }
+
+    /// Journals that somebody read what is or may be personal.
+    pub(crate) async fn journal_read(
+        &self,
+        who: &Who,
+        kind: &'static str,
+        id: &str,
+    ) -> Result<(), Error> {
+        let entry = entry("consent.data.read", kind, id, json!({}));
+        Ok(self.journal().record(&who.origin, entry).await?)
+    }
+
+    /// Checks one object's whole chain.
+    pub(crate) async fn verify_chain(
+        &self,
+        who: &Who,
+        request: pb::VerifyChainRequest,
+    ) -> Result<pb::VerifyChainResponse, Error> {
+        let shop = self.shop(&who.origin.tenant).await?;
+        let kind = i64::from(request.schema);
+        let mut found = pb::VerifyChainResponse {
+            intact: true,
+            ..Default::default()
+        };
+        let mut previous = revision::Head::default();
+        loop {
+            let (db, id) = (&shop.db, &request.object_id);
+            let rows = store::revision::chain(db, kind, id, previous.seq, CHUNK).await?;
+            if rows.is_empty() {
+                break;
+            }
+            let subject = rows.iter().find_map(|row| row.subject.clone());
+            let keys = match &subject {
+                Some(subject) => {
+                    shop.keyring
+                        .load_many(&shop.db, &[subject.as_str()])
+                        .await?
+                }
+                None => std::collections::BTreeMap::new(),
+            };
+            for row in &rows {
+                let key = row.subject.as_ref().and_then(|subject| keys.get(subject));
+                let problem = self.problem(&shop, row, &previous, key, &mut found).await?;
+                if let Some(problem) = problem.filter(|_| found.intact) {
+                    found.intact = false;
+                    found.first_bad_revision_id.clone_from(&row.revision_id);
+                    problem.clone_into(&mut found.problem);
+                }
+                found.revisions += 1;
+                previous = revision::Head {
+                    revision_id: row.revision_id.clone(),
+                    seq: row.seq,
+                    sha1: row.sha1.clone(),
+                    sha256: row.sha256.clone(),
+                };
+            }
+        }
+        if found.revisions == 0 {
+            return Err(Why::ObjectNotFound.about(request.object_id));
+        }
+        if schema(kind) == pb::Schema::ConsentRecord {
+            let record = store::record::find(&shop.db, &request.object_id).await?;
+            found.data_agreement_id = record.map(|row| row.agreement_id).unwrap_or_default();
+        }
+        found.head_revision_id = previous.revision_id;
+        found.head_hash_sha256 = previous.sha256;
+        let body = json!({ "intact": found.intact, "revisions": found.revisions });
+        let entry = entry("consent.chain.verified", "chain", &request.object_id, body);
+        self.journal().record(&who.origin, entry).await?;
+        if !found.intact {
+            tracing::error!(
+                object.id = request.object_id,
+                revision.id = found.first_bad_revision_id,
+                problem = found.problem,
+                "a chain of revisions was altered"
+            );
+        }
+        Ok(found)
+    }
+
+    /// What does not hold about one revision, given the one before.
+    async fn problem(
+        &self,
+        shop: &Shop,
+        row: &revision::Row,
+        previous: &revision::Head,
+        key: Option<&SubjectKey>,
+        found: &mut pb::VerifyChainResponse,
+    ) -> Result<Option<&'static str>, Error> {
+        if row.seq != previous.seq + 1
+            || row.predecessor_id != previous.revision_id
+            || row.predecessor_sha1 != previous.sha1
+            || row.predecessor_sha256 != previous.sha256
+        {
+            return Ok(Some("link"));
+        }
+        let sealed = verify_jws(&row.seal, &shop.keys, &[Alg::EdDsa]);
+        let claims = canonical(&sealed_claims(row));
+        if !sealed.is_ok_and(|sealed| sealed.payload == claims.as_bytes()) {
+            return Ok(Some("seal"));
+        }
+        let Ok(text) = open(row, key) else {
+            return Ok(Some("hash"));
+        };
+        if text.is_empty() {
+            found.erased += 1;
+            return Ok(None);
+        }
+        for signature in store::signature::of_revision(&shop.db, &row.revision_id).await? {
+            found.signatures += 1;
+            let sound = match key {
+                Some(key) => super::signing::still_holds(shop, &signature, key, &text).await?,
+                None => true,
+            };
+            if !sound {
+                return Ok(Some("signature"));
+            }
+        }
+        Ok(None)
+    }
+}

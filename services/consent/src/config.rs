@@ -1,0 +1,113 @@
+//! Settings of the block.
+
+use publica_config::{Problems, Settings};
+use publica_jose::JwkSet;
+use publica_journal::JournalConfig;
+use publica_store::DatabaseConfig;
+use serde::Deserialize;
+
+/// The longest time for which a positive answer may be reused, in seconds.
+const MAX_CACHE_SECONDS: u64 = 3_600;
+
+/// The table `[consent]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConsentConfig {
+    /// Where the block keeps its data.
+    pub database: DatabaseConfig,
+    /// The journal.
+    pub journal: JournalConfig,
+    /// Refuse a policy whose content changes under the same url and version; otherwise only
+    /// warn.
+    pub strict_policies: bool,
+    /// Publish nothing that somebody else than its author has not approved.
+    pub require_approval: bool,
+    /// Register the key that comes with a person's first signature. For demonstrations only:
+    /// whoever signs first is believed. Refused in production.
+    pub trust_on_first_use: bool,
+    /// Seconds for which consumers may reuse a positive answer. While they do, they do not see
+    /// a withdrawal.
+    pub cache_seconds: u64,
+    /// Identity providers whose tokens count as signatures.
+    pub identity_providers: Vec<ProviderConfig>,
+}
+
+/// One identity provider whose tokens count as signatures.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProviderConfig {
+    /// The issuer, as its tokens name it.
+    pub issuer: String,
+    /// The audience that tokens must be made for.
+    pub audience: String,
+    /// Its public keys, a JWK set as a JSON text; or `jwks_file`, a file that holds it.
+    pub jwks: String,
+}
+
+impl Settings for ConsentConfig {
+    fn check(&self, problems: &mut Problems) {
+        if self.cache_seconds > MAX_CACHE_SECONDS {
+            problems.add(
+                "cache_seconds",
+                format!("must be at most {MAX_CACHE_SECONDS}"),
+            );
+        }
+        for (n, provider) in self.identity_providers.iter().enumerate() {
+            problems.within(format!("identity_providers[{n}]"), |problems| {
+                problems.require(!provider.issuer.is_empty(), "issuer", "is required");
+                problems.require(!provider.audience.is_empty(), "audience", "is required");
+                let keys = JwkSet::from_json(provider.jwks.as_bytes());
+                problems.require(keys.is_ok(), "jwks", "is not a JWK set");
+            });
+        }
+        // Without an address the store is a file in the data folder.
+        if !self.database.url.expose().is_empty() {
+            for problem in self.database.problems() {
+                problems.add("database", problem);
+            }
+        }
+        for problem in self.journal.problems() {
+            problems.add("journal", problem);
+        }
+    }
+}
+
+/// What the use cases need of the settings.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rules {
+    pub(crate) strict_policies: bool,
+    pub(crate) require_approval: bool,
+    pub(crate) trust_on_first_use: bool,
+    pub(crate) cache_seconds: u64,
+    pub(crate) identity_providers: Vec<Provider>,
+}
+
+/// An identity provider with its keys read.
+#[derive(Debug, Clone)]
+pub(crate) struct Provider {
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+    pub(crate) keys: JwkSet,
+}
+
+impl ConsentConfig {
+    /// The rules; providers without readable keys were refused when the settings were checked.
+    pub(crate) fn rules(&self) -> Rules {
+        let providers = self.identity_providers.iter().filter_map(|one| {
+            let keys = JwkSet::from_json(one.jwks.as_bytes()).ok()?;
+            let (issuer, audience) = (one.issuer.clone(), one.audience.clone());
+            Some(Provider {
+                issuer,
+                audience,
+                keys,
+            })
+        });
+        Rules {
+            strict_policies: self.strict_policies,
+            require_approval: self.require_approval,
+            trust_on_first_use: self.trust_on_first_use,
+            cache_seconds: self.cache_seconds,
+            identity_providers: providers.collect(),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The services: convert, call the use case, convert back.
+
+use publica_proto::consent::v1 as pb;
+use publica_proto::consent::v1::consent_record_service_server::{
+    ConsentRecordService, ConsentRecordServiceServer,
+};
+use publica_proto::consent::v1::consent_service_server::{ConsentService, ConsentServiceServer};
+use publica_proto::consent::v1::data_agreement_service_server::{
+    DataAgreementService, DataAgreementServiceServer,
+};
+use publica_proto::consent::v1::individual_service_server::{
+    IndividualService, IndividualServiceServer,
+};
+use publica_proto::consent::v1::policy_service_server::{PolicyService, PolicyServiceServer};
+use publica_proto::consent::v1::revision_service_server::{RevisionService, RevisionServiceServer};
+use publica_proto::imports::v1::import_service_server::{ImportService, ImportServiceServer};
+use publica_proto::imports::v1::{ImportEntitiesRequest, ImportEntitiesResponse};
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::app::{App, Who};
+use crate::error::Error;
+
+/// All services of the block over its use cases.
+#[derive(Clone)]
+pub(crate) struct Api(App);
+
+/// The largest message taken: a thousand signed records of ordinary size.
+const MAX_MESSAGE: usize = 16 * 1_024 * 1_024;
+
+/// The routes of all services.
+pub(crate) fn routes(app: &App) -> Routes {
+    let api = Api(app.clone());
+    Routes::new(ConsentServiceServer::new(api.clone()))
+        .add_service(PolicyServiceServer::new(api.clone()))
+        .add_service(DataAgreementServiceServer::new(api.clone()))
+        .add_service(
+            IndividualServiceServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            ConsentRecordServiceServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(RevisionServiceServer::new(api.clone()))
+        .add_service(ImportServiceServer::new(api))
+}
+
+impl Api {
+    /// The answer, or the refusal once it is journalled.
+    async fn settle<T>(
+        &self,
+        who: &Who,
+        rpc: &'static str,
+        answer: Result<T, Error>,
+    ) -> Result<Response<T>, Status> {
+        match answer {
+            Ok(answer) => Ok(Response::new(answer)),
+            Err(error) => Err(self.0.refused(who, rpc, error).await.into()),
+        }
+    }
+}
+
+/// Implements a service whose methods are use cases of the same shape.
+macro_rules! serve {
+    ($service:ident {
+        $($method:ident: $request:ident -> $response:ident = $case:ident),* $(,)?
+    }) => {
+        #[tonic::async_trait]
+        impl $service for Api {
+            $(
+                async fn $method(
+                    &self,
+                    request: Request<pb::$request>,
+                ) -> Result<Response<pb::$response>, Status> {
+                    let who = Who::of(&request);
+                    let answer = self.0.$case(&who, request.into_inner()).await;
+                    let rpc = concat!(stringify!($service), ".", stringify!($method));
+                    self.settle(&who, rpc, answer).await
+                }
+            )*
+        }
+    };
+}
+
+serve!(ConsentService {
+    check_consent: CheckConsentRequest -> CheckConsentResponse = check_consent,
+    batch_check_consent: BatchCheckConsentRequest -> BatchCheckConsentResponse = check_consents,
+});
+
+serve!(PolicyService {
+    create_policy: CreatePolicyRequest -> CreatePolicyResponse = create_policy,
+    get_policy: GetPolicyRequest -> GetPolicyResponse = get_policy,
+    list_policies: ListPoliciesRequest -> ListPoliciesResponse = list_policies,
+    replace_policy: ReplacePolicyRequest -> ReplacePolicyResponse = replace_policy,
+    delete_policy: DeletePolicyRequest -> DeletePolicyResponse = delete_policy,
+});
+
+serve!(DataAgreementService {
+    create_data_agreement: CreateDataAgreementRequest -> CreateDataAgreementResponse
+        = create_agreement,
+    get_data_agreement: GetDataAgreementRequest -> GetDataAgreementResponse = get_agreement,
+    list_data_agreements: ListDataAgreementsRequest -> ListDataAgreementsResponse
+        = list_agreements,
+    replace_data_agreement: ReplaceDataAgreementRequest -> ReplaceDataAgreementResponse
+        = replace_agreement,
+    approve_data_agreement: ApproveDataAgreementRequest -> ApproveDataAgreementResponse
+        = approve_agreement,
+    publish_data_agreement: PublishDataAgreementRequest -> PublishDataAgreementResponse
+        = publish_agreement,
+    terminate_data_agreement: TerminateDataAgreementRequest -> TerminateDataAgreementResponse
+        = terminate_agreement,
+});
+
+serve!(IndividualService {
+    create_individual: CreateIndividualRequest -> CreateIndividualResponse = create_individual,
+    batch_create_individuals: BatchCreateIndividualsRequest -> BatchCreateIndividualsResponse
+        = create_individuals,
+    get_individual: GetIndividualRequest -> GetIndividualResponse = get_individual,
+    list_individuals: ListIndividualsRequest -> ListIndividualsResponse = list_individuals,
+    replace_individual: ReplaceIndividualRequest -> ReplaceIndividualResponse
+        = replace_individual,
+    register_signing_key: RegisterSigningKeyRequest -> RegisterSigningKeyResponse = register_key,
+    list_signing_keys: ListSigningKeysRequest -> ListSigningKeysResponse = list_keys,
+    revoke_signing_key: RevokeSigningKeyRequest -> RevokeSigningKeyResponse = revoke_key,
+    get_notification_preference: GetNotificationPreferenceRequest
+        -> GetNotificationPreferenceResponse = get_preference,
+    set_notification_preference: SetNotificationPreferenceRequest
+        -> SetNotificationPreferenceResponse = set_preference,
+});
+
+serve!(ConsentRecordService {
+    draft_consent_record: DraftConsentRecordRequest -> DraftConsentRecordResponse = draft_record,
+    create_consent_record: CreateConsentRecordRequest -> CreateConsentRecordResponse
+        = create_record,
+    sign_consent_record: SignConsentRecordRequest -> SignConsentRecordResponse = sign_record,
+    batch_sign_consent_records: BatchSignConsentRecordsRequest
+        -> BatchSignConsentRecordsResponse = sign_records,
+    get_consent_record: GetConsentRecordRequest -> GetConsentRecordResponse = get_record,
+    list_consent_records: ListConsentRecordsRequest -> ListConsentRecordsResponse = list_records,
+    change_consent_record: ChangeConsentRecordRequest -> ChangeConsentRecordResponse
+        = change_record,
+    draft_signature: DraftSignatureRequest -> DraftSignatureResponse = draft_signature,
+    attach_signature: AttachSignatureRequest -> AttachSignatureResponse = attach_signature,
+    erase_consent_records: EraseConsentRecordsRequest -> EraseConsentRecordsResponse
+        = erase_records,
+    get_consent_receipt: GetConsentReceiptRequest -> GetConsentReceiptResponse = get_receipt,
+});
+
+serve!(RevisionService {
+    get_revision: GetRevisionRequest -> GetRevisionResponse = get_revision,
+    list_revisions: ListRevisionsRequest -> ListRevisionsResponse = list_revisions,
+    verify_chain: VerifyChainRequest -> VerifyChainResponse = verify_chain,
+});
+
+#[tonic::async_trait]
+impl ImportService for Api {
+    async fn import_entities(
+        &self,
+        request: Request<Streaming<ImportEntitiesRequest>>,
+    ) -> Result<Response<ImportEntitiesResponse>, Status> {
+        let who = Who::of(&request);
+        self.0
+            .import(&who, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+}

@@ -1,0 +1,130 @@
+//! The consent block: policies, data agreements, people, their answers with signatures, and
+//! decisions about the use of personal data.
+//!
+//! Parts: `domain` holds the rules (what is valid, what a snapshot holds, when a signature
+//! fits, how a use is decided), `app` the use cases, `store` the tables, `grpc` the services.
+//! [`Consent`] is the block that a host opens.
+//!
+//! Leaves out: published REST shapes (the gateway's), authentication (the layers' around it),
+//! and what is not built yet, which docs/requirements/consent.md lists.
+
+mod app;
+mod config;
+mod domain;
+mod error;
+mod grpc;
+mod policy;
+mod store;
+
+use std::sync::Arc;
+
+use publica_auth::{Access, DenialSink};
+use publica_host::{Block, Env, OpenError, Profile};
+use publica_journal::{Journal, JournalTail};
+use publica_store::{Migrations, Stores, StoresConfig};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+pub use config::{ConsentConfig, ProviderConfig};
+
+use crate::app::App;
+
+/// The consent block.
+pub struct Consent {
+    app: App,
+    stores: Stores,
+}
+
+fn migrations() -> Migrations {
+    Migrations::new(Consent::NAME)
+        .with(publica_store::MIGRATIONS)
+        .with(publica_seal::MIGRATIONS)
+        .with(publica_journal::MIGRATIONS)
+        .with(publica_work::MIGRATIONS)
+        .block(store::MIGRATIONS)
+}
+
+impl Block for Consent {
+    const NAME: &'static str = "consent";
+    type Config = ConsentConfig;
+
+    async fn open(mut config: ConsentConfig, env: &Env) -> Result<Self, OpenError> {
+        if config.trust_on_first_use && env.profile == Profile::Production {
+            let why = "trust_on_first_use believes whoever signs first";
+            return Err(OpenError::new(Self::NAME, "reading its settings", why));
+        }
+        config.database = config.database.or_sqlite(&env.data_dir.join("consent.db"));
+        let tail = JournalTail::new(Self::NAME, env.clock.clone(), env.entropy.clone());
+        let settings = StoresConfig::new(config.database.clone(), env.tenants.clone());
+        let stores = Stores::open(settings, migrations(), env.clock.clone(), tail.clone())
+            .await
+            .map_err(|error| OpenError::new(Self::NAME, "opening its store", error))?;
+        let (clock, entropy) = (env.clock.clone(), env.entropy.clone());
+        let journal = Journal::new(
+            &tail,
+            stores.clone(),
+            &env.keyring,
+            clock.clone(),
+            entropy.clone(),
+            config.journal.clone(),
+        );
+        let keyring = env.keyring.clone();
+        let app = App::new(
+            stores.clone(),
+            keyring,
+            clock,
+            entropy,
+            config.rules(),
+            journal,
+        );
+        Ok(Self { app, stores })
+    }
+
+    async fn migrate(mut config: ConsentConfig, env: &Env) -> Result<(), OpenError> {
+        config.database = config.database.or_sqlite(&env.data_dir.join("consent.db"));
+        let settings = StoresConfig::new(config.database, env.tenants.clone());
+        Stores::migrate(settings, &migrations(), &env.clock)
+            .await
+            .map(drop)
+            .map_err(|error| OpenError::new(Self::NAME, "bringing its store up to date", error))
+    }
+
+    fn routes(&self) -> Routes {
+        self.app.journal().add_services(grpc::routes(&self.app))
+    }
+
+    async fn run(&self, stop: CancellationToken) {
+        self.app.journal().run(stop).await;
+    }
+
+    fn policy() -> &'static [(&'static str, Access)] {
+        policy::POLICY
+    }
+
+    fn descriptors() -> &'static [&'static [u8]] {
+        &[
+            publica_proto::consent::v1::FILE_DESCRIPTOR_SET,
+            publica_proto::imports::v1::FILE_DESCRIPTOR_SET,
+            publica_proto::journal::v1::FILE_DESCRIPTOR_SET,
+            publica_proto::work::v1::FILE_DESCRIPTOR_SET,
+        ]
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        for tenant in self.stores.tenants() {
+            let shop = self
+                .app
+                .shop(&tenant)
+                .await
+                .map_err(|error| error.to_string())?;
+            store::ping(&shop.db)
+                .await
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn denial_sink(&self) -> Option<Arc<dyn DenialSink>> {
+        Some(Arc::new(self.app.journal().clone()))
+    }
+}

@@ -1,0 +1,22 @@
+//! Every statement is prepared on both engines.
+
+use publica_testkit::{both_engines, prepare_all};
+
+both_engines! {
+    async fn statements_are_sound(db: TestDatabase) {
+        let db = db.db(crate::migrations()).await;
+        for statements in [
+            crate::store::ALL,
+            crate::store::agreement::ALL,
+            crate::store::check::ALL,
+            crate::store::individual::ALL,
+            crate::store::keys::ALL,
+            crate::store::policy::ALL,
+            crate::store::record::ALL,
+            crate::store::revision::ALL,
+            crate::store::signature::ALL,
+        ] {
+            prepare_all(&db, statements).await;
+        }
+    }
+}

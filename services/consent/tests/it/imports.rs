@@ -1,0 +1,155 @@
+//! Bringing entities in: every state, once, with every problem named.
+
+use publica_proto::consent::v1 as pb;
+use publica_proto::imports::v1::import_service_client::ImportServiceClient;
+use publica_proto::imports::v1::{ImportEntitiesRequest, ImportEntitiesResponse};
+use publica_testkit::both_engines;
+use serde_json::{Value, json};
+
+use crate::support::{Bench, bench};
+
+async fn import(bench: &Bench, lines: &[(&str, Value)]) -> ImportEntitiesResponse {
+    let mut sent = Vec::new();
+    for (line, (kind, entity)) in (1..).zip(lines) {
+        sent.push(ImportEntitiesRequest {
+            kind: (*kind).to_owned(),
+            json: entity.to_string().into_bytes().into(),
+            line,
+        });
+    }
+    let mut client = ImportServiceClient::new(bench.admin());
+    client
+        .import_entities(futures::stream::iter(sent))
+        .await
+        .unwrap()
+        .into_inner()
+}
+
+fn reference() -> Vec<(&'static str, Value)> {
+    let snapshot = "{\n  \"schemaName\": \"ConsentRecord\",\n  \"objectId\": 1\n}";
+    vec![
+        (
+            "consent.policy",
+            json!({
+                "id": "1", "name": "Ministry of Health Privacy Policy", "version": "1.0",
+                "url": "https://example.com/policy/1.0", "jurisdiction": "EU",
+                "dataRetentionPeriodDays": 365, "createdAt": "2023-01-01T00:00:00Z",
+            }),
+        ),
+        (
+            "consent.agreement",
+            json!({
+                "id": "1", "version": "1.0", "policyId": "1", "lifecycle": "Complete",
+                "purpose": "Registration in Health App", "lawfulBasis": "consent",
+                "dataUse": "data_source", "dpia": "done", "active": true,
+                "controller": {"id": "1", "name": "Ministry of Health",
+                    "url": "https://example.com/"},
+                "revisions": [{"id": "2"}, {"id": "3"}],
+            }),
+        ),
+        (
+            "consent.individual",
+            json!({
+                "id": "1", "externalId": "12345678", "externalIdType": "foundational id",
+                "identityProviderId": "IDBB",
+            }),
+        ),
+        (
+            "consent.record",
+            json!({
+                "id": "1", "individualId": "1", "dataAgreementId": "1",
+                "dataAgreementRevisionId": "3", "optIn": true, "state": "signed",
+                "revisions": [{"id": "4"}, {"id": "5", "serializedSnapshot": snapshot}],
+                "signature": {"payload": "p", "signature": "s", "verificationMethod": "pgp"},
+            }),
+        ),
+        ("consent.individual", json!({"id": "2"})),
+        (
+            "consent.record",
+            json!({
+                "id": "2", "individualId": "2", "dataAgreementId": "1", "optIn": false,
+                "everGiven": true,
+            }),
+        ),
+        (
+            "consent.agreement",
+            json!({"id": "2", "purpose": "A draft"}),
+        ),
+        (
+            "consent.agreement",
+            json!({
+                "id": "3", "lifecycle": "Terminated", "purpose": "Over", "dpia": "x",
+                "lawfulBasis": "contract",
+            }),
+        ),
+        (
+            "consent.policy",
+            json!({
+                "id": "2", "name": "Old", "url": "https://example.com/old", "deleted": true,
+            }),
+        ),
+    ]
+}
+
+both_engines! {
+    async fn every_state_comes_in_once(db: TestDatabase) {
+        let bench = bench(db).await;
+        let lines = reference();
+        let first = import(&bench, &lines).await;
+        assert_eq!(first.problems, []);
+        assert_eq!((first.accepted, first.repeated), (9, 0));
+        let again = import(&bench, &lines).await;
+        assert_eq!(again.problems, []);
+        assert_eq!((again.accepted, again.repeated), (0, 9));
+
+        assert!(bench.check("1", "1", &[]).await.allowed);
+        let withdrawn = bench.check("2", "1", &[]).await;
+        assert_eq!(withdrawn.reasons().collect::<Vec<_>>(), [pb::DecisionReason::Withdrawn]);
+        let over = bench.check("1", "3", &[]).await;
+        assert_eq!(over.reasons().collect::<Vec<_>>(), [
+            pb::DecisionReason::AgreementTerminated
+        ]);
+        let chain = bench.chain("1").await;
+        assert!(chain.intact, "{chain:?}");
+        assert_eq!((chain.revisions, chain.head_revision_id.as_str()), (2, "5"));
+        let get = pb::GetRevisionRequest { revision_id: "5".to_owned() };
+        let kept = bench.revisions().get_revision(get).await.unwrap().into_inner();
+        assert!(kept.revision.unwrap().serialized_snapshot.contains("\"objectId\": 1"));
+        bench.change("1", false).await.unwrap();
+        assert_eq!(bench.chain("1").await.revisions, 3);
+    }
+
+    async fn every_problem_is_named(db: TestDatabase) {
+        let bench = bench(db).await;
+        import(&bench, &reference()).await;
+        let answer = import(&bench, &[
+            ("consent.voucher", json!({})),
+            ("consent.policy", json!({"id": "x/y", "name": "n", "url": "https://a.b"})),
+            ("consent.policy", json!({"id": "9", "name": "n"})),
+            ("consent.policy", json!({"id": "9", "nome": "n"})),
+            ("consent.policy", json!({"id": 9})),
+            ("consent.policy", json!({"id": "1", "name": "other", "url": "https://a.b"})),
+            ("consent.agreement", json!({"id": "9", "lifecycle": "Complete"})),
+            ("consent.agreement", json!({"id": "9", "policyId": "none"})),
+            ("consent.individual", json!({"id": "9", "externalId": "12345678",
+                "externalIdType": "foundational id", "identityProviderId": "IDBB"})),
+            ("consent.record", json!({"id": "9", "individualId": "9", "dataAgreementId": "1"})),
+            ("consent.record", json!({"id": "9", "individualId": "1", "dataAgreementId": "2"})),
+            ("consent.record", json!({"id": "9", "individualId": "1", "dataAgreementId": "1",
+                "dataAgreementRevisionId": "3"})),
+            ("consent.policy", json!({"id": "8", "name": "n", "url": "https://a.b",
+                "revisions": [{}, {"serializedSnapshot": "{}", "serializedHash": "00"}]})),
+        ])
+        .await;
+        assert_eq!(answer.accepted, 0);
+        let found: Vec<(u64, &str)> =
+            answer.problems.iter().map(|one| (one.line, one.field.as_str())).collect();
+        let lines: Vec<u64> = found.iter().map(|(line, _)| *line).collect();
+        for line in 1..=13 {
+            assert!(lines.contains(&line), "line {line} has no problem: {found:?}");
+        }
+        assert!(found.contains(&(1, "kind")) && found.contains(&(9, "externalId")));
+        let get = pb::GetPolicyRequest { policy_id: "8".to_owned(), ..Default::default() };
+        assert!(bench.policies().get_policy(get).await.is_err());
+    }
+}

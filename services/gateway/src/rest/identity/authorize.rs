@@ -1,0 +1,185 @@
+//! The authorization endpoint: the log-in page, or the way back to the client.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use publica_proto::identity::v1 as pb;
+use publica_proto::identity::v1::sign_in_service_client::SignInServiceClient;
+use serde_json::{Map, Value};
+
+use crate::body::{Params, QueryPairs};
+use crate::problem::Problem;
+use crate::state::GatewayState;
+use crate::{pages, respond};
+
+const PAGE: &str = include_str!("../../../web/login/index.html");
+const BROKEN: &str = include_str!("../../../web/login/broken.html");
+const SCRIPT: &str = include_str!("../../../web/login/login.js");
+const LOOK: &str = include_str!("../../../web/publica.css");
+
+/// `GET /authorize`
+pub(super) async fn page(
+    State(state): State<GatewayState>,
+    headers: HeaderMap,
+    query: QueryPairs,
+) -> Response {
+    let message = pb::CheckAuthorizationRequest {
+        parameters: Some(from_query(&query)),
+    };
+    let mut service = SignInServiceClient::new(state.own_link("identity"));
+    let checked = service
+        .check_authorization(state.own_request(&headers, message))
+        .await;
+    let fault = match checked {
+        Ok(answer) => answer.into_inner().fault,
+        Err(status) => return Problem::of(&status).answer(),
+    };
+    match fault {
+        None => fresh(pages::html(PAGE)),
+        Some(fault) if fault.may_redirect => back(&fault),
+        // The address was not proven good, so it is neither followed nor shown.
+        Some(_) => fresh(pages::html(BROKEN)),
+    }
+}
+
+/// `GET /login/{file}`: what the page loads, beside it under whatever prefix it is served.
+pub(super) async fn asset(params: Params) -> Response {
+    let (kind, content) = match params.get("file").unwrap_or_default() {
+        "login.js" => ("text/javascript; charset=utf-8", SCRIPT),
+        "publica.css" => ("text/css; charset=utf-8", LOOK),
+        _ => {
+            let what = "There is nothing at this path.";
+            return Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", what).answer();
+        }
+    };
+    let mut response =
+        respond::bytes_answer(StatusCode::OK, HeaderValue::from_static(kind), content);
+    let keep = HeaderValue::from_static("no-cache");
+    response.headers_mut().insert(header::CACHE_CONTROL, keep);
+    response
+}
+
+/// A page about one request is nobody else's.
+fn fresh(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn back(fault: &pb::AuthorizationFault) -> Response {
+    let location = with_query(
+        &fault.redirect_uri,
+        &[
+            ("error", &fault.error),
+            ("error_description", &fault.error_description),
+            ("state", &fault.state),
+            ("iss", &fault.issuer),
+        ],
+    );
+    let Ok(location) = HeaderValue::try_from(location) else {
+        return fresh(pages::html(BROKEN));
+    };
+    let mut response = fresh(respond::empty(StatusCode::SEE_OTHER));
+    response.headers_mut().insert(header::LOCATION, location);
+    response
+}
+
+/// An address with further parameters; empty ones are left out.
+pub(super) fn with_query(address: &str, parameters: &[(&str, &str)]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
+        query.append_pair(name, value);
+    }
+    let joint = if address.contains('?') { '&' } else { '?' };
+    format!("{address}{joint}{}", query.finish())
+}
+
+/// The parameters of a query, and the names of those that came more than once.
+pub(super) fn from_query(query: &QueryPairs) -> pb::AuthorizationParameters {
+    let mut repeated: Vec<String> = Vec::new();
+    for (name, _) in query.iter() {
+        if query.all(name).count() > 1 && !repeated.iter().any(|known| known == name) {
+            repeated.push(name.to_owned());
+        }
+    }
+    let present = |name: &&str| query.get(name).is_some();
+    let refused = ["request", "request_uri"].into_iter().filter(present);
+    let value = |name: &str| query.get(name).unwrap_or_default().to_owned();
+    pb::AuthorizationParameters {
+        client_id: value("client_id"),
+        redirect_uri: value("redirect_uri"),
+        response_type: value("response_type"),
+        scope: value("scope"),
+        state: value("state"),
+        nonce: value("nonce"),
+        display: value("display"),
+        prompt: value("prompt"),
+        max_age: value("max_age"),
+        ui_locales: value("ui_locales"),
+        acr_values: value("acr_values"),
+        claims_locales: value("claims_locales"),
+        claims: value("claims"),
+        code_challenge: value("code_challenge"),
+        code_challenge_method: value("code_challenge_method"),
+        refused_parameters: refused.map(str::to_owned).collect(),
+        repeated_parameters: repeated,
+    }
+}
+
+/// The parameters as the log-in page sends them.
+pub(super) fn from_members(members: &Map<String, Value>) -> pb::AuthorizationParameters {
+    let value = |name: &str| match members.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(object @ Value::Object(_)) => object.to_string(),
+        _ => String::new(),
+    };
+    pb::AuthorizationParameters {
+        client_id: value("clientId"),
+        redirect_uri: value("redirectUri"),
+        response_type: value("responseType"),
+        scope: value("scope"),
+        state: value("state"),
+        nonce: value("nonce"),
+        display: value("display"),
+        prompt: value("prompt"),
+        max_age: value("maxAge"),
+        ui_locales: value("uiLocales"),
+        acr_values: value("acrValues"),
+        claims_locales: value("claimsLocales"),
+        claims: value("claims"),
+        code_challenge: value("codeChallenge"),
+        code_challenge_method: value("codeChallengeMethod"),
+        refused_parameters: Vec::new(),
+        repeated_parameters: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_keep_their_own_query() {
+        let parameters = [
+            ("code", "a b"),
+            ("state", ""),
+            ("iss", "https://id.example"),
+        ];
+        assert_eq!(
+            with_query("https://rp.example/back", &parameters),
+            "https://rp.example/back?code=a+b&iss=https%3A%2F%2Fid.example"
+        );
+        assert!(with_query("https://rp.example/?x=1", &parameters).contains("?x=1&code="));
+    }
+
+    #[test]
+    fn repeats_and_refused_parameters_are_named() {
+        let query = QueryPairs::parse("client_id=a&scope=openid&scope=x&request=e30");
+        let parameters = from_query(&query);
+        assert_eq!(parameters.repeated_parameters, ["scope"]);
+        assert_eq!(parameters.refused_parameters, ["request"]);
+        assert_eq!(parameters.client_id, "a");
+    }
+}

@@ -1,0 +1,416 @@
+//! Rows out of a body that streams in: CSV, a JSON array, or JSON lines. Memory holds one row.
+
+use publica_proto::payments::v1::Instruction;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The longest row, in bytes.
+const ROW_LIMIT: usize = 16 * 1_024;
+
+/// Columns of a CSV file; the last may be left out.
+const COLUMNS: [&str; 5] = [
+    "instruction_id",
+    "functional_id",
+    "amount",
+    "currency",
+    "narration",
+];
+const MANDATORY: usize = 4;
+
+/// What is wrong with a body, for the whole of which the call fails.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RowFault {
+    #[error("row {row} is longer than 16 KiB")]
+    TooLong { row: u64 },
+    #[error("row {row} is not UTF-8")]
+    NotUtf8 { row: u64 },
+    #[error("row {row} has {found} columns, and the header has {expected}")]
+    Columns {
+        row: u64,
+        found: usize,
+        expected: usize,
+    },
+    #[error(
+        "the header must name instruction_id, functional_id, amount and currency, \
+         and may name narration"
+    )]
+    Header,
+    #[error("row {row} is not an instruction: {why}")]
+    NotInstruction { row: u64, why: String },
+    #[error("the body ends within a row")]
+    Torn,
+    #[error("the body holds no rows")]
+    Empty,
+}
+
+/// Reads rows from pieces of a body.
+pub(super) enum Reader {
+    Csv(Csv),
+    Json(Json),
+}
+
+impl Reader {
+    /// A reader for a media type: CSV if it says so, JSON otherwise.
+    pub(super) fn new(media_type: &str) -> Self {
+        match media_type.contains("csv") {
+            true => Self::Csv(Csv::default()),
+            false => Self::Json(Json::default()),
+        }
+    }
+
+    /// Takes a piece and appends the rows that it completes.
+    pub(super) fn take(
+        &mut self,
+        piece: &[u8],
+        rows: &mut Vec<Instruction>,
+    ) -> Result<(), RowFault> {
+        match self {
+            Self::Csv(reader) => reader.take(piece, rows),
+            Self::Json(reader) => reader.take(piece, rows),
+        }
+    }
+
+    /// Takes the end of the body.
+    pub(super) fn finish(&mut self, rows: &mut Vec<Instruction>) -> Result<(), RowFault> {
+        match self {
+            Self::Csv(reader) => reader.finish(rows),
+            Self::Json(reader) => reader.finish(),
+        }
+    }
+}
+
+/// A CSV reader (RFC 4180): quotes may hold separators and line ends.
+#[derive(Default)]
+pub(super) struct Csv {
+    /// Where each of our columns stands in the file.
+    header: Option<Vec<usize>>,
+    width: usize,
+    fields: Vec<Vec<u8>>,
+    field: Vec<u8>,
+    length: usize,
+    row: u64,
+    quoted: bool,
+    /// The last byte was a quote inside quotes: an end, or the first half of a doubled one.
+    closing: bool,
+}
+
+impl Csv {
+    fn take(&mut self, piece: &[u8], rows: &mut Vec<Instruction>) -> Result<(), RowFault> {
+        for byte in piece {
+            self.byte(*byte, rows)?;
+        }
+        Ok(())
+    }
+
+    fn byte(&mut self, byte: u8, rows: &mut Vec<Instruction>) -> Result<(), RowFault> {
+        self.length += 1;
+        if self.length > ROW_LIMIT {
+            return Err(RowFault::TooLong { row: self.row });
+        }
+        if self.quoted && !self.closing {
+            match byte {
+                b'"' => self.closing = true,
+                other => self.field.push(other),
+            }
+            return Ok(());
+        }
+        if self.closing {
+            self.closing = false;
+            if byte == b'"' {
+                self.field.push(b'"');
+                return Ok(());
+            }
+            self.quoted = false;
+        }
+        match byte {
+            b'"' if self.field.is_empty() => self.quoted = true,
+            b',' => self.fields.push(std::mem::take(&mut self.field)),
+            b'\r' => {}
+            b'\n' => self.end_row(rows)?,
+            other => self.field.push(other),
+        }
+        Ok(())
+    }
+
+    fn end_row(&mut self, rows: &mut Vec<Instruction>) -> Result<(), RowFault> {
+        self.fields.push(std::mem::take(&mut self.field));
+        self.length = 0;
+        let fields = std::mem::take(&mut self.fields);
+        // An empty line separates nothing.
+        if fields.len() == 1 && fields[0].is_empty() {
+            return Ok(());
+        }
+        let row = self.row;
+        let texts: Vec<String> = fields
+            .into_iter()
+            .map(|field| String::from_utf8(field).map_err(|_| RowFault::NotUtf8 { row }))
+            .collect::<Result<_, _>>()?;
+        let Some(header) = &self.header else {
+            return self.read_header(&texts);
+        };
+        self.row += 1;
+        if texts.len() != self.width {
+            let (found, expected) = (texts.len(), self.width);
+            return Err(RowFault::Columns {
+                row,
+                found,
+                expected,
+            });
+        }
+        let column = |place: usize| {
+            let at = header.get(place).copied();
+            at.and_then(|at| texts.get(at)).cloned().unwrap_or_default()
+        };
+        rows.push(Instruction {
+            instruction_id: column(0),
+            functional_id: column(1),
+            amount: column(2),
+            currency: column(3),
+            narration: column(4),
+        });
+        Ok(())
+    }
+
+    fn read_header(&mut self, names: &[String]) -> Result<(), RowFault> {
+        let clean = |name: &str| name.trim_start_matches('\u{feff}').trim().to_lowercase();
+        let names: Vec<String> = names.iter().map(|name| clean(name)).collect();
+        let mut places = Vec::new();
+        for (place, column) in COLUMNS.iter().enumerate() {
+            match names.iter().position(|name| name == column) {
+                Some(at) => places.push(at),
+                None if place >= MANDATORY => places.push(usize::MAX),
+                None => return Err(RowFault::Header),
+            }
+        }
+        if names.iter().any(|name| !COLUMNS.contains(&name.as_str())) {
+            return Err(RowFault::Header);
+        }
+        self.width = names.len();
+        self.header = Some(places);
+        Ok(())
+    }
+
+    fn finish(&mut self, rows: &mut Vec<Instruction>) -> Result<(), RowFault> {
+        if self.quoted && !self.closing {
+            return Err(RowFault::Torn);
+        }
+        if !self.field.is_empty() || !self.fields.is_empty() || self.closing {
+            self.end_row(rows)?;
+        }
+        match (&self.header, self.row) {
+            (None, _) => Err(RowFault::Header),
+            (Some(_), 0) => Err(RowFault::Empty),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Finds the objects in a JSON array or in JSON lines by counting braces outside of texts.
+#[derive(Default)]
+pub(super) struct Json {
+    object: Vec<u8>,
+    depth: usize,
+    text: bool,
+    escaped: bool,
+    row: u64,
+}
+
+/// An instruction as it stands in a body.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given<'a> {
+    instruction_id: String,
+    functional_id: String,
+    #[serde(borrow)]
+    amount: &'a RawValue,
+    currency: String,
+    #[serde(default)]
+    narration: Option<String>,
+}
+
+impl Json {
+    fn take(&mut self, piece: &[u8], rows: &mut Vec<Instruction>) -> Result<(), RowFault> {
+        for byte in piece {
+            self.byte(*byte, rows)?;
+        }
+        Ok(())
+    }
+
+    fn byte(&mut self, byte: u8, rows: &mut Vec<Instruction>) -> Result<(), RowFault> {
+        let row = self.row;
+        if self.depth == 0 {
+            return match byte {
+                b'{' => {
+                    self.depth = 1;
+                    self.object.push(byte);
+                    Ok(())
+                }
+                b'[' | b']' | b',' | b' ' | b'\t' | b'\r' | b'\n' => Ok(()),
+                _ => Err(RowFault::NotInstruction {
+                    row,
+                    why: "an object is due".to_owned(),
+                }),
+            };
+        }
+        if self.object.len() >= ROW_LIMIT {
+            return Err(RowFault::TooLong { row });
+        }
+        self.object.push(byte);
+        match (self.text, byte) {
+            (true, _) if self.escaped => self.escaped = false,
+            (true, b'\\') => self.escaped = true,
+            (_, b'"') => self.text = !self.text,
+            (false, b'{') => self.depth += 1,
+            (false, b'}') => {
+                self.depth -= 1;
+                if self.depth == 0 {
+                    rows.push(instruction(&self.object, row)?);
+                    self.object.clear();
+                    self.row += 1;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<(), RowFault> {
+        match (self.depth, self.row) {
+            (0, 0) => Err(RowFault::Empty),
+            (0, _) => Ok(()),
+            _ => Err(RowFault::Torn),
+        }
+    }
+}
+
+fn instruction(object: &[u8], row: u64) -> Result<Instruction, RowFault> {
+    let not = |why: &str| RowFault::NotInstruction {
+        row,
+        why: why.to_owned(),
+    };
+    let given: Given<'_> = serde_json::from_slice(object).map_err(|error| {
+        match error.classify() {
+            // Names of members, never their values.
+            serde_json::error::Category::Data if error.to_string().contains("field") => {
+                let text = error.to_string();
+                let end = text.find(" at line").unwrap_or(text.len());
+                not(&text[..end])
+            }
+            serde_json::error::Category::Data => not("a member has the wrong type"),
+            _ => not("it is not JSON"),
+        }
+    })?;
+    // A number keeps its digits; a text is taken as it is.
+    let literal = given.amount.get();
+    let amount = match literal.strip_prefix('"') {
+        Some(_) => serde_json::from_str(literal).map_err(|_| not("amount is malformed"))?,
+        None => literal.to_owned(),
+    };
+    Ok(Instruction {
+        instruction_id: given.instruction_id,
+        functional_id: given.functional_id,
+        amount,
+        currency: given.currency,
+        narration: given.narration.unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads a body in pieces of every size, and makes sure that all give the same.
+    fn read(media_type: &str, body: &str) -> Result<Vec<Instruction>, RowFault> {
+        let mut last = None;
+        for size in [1, 2, 3, 7, body.len().max(1)] {
+            let mut reader = Reader::new(media_type);
+            let mut rows = Vec::new();
+            let mut result = Ok(());
+            for piece in body.as_bytes().chunks(size) {
+                result = result.and_then(|()| reader.take(piece, &mut rows));
+            }
+            let result = result
+                .and_then(|()| reader.finish(&mut rows))
+                .map(|()| rows);
+            if let Some(last) = &last {
+                assert_eq!(last, &result, "pieces of {size}");
+            }
+            last = Some(result);
+        }
+        last.unwrap()
+    }
+
+    #[test]
+    fn csv_in_any_order_with_quotes() {
+        let body = "\u{feff}amount,instruction_id,currency,functional_id,narration\r\n\
+            \"1.50\",I1,USD,P1,\"a \"\"quoted\"\", text\nin two lines\"\r\n\
+            \r\n\
+            2,I2,USD,P2,";
+        let rows = read("text/csv", body).unwrap();
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows[0].amount, "1.50");
+        assert_eq!(rows[0].narration, "a \"quoted\", text\nin two lines");
+        assert_eq!(
+            (rows[1].instruction_id.as_str(), rows[1].narration.as_str()),
+            ("I2", "")
+        );
+    }
+
+    #[test]
+    fn what_is_no_csv() {
+        let header = "instruction_id,functional_id,amount,currency\n";
+        for (body, fault) in [
+            (String::new(), RowFault::Header),
+            ("a,b\n".to_owned(), RowFault::Header),
+            (format!("{},extra\n", header.trim_end()), RowFault::Header),
+            (header.to_owned(), RowFault::Empty),
+            (
+                format!("{header}1,2,3\n"),
+                RowFault::Columns {
+                    row: 0,
+                    found: 3,
+                    expected: 4,
+                },
+            ),
+            (format!("{header}\"1,2,3,4"), RowFault::Torn),
+            (
+                format!("{header}{}", "1".repeat(20_000)),
+                RowFault::TooLong { row: 0 },
+            ),
+        ] {
+            assert_eq!(read("text/csv", &body), Err(fault), "{body:.60}");
+        }
+    }
+
+    #[test]
+    fn json_as_array_or_lines() {
+        let one =
+            r#"{"instruction_id":"I{1}\"","functional_id":"P","amount":1.50,"currency":"USD"}"#;
+        let two = r#"{"instruction_id":"I2","functional_id":"P","amount":"2","currency":"USD",
+            "narration":null}"#;
+        for body in [format!("[{one},\n {two}]"), format!("{one}\n{two}\n")] {
+            let rows = read("application/json", &body).unwrap();
+            assert_eq!(rows.len(), 2);
+            assert_eq!(rows[0].instruction_id, "I{1}\"");
+            assert_eq!(
+                (rows[0].amount.as_str(), rows[1].amount.as_str()),
+                ("1.50", "2")
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_json() {
+        for body in [
+            "",
+            "[]",
+            "x",
+            "[1]",
+            "[{\"instruction_id\":\"secret\"}]",
+            "[{\"a\": {}",
+        ] {
+            let fault = read("application/json", body).unwrap_err();
+            assert!(!fault.to_string().contains("secret"), "{fault}");
+        }
+    }
+}

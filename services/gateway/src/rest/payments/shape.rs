@@ -1,0 +1,275 @@
+//! Messages of the block as JSON of the native paths: money as decimal text, states in lower
+//! case, absent members left out as null.
+
+use publica_proto::payments::v1 as api;
+use publica_types::{Currency, Money};
+use serde_json::{Value, json};
+
+use crate::convert::rfc3339;
+
+/// An amount as decimal text.
+pub(super) fn decimal(minor: i64, currency: &str) -> String {
+    match currency.parse::<Currency>() {
+        Ok(currency) => Money::new(minor, currency).decimal(),
+        Err(_) => minor.to_string(),
+    }
+}
+
+/// An enumeration's name in lower case, without its type in front.
+fn name(full: &str, prefix: &str) -> String {
+    full.strip_prefix(prefix).unwrap_or(full).to_lowercase()
+}
+
+fn tally(tally: Option<&api::Tally>, currency: &str) -> Value {
+    let (count, minor) = tally.map_or((0, 0), |tally| (tally.item_count, tally.amount_minor));
+    json!({"count": count, "amount": decimal(minor, currency)})
+}
+
+fn or_null(text: &str) -> Value {
+    if text.is_empty() {
+        Value::Null
+    } else {
+        json!(text)
+    }
+}
+
+pub(super) fn funding_account(account: &api::FundingAccount) -> Value {
+    json!({
+        "funding_account_id": account.funding_account_id,
+        "name": account.name,
+        "currency": account.currency,
+        "voucher_group": or_null(&account.voucher_group),
+        "balance": decimal(account.balance_minor, &account.currency),
+        "held": decimal(account.held_minor, &account.currency),
+    })
+}
+
+pub(super) fn programme(programme: &api::Programme) -> Value {
+    json!({
+        "programme_id": programme.programme_id,
+        "code": programme.code,
+        "name": programme.name,
+        "currency": programme.currency,
+        "funding_account_id": programme.funding_account_id,
+        "fallback_voucher_group": or_null(&programme.fallback_voucher_group),
+        "approvals_needed": programme.approvals_needed,
+        "batch_ceiling": match programme.batch_ceiling_minor {
+            0 => Value::Null,
+            minor => json!(decimal(minor, &programme.currency)),
+        },
+        "state": name(programme.state().as_str_name(), "PROGRAMME_STATE_"),
+        "create_time": rfc3339(programme.create_time.as_ref()),
+    })
+}
+
+pub(super) fn source_block(source: &api::SourceBlock) -> Value {
+    json!({
+        "source_id": source.source_id,
+        "name": source.name,
+        "programme_id": or_null(&source.programme_id),
+        "active": source.active,
+    })
+}
+
+pub(super) fn beneficiary(beneficiary: &api::Beneficiary) -> Value {
+    json!({
+        "functional_id": beneficiary.functional_id,
+        "modality": beneficiary.modality,
+        "institution": beneficiary.institution,
+        "financial_address": beneficiary.financial_address,
+        "active": beneficiary.active,
+        "update_time": rfc3339(beneficiary.update_time.as_ref()),
+    })
+}
+
+pub(super) fn batch(batch: &api::Batch) -> Value {
+    let currency = &batch.currency;
+    let approvals: Vec<Value> = batch
+        .approvals
+        .iter()
+        .map(|approval| {
+            json!({
+                "approver": approval.approver,
+                "approve_time": rfc3339(approval.approve_time.as_ref()),
+                "digest": approval.digest,
+            })
+        })
+        .collect();
+    json!({
+        "batch_id": batch.batch_id,
+        "source_id": batch.source_id,
+        "source_request": batch.source_request,
+        "source_batch": batch.source_batch,
+        "programme_id": batch.programme_id,
+        "currency": currency,
+        "state": name(batch.state().as_str_name(), "BATCH_STATE_"),
+        "state_reason": or_null(&batch.state_reason),
+        "maker": batch.maker,
+        "digest": or_null(&batch.digest),
+        "received_count": batch.received_count,
+        "accepted": tally(batch.accepted.as_ref(), currency),
+        "unresolved": tally(batch.unresolved.as_ref(), currency),
+        "refused_count": batch.refused_count,
+        "approvals": approvals,
+        "approvals_needed": batch.approvals_needed,
+        "create_time": rfc3339(batch.create_time.as_ref()),
+        "update_time": rfc3339(batch.update_time.as_ref()),
+    })
+}
+
+pub(super) fn instruction(row: &api::InstructionStatus) -> Value {
+    let money = row.amount.clone().unwrap_or_default();
+    json!({
+        "ordinal": row.ordinal,
+        "instruction_id": row.instruction_id,
+        "amount": decimal(money.amount_minor, &money.currency),
+        "currency": money.currency,
+        "institution": or_null(&row.institution),
+        "state": name(row.state().as_str_name(), "INSTRUCTION_STATE_"),
+        "iso_status": row.iso_status,
+        "reason_code": or_null(&row.reason_code),
+        "end_to_end_id": or_null(&row.end_to_end_id),
+    })
+}
+
+pub(super) fn refusal(row: &api::Refusal) -> Value {
+    json!({
+        "ordinal": row.ordinal,
+        "instruction_id": or_null(&row.instruction_id),
+        "reason_code": row.reason_code,
+        "reason": row.reason,
+    })
+}
+
+pub(super) fn report(report: &api::GetBatchReportResponse) -> Value {
+    let of = report.batch.clone().unwrap_or_default();
+    let currency = &of.currency;
+    let institutions: Vec<Value> = report
+        .institutions
+        .iter()
+        .map(|row| {
+            json!({
+                "institution": row.institution,
+                "settled": tally(row.settled.as_ref(), currency),
+                "rejected": tally(row.rejected.as_ref(), currency),
+                "unknown": tally(row.unknown.as_ref(), currency),
+            })
+        })
+        .collect();
+    let reasons: Vec<Value> = report
+        .reasons
+        .iter()
+        .map(|row| json!({"reason_code": row.reason_code, "count": row.item_count}))
+        .collect();
+    json!({
+        "batch": batch(&of),
+        "settled": tally(report.settled.as_ref(), currency),
+        "rejected": tally(report.rejected.as_ref(), currency),
+        "unknown": tally(report.unknown.as_ref(), currency),
+        "vouchers": tally(report.vouchers.as_ref(), currency),
+        "replaced": tally(report.replaced.as_ref(), currency),
+        "open": tally(report.open.as_ref(), currency),
+        "institutions": institutions,
+        "reasons": reasons,
+        "reconciled": report.reconciled,
+        "matched_count": report.matched_count,
+        "differences": report.differences,
+        "ledger_balanced": report.ledger_balanced,
+    })
+}
+
+pub(super) fn receipt(receipt: &api::GetReceiptResponse) -> Value {
+    json!({
+        "instruction": receipt.instruction.as_ref().map(instruction),
+        "leaf": receipt.leaf,
+        "leaf_index": receipt.leaf_index,
+        "path": receipt.path,
+        "root": receipt.root,
+        "tree_size": receipt.tree_size,
+        "digest": receipt.digest,
+        "programme_id": receipt.programme_id,
+        "update_time": rfc3339(receipt.update_time.as_ref()),
+    })
+}
+
+pub(super) fn batch_voucher(voucher: &api::BatchVoucher) -> Value {
+    let money = voucher.amount.clone().unwrap_or_default();
+    json!({
+        "ordinal": voucher.ordinal,
+        "instruction_id": voucher.instruction_id,
+        "serial_number": voucher.serial_number,
+        "voucher_number": or_null(&voucher.voucher_number),
+        "functional_id": or_null(&voucher.functional_id),
+        "amount": decimal(money.amount_minor, &money.currency),
+        "currency": money.currency,
+        "voucher_group": voucher.voucher_group,
+        "expire_time": rfc3339(voucher.expire_time.as_ref()),
+    })
+}
+
+pub(super) fn voucher_group(group: &api::VoucherGroup) -> Value {
+    let counts: Vec<Value> = group
+        .counts
+        .iter()
+        .map(|count| {
+            json!({
+                "state": name(count.state().as_str_name(), "VOUCHER_STATE_"),
+                "currency": count.currency,
+                "vouchers": tally(count.tally.as_ref(), &count.currency),
+            })
+        })
+        .collect();
+    json!({
+        "name": group.name,
+        "stock": group.stock,
+        "programme_id": or_null(&group.programme_id),
+        "counts": counts,
+    })
+}
+
+pub(super) fn voucher_state(state: api::VoucherState) -> String {
+    name(state.as_str_name(), "VOUCHER_STATE_")
+}
+
+pub(super) fn account(account: &api::Account) -> Value {
+    let decimal = |minor| decimal(minor, &account.currency);
+    json!({
+        "account_id": account.account_id,
+        "code": account.code,
+        "currency": account.currency,
+        "kind": name(account.kind().as_str_name(), "ACCOUNT_KIND_"),
+        "balance": decimal(account.credits_posted.saturating_sub(account.debits_posted)),
+        "debits_posted": decimal(account.debits_posted),
+        "debits_pending": decimal(account.debits_pending),
+        "credits_posted": decimal(account.credits_posted),
+        "credits_pending": decimal(account.credits_pending),
+        "floor": account.floor_minor.map(decimal),
+        "closed": account.closed,
+        "version": account.version,
+        "move_time": rfc3339(account.move_time.as_ref()),
+    })
+}
+
+pub(super) fn ledger_check(check: &api::CheckLedgerResponse) -> Value {
+    let currencies: Vec<Value> = check
+        .currencies
+        .iter()
+        .map(|sums| {
+            let decimal = |minor| decimal(minor, &sums.currency);
+            json!({
+                "currency": sums.currency,
+                "debits_posted": decimal(sums.debits_posted),
+                "credits_posted": decimal(sums.credits_posted),
+                "debits_pending": decimal(sums.debits_pending),
+                "credits_pending": decimal(sums.credits_pending),
+            })
+        })
+        .collect();
+    json!({
+        "balanced": check.balanced,
+        "currencies": currencies,
+        "mismatched_accounts": check.mismatched_accounts,
+        "account_count": check.account_count,
+        "transfer_count": check.transfer_count,
+    })
+}

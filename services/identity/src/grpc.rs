@@ -1,0 +1,128 @@
+//! The generated traits: convert, call the app, convert back.
+
+mod clients;
+mod enrolments;
+mod factors;
+mod identifiers;
+mod imports;
+mod persons;
+mod provider;
+mod sign_in;
+mod tokens;
+
+use prost::Message;
+use publica_auth::CallerKind;
+use publica_journal::{Entry, Outcome, fingerprint};
+use publica_proto::identity::v1 as pb;
+use publica_proto::imports::v1::import_service_server::ImportServiceServer;
+use publica_rpc::Fault as _;
+use publica_types::Origin;
+use serde_json::json;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+use crate::app::{App, Mutation};
+use crate::error::Error;
+
+/// The largest message that a service reads: a thousand people, or a packet with evidence.
+const MESSAGE_LIMIT: usize = 8 * 1024 * 1024;
+
+/// The services of the block over its use cases.
+#[derive(Clone)]
+pub(crate) struct Services(App);
+
+/// All services of the block but the journal's.
+pub(crate) fn routes(app: &App) -> Routes {
+    use pb::client_service_server::ClientServiceServer;
+    use pb::enrolment_service_server::EnrolmentServiceServer;
+    use pb::factor_service_server::FactorServiceServer;
+    use pb::identifier_service_server::IdentifierServiceServer;
+    use pb::person_service_server::PersonServiceServer;
+    use pb::provider_service_server::ProviderServiceServer;
+    use pb::sign_in_service_server::SignInServiceServer;
+    use pb::token_service_server::TokenServiceServer;
+    let services = Services(app.clone());
+    let persons =
+        PersonServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+    let enrolments =
+        EnrolmentServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+    Routes::new(persons.max_encoding_message_size(MESSAGE_LIMIT))
+        .add_service(enrolments)
+        .add_service(IdentifierServiceServer::new(services.clone()))
+        .add_service(FactorServiceServer::new(services.clone()))
+        .add_service(ClientServiceServer::new(services.clone()))
+        .add_service(SignInServiceServer::new(services.clone()))
+        .add_service(TokenServiceServer::new(services.clone()))
+        .add_service(ProviderServiceServer::new(services.clone()))
+        .add_service(ImportServiceServer::new(services))
+}
+
+/// A call as the services see it: who makes it, and what it is called in the journal.
+struct Call {
+    origin: Origin,
+    known: bool,
+    rpc: &'static str,
+}
+
+impl Call {
+    fn of<T>(request: &Request<T>, rpc: &'static str) -> Self {
+        let caller = publica_rpc::caller(request);
+        let known = caller.is_some_and(|caller| caller.kind != CallerKind::Anonymous);
+        Self {
+            origin: publica_rpc::origin(request),
+            known,
+            rpc,
+        }
+    }
+
+    /// A call that a browser or a client starts before anybody is known. Whoever brings it here
+    /// (the gateway) did not ask for anything, so its refusal is none of theirs.
+    fn open<T>(request: &Request<T>, rpc: &'static str) -> Self {
+        Self {
+            known: false,
+            ..Self::of(request, rpc)
+        }
+    }
+
+    fn mutation(&self, request: &impl Message, request_id: &str) -> Mutation {
+        Mutation {
+            origin: self.origin.clone(),
+            rpc: self.rpc,
+            request_id: (!request_id.is_empty()).then(|| request_id.to_owned()),
+            fingerprint: fingerprint(request),
+        }
+    }
+}
+
+impl Services {
+    /// The answer to a call. A refusal of a known caller is journalled before it leaves;
+    /// anonymous ones are only counted, since a flood must not fill a store.
+    async fn answer<T>(
+        &self,
+        call: &Call,
+        result: Result<T, Error>,
+    ) -> Result<Response<T>, Status> {
+        let error = match result {
+            Ok(message) => return Ok(Response::new(message)),
+            Err(error) => error,
+        };
+        let reason = error.reason();
+        metrics::counter!("publica_identity_refusals_total", "reason" => reason).increment(1);
+        let fault = matches!(
+            error.code(),
+            tonic::Code::Internal | tonic::Code::Unavailable | tonic::Code::DataLoss
+        );
+        if call.known && !fault {
+            let entry = Entry::new("identity.call.refused")
+                .subject("rpc", call.rpc)
+                .outcome(Outcome::Refused)
+                .body(json!({ "reason": reason }));
+            self.0
+                .journal
+                .record(&call.origin, entry)
+                .await
+                .map_err(Error::from)?;
+        }
+        Err(error.into())
+    }
+}

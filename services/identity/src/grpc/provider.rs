@@ -1,0 +1,55 @@
+//! The provider itself.
+
+use publica_proto::identity::v1 as pb;
+use publica_proto::identity::v1::provider_service_server::ProviderService;
+use tonic::{Request, Response, Status};
+
+use crate::grpc::{Call, Services};
+
+#[tonic::async_trait]
+impl ProviderService for Services {
+    async fn get_metadata(
+        &self,
+        request: Request<pb::GetMetadataRequest>,
+    ) -> Result<Response<pb::GetMetadataResponse>, Status> {
+        let call = Call::of(&request, "/publica.identity.v1.ProviderService/GetMetadata");
+        let result = Ok(self.0.metadata());
+        self.answer(&call, result).await
+    }
+
+    async fn get_key_set(
+        &self,
+        request: Request<pb::GetKeySetRequest>,
+    ) -> Result<Response<pb::GetKeySetResponse>, Status> {
+        let call = Call::of(&request, "/publica.identity.v1.ProviderService/GetKeySet");
+        let result = self.0.published_keys(&call.origin).await;
+        self.answer(&call, result).await
+    }
+
+    async fn rotate_signing_key(
+        &self,
+        request: Request<pb::RotateSigningKeyRequest>,
+    ) -> Result<Response<pb::RotateSigningKeyResponse>, Status> {
+        let call = Call::of(
+            &request,
+            "/publica.identity.v1.ProviderService/RotateSigningKey",
+        );
+        let request = request.into_inner();
+        let mutation = call.mutation(&request, &request.request_id);
+        let result = self.0.rotate_signing_key(&mutation).await;
+        self.answer(&call, result).await
+    }
+
+    async fn list_signing_keys(
+        &self,
+        request: Request<pb::ListSigningKeysRequest>,
+    ) -> Result<Response<pb::ListSigningKeysResponse>, Status> {
+        let call = Call::of(
+            &request,
+            "/publica.identity.v1.ProviderService/ListSigningKeys",
+        );
+        let request = request.into_inner();
+        let result = self.0.list_signing_keys(&call.origin, &request).await;
+        self.answer(&call, result).await
+    }
+}

@@ -1,0 +1,273 @@
+//! The delivery engine: from the store to the next hop and back.
+//!
+//! A chunk is claimed by adding a step to its log, its recipients wait in lanes, connections
+//! take them one by one, and one reporter makes every outcome durable before the connection
+//! that had it sends another final dot. So whenever the process dies, at most one message a
+//! connection is without a durable outcome, and it is the last on its connection.
+
+mod active;
+mod connection;
+mod dispatch;
+mod lanes;
+mod liveness;
+mod outcome;
+mod plan;
+mod reporter;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::time::Duration;
+
+use publica_store::{Db, Engine as Database, StoreError};
+use publica_types::{SharedClock, SharedEntropy, Timestamp};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::domain::dkim::Signer;
+use crate::domain::envelope::Lane;
+use crate::domain::member::Member;
+use crate::smtp::Hop;
+use crate::store::chunk::Holder;
+use crate::store::{ChunkId, RequestId, SessionId};
+use crate::vault::Vault;
+
+pub(crate) use active::{ActiveChunk, ActiveRequest};
+pub(crate) use plan::dead_address;
+
+use lanes::{Item, Lanes};
+use liveness::Liveness;
+use reporter::{Message, Reporter};
+
+/// Reports that may wait for the reporter.
+const REPORTS_MAX: usize = 4_096;
+/// A single message is taken up by the call that accepts it while fewer than these wait.
+const ADOPT_BELOW: usize = 2_000;
+/// A session that gave no sign of life for so long has lost what it held.
+const DEAD_AFTER: Duration = Duration::from_secs(20);
+
+/// How an engine is set up.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    /// The next hops, in order: a later one serves while those before it cannot be reached.
+    pub(crate) hops: Vec<Arc<Hop>>,
+    pub(crate) connections: usize,
+    pub(crate) signers: Vec<Arc<Signer>>,
+    pub(crate) bounce_domain: Option<String>,
+    pub(crate) poll: Duration,
+    pub(crate) idle: Duration,
+}
+
+/// The engine of one tenant. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    shared: Arc<Shared>,
+}
+
+/// What the engine's tasks share.
+pub(crate) struct Shared {
+    pub(crate) db: Db,
+    pub(crate) vault: Vault,
+    pub(crate) clock: SharedClock,
+    pub(crate) entropy: SharedEntropy,
+    pub(crate) setup: Setup,
+    pub(crate) session: SessionId,
+    pub(crate) lanes: Lanes,
+    pub(crate) requests: active::Requests,
+    pub(crate) reports: mpsc::Sender<Message>,
+    pub(crate) wake: Notify,
+    pub(crate) liveness: Liveness,
+    pub(crate) sent: AtomicI64,
+    health: AtomicU8,
+    inbox: std::sync::Mutex<Option<mpsc::Receiver<Message>>>,
+}
+
+/// Whether the next hop answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Health {
+    NotConfigured = 1,
+    Idle = 2,
+    Up = 3,
+    Down = 4,
+}
+
+/// A chunk of one that the call which accepted it has claimed.
+#[derive(Debug)]
+pub(crate) struct Adopted {
+    pub(crate) chunk_id: ChunkId,
+    pub(crate) request: Arc<ActiveRequest>,
+    pub(crate) lane: Lane,
+    pub(crate) member: Member,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        db: Db,
+        vault: Vault,
+        setup: Setup,
+        clock: SharedClock,
+        entropy: SharedEntropy,
+    ) -> Self {
+        let (reports, inbox) = mpsc::channel(REPORTS_MAX);
+        let health = if !setup.hops.is_empty() {
+            Health::Idle
+        } else {
+            Health::NotConfigured
+        };
+        let session = SessionId::new(clock.as_ref(), entropy.as_ref());
+        Self {
+            shared: Arc::new(Shared {
+                db,
+                vault,
+                clock,
+                entropy,
+                setup,
+                session,
+                lanes: Lanes::default(),
+                requests: active::Requests::default(),
+                reports,
+                wake: Notify::new(),
+                liveness: Liveness::default(),
+                sent: AtomicI64::new(0),
+                health: AtomicU8::new(health as u8),
+                inbox: std::sync::Mutex::new(Some(inbox)),
+            }),
+        }
+    }
+
+    /// Delivers until it is stopped, and then until the messages in hand have their outcomes.
+    pub(crate) async fn run(&self, stop: CancellationToken) {
+        let inbox = self
+            .shared
+            .inbox
+            .lock()
+            .map(|mut inbox| inbox.take())
+            .ok()
+            .flatten();
+        let Some(inbox) = inbox else { return };
+        let shared = &self.shared;
+        while let Err(error) = shared.liveness.begin(&shared.db, shared.session).await {
+            tracing::warn!(%error, "the delivery session cannot begin yet");
+            let pause = tokio::time::sleep(Duration::from_millis(500));
+            if stop.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
+        }
+        let (tracker, reported) = (TaskTracker::new(), TaskTracker::new());
+        let finished = CancellationToken::new();
+        let reporter = Reporter::new(Arc::clone(shared), inbox);
+        reported.spawn(reporter.run(finished.clone()));
+        reported.spawn(liveness::beat(Arc::clone(shared), finished.clone()));
+        tracker.spawn(dispatch::run(Arc::clone(shared), stop.clone()));
+        if !shared.setup.hops.is_empty() {
+            for _ in 0..shared.setup.connections {
+                tracker.spawn(connection::run(Arc::clone(shared), stop.clone()));
+            }
+        }
+        tracker.close();
+        tracker.wait().await;
+        finished.cancel();
+        reported.close();
+        reported.wait().await;
+    }
+
+    /// The session under which this engine claims chunks; it lives once [`Self::run`] runs.
+    pub(crate) fn session(&self) -> SessionId {
+        self.shared.session
+    }
+
+    /// Whether the call that accepts a single message may claim it as well.
+    pub(crate) fn can_adopt(&self, lane: Lane) -> bool {
+        !self.shared.setup.hops.is_empty()
+            && self.shared.liveness.is_alive()
+            && self.shared.lanes.len(lane) < ADOPT_BELOW
+    }
+
+    /// Takes over a message that was claimed with its acceptance.
+    pub(crate) async fn adopt(&self, adopted: Adopted) {
+        let chunk = Arc::new(ActiveChunk::single(adopted));
+        let message = Message::Adopt {
+            chunk: Arc::clone(&chunk),
+        };
+        // Without a reporter the process is ending; the next one finds the chunk.
+        if self.shared.reports.send(message).await.is_ok() {
+            self.shared.lanes.push(Item::new(chunk, 0));
+        }
+    }
+
+    /// Looks for work now.
+    pub(crate) fn wake(&self) {
+        self.shared.wake.notify_one();
+    }
+
+    /// Stops what is left of a request.
+    pub(crate) async fn cancel(&self, request: RequestId) -> Result<(), StoreError> {
+        self.shared.requests.cancel(request);
+        dispatch::claim_cancelled(&self.shared, request).await
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        match self.shared.health.load(Ordering::Relaxed) {
+            1 => Health::NotConfigured,
+            3 => Health::Up,
+            4 => Health::Down,
+            _ => Health::Idle,
+        }
+    }
+
+    pub(crate) fn sent(&self) -> i64 {
+        self.shared.sent.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        Lane::ALL
+            .into_iter()
+            .map(|lane| self.shared.lanes.len(lane))
+            .sum()
+    }
+
+    pub(crate) fn signers(&self) -> &[Arc<Signer>] {
+        &self.shared.setup.signers
+    }
+
+    pub(crate) fn requests(&self) -> &active::Requests {
+        &self.shared.requests
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("session", &self.shared.session)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn noise(&self) -> u8 {
+        let mut byte = [0];
+        self.entropy.fill(&mut byte);
+        byte[0]
+    }
+
+    pub(crate) fn set_health(&self, health: Health) {
+        self.health.store(health as u8, Ordering::Relaxed);
+    }
+
+    /// Who asks for work. The lock file of an embedded store proves that earlier sessions are
+    /// dead; elsewhere their beats tell.
+    pub(crate) fn holder(&self) -> Holder {
+        let alive = match self.db.engine() {
+            Database::Sqlite => Timestamp::from_micros(i64::MAX),
+            Database::Postgres => self.now().minus(DEAD_AFTER),
+        };
+        Holder {
+            session: self.session,
+            alive,
+        }
+    }
+}

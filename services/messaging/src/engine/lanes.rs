@@ -1,0 +1,189 @@
+//! Queues between the dispatcher and the connections: the most urgent goes first, yet every
+//! tenth turn belongs to whoever waits in a lower lane.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Semaphore;
+
+use super::active::ActiveChunk;
+use crate::domain::envelope::Lane;
+use crate::domain::member::Member;
+
+/// So many turns in a row may go to one lane while a lower one waits.
+const TURNS: u32 = 9;
+
+/// One recipient on its way.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) chunk: Arc<ActiveChunk>,
+    pub(crate) index: usize,
+    /// Connections that broke before anything was sent.
+    pub(crate) tries: u32,
+}
+
+impl Item {
+    pub(crate) fn new(chunk: Arc<ActiveChunk>, index: usize) -> Self {
+        Self {
+            chunk,
+            index,
+            tries: 0,
+        }
+    }
+
+    pub(crate) fn member(&self) -> &Member {
+        &self.chunk.members[self.index]
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    queues: Mutex<Queues>,
+    /// A permit for each item, so that waiting for one is fair and cheap.
+    ready: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    lanes: [VecDeque<Item>; 4],
+    turns: [u32; 4],
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self {
+            queues: Mutex::default(),
+            ready: Semaphore::new(0),
+        }
+    }
+}
+
+impl Lanes {
+    pub(crate) fn push(&self, item: Item) {
+        self.lock().lanes[item.chunk.lane.index()].push_back(item);
+        self.ready.add_permits(1);
+    }
+
+    pub(crate) fn extend(&self, items: Vec<Item>) {
+        let count = items.len();
+        let mut queues = self.lock();
+        for item in items {
+            queues.lanes[item.chunk.lane.index()].push_back(item);
+        }
+        drop(queues);
+        self.ready.add_permits(count);
+    }
+
+    /// Puts back what could not be sent, ahead of its lane.
+    pub(crate) fn push_front(&self, item: Item) {
+        self.lock().lanes[item.chunk.lane.index()].push_front(item);
+        self.ready.add_permits(1);
+    }
+
+    /// The next item; waits for one.
+    pub(crate) async fn take(&self) -> Item {
+        loop {
+            // The semaphore is never closed.
+            if let Ok(permit) = self.ready.acquire().await {
+                permit.forget();
+            }
+            if let Some(item) = self.lock().pop() {
+                return item;
+            }
+        }
+    }
+
+    pub(crate) fn len(&self, lane: Lane) -> usize {
+        self.lock().lanes[lane.index()].len()
+    }
+
+    /// Takes out what a test picks, wherever it stands.
+    pub(crate) fn remove_if(&self, pick: impl Fn(&Item) -> bool) -> Vec<Item> {
+        let mut removed = Vec::new();
+        let mut queues = self.lock();
+        for lane in &mut queues.lanes {
+            if !lane.iter().any(&pick) {
+                continue;
+            }
+            let mut kept = VecDeque::with_capacity(lane.len());
+            for item in lane.drain(..) {
+                if pick(&item) {
+                    removed.push(item);
+                } else {
+                    kept.push_back(item);
+                }
+            }
+            *lane = kept;
+        }
+        drop(queues);
+        // Their permits go with them; a taker that finds nothing waits again.
+        for _ in &removed {
+            if let Ok(permit) = self.ready.try_acquire() {
+                permit.forget();
+            }
+        }
+        removed
+    }
+
+    /// No code panics while it holds the lock.
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queues {
+    fn pop(&mut self) -> Option<Item> {
+        let waiting: Vec<usize> = (0..4)
+            .filter(|lane| !self.lanes[*lane].is_empty())
+            .collect();
+        let last = *waiting.last()?;
+        let lane = waiting
+            .into_iter()
+            .find(|lane| *lane == last || self.turns[*lane] < TURNS)
+            .unwrap_or(last);
+        for higher in &mut self.turns[..lane] {
+            *higher = 0;
+        }
+        self.turns[lane] = if lane == last {
+            0
+        } else {
+            self.turns[lane] + 1
+        };
+        self.lanes[lane].pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(lane: Lane) -> Item {
+        Item::new(Arc::new(ActiveChunk::for_tests(lane)), 0)
+    }
+
+    #[tokio::test]
+    async fn urgent_goes_first_and_nobody_starves() {
+        let lanes = Lanes::default();
+        lanes.extend((0..40).map(|_| item(Lane::Bulk)).collect());
+        lanes.extend((0..40).map(|_| item(Lane::Emergency)).collect());
+        let mut order = Vec::new();
+        for _ in 0..40 {
+            order.push(lanes.take().await.chunk.lane);
+        }
+        assert!(order[..9].iter().all(|lane| *lane == Lane::Emergency));
+        let bulk = order.iter().filter(|lane| **lane == Lane::Bulk).count();
+        assert_eq!(bulk, 4);
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_comes_next() {
+        let lanes = Lanes::default();
+        lanes.extend((0..2).map(|_| item(Lane::Normal)).collect());
+        let first = lanes.take().await;
+        let id = first.chunk.chunk_id;
+        lanes.push_front(first);
+        assert_eq!(lanes.take().await.chunk.chunk_id, id);
+        assert_eq!(lanes.remove_if(|_| true).len(), 1);
+        assert_eq!(lanes.len(Lane::Normal), 0);
+    }
+}

@@ -1,0 +1,201 @@
+//! What one group of reports writes, and the unit that writes it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message as _;
+use publica_journal::Entry;
+use publica_seal::SealError;
+use publica_store::{StoreError, Tx};
+use publica_types::{Clock, Entropy, Timestamp, Uuid, new_uuid};
+use serde_json::json;
+
+use super::active::{ActiveChunk, ActiveRequest};
+use crate::callbacks;
+use crate::domain::counters::{Counters, State};
+use crate::domain::member::{Member, Members};
+use crate::store::chunk::NewChunk;
+use crate::store::report::{NewEvent, StepKind};
+use crate::store::suppression::SuppressionRow;
+use crate::store::{ChunkId, RequestId, SessionId, chunk, report, request, suppression};
+use crate::vault::Sealer;
+
+/// Most recipients of a chunk.
+pub(crate) const CHUNK_MAX: usize = 500;
+/// An address that does not exist is not written to for so long.
+const DEAD_FOR: Duration = Duration::from_hours(24 * 90);
+/// Suppressions by hard bounce; the number is stored.
+const HARD_BOUNCE: i64 = 1;
+
+/// Everything that a group writes, in one transaction.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) session: Option<SessionId>,
+    pub(crate) events: Vec<NewEvent>,
+    pub(crate) steps: Vec<(ChunkId, i64, StepKind)>,
+    pub(crate) tallies: Vec<(RequestId, i64, Counters)>,
+    pub(crate) chunks: Vec<NewChunk>,
+    pub(crate) keys: Vec<Uuid>,
+    pub(crate) suppressions: Vec<SuppressionRow>,
+    pub(crate) closed: Vec<Closed>,
+    /// Requests whose originator wants to hear of changes.
+    pub(crate) told: Vec<Arc<ActiveRequest>>,
+}
+
+/// A chunk whose last recipient has an outcome.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    pub(crate) request: Arc<ActiveRequest>,
+    pub(crate) attempt: i64,
+    pub(crate) counts: Counters,
+    pub(crate) retried: bool,
+}
+
+impl Plan {
+    /// Writes everything. A unique violation among the steps means that a chunk of the group
+    /// is somebody else's by now.
+    pub(crate) async fn write(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let session = self.session.ok_or(StoreError::Misuse {
+            reason: "a plan without a session",
+        })?;
+        for (chunk, step, kind) in &self.steps {
+            report::step(tx, *chunk, *step, session, *kind).await?;
+        }
+        report::events(tx, &self.events).await?;
+        for (request, step, changes) in &self.tallies {
+            report::tally(tx, *request, session, *step, changes).await?;
+        }
+        for new in &self.chunks {
+            chunk::insert(tx, new).await?;
+        }
+        for row in &self.suppressions {
+            suppression::insert(tx, row).await?;
+        }
+        let mut keys = self.keys.clone();
+        for closed in &self.closed {
+            self.close(tx, closed, &mut keys).await?;
+        }
+        chunk::delete_keys(tx, &keys).await?;
+        for request in &self.told {
+            callbacks::enqueue_state(tx, request).await?;
+        }
+        Ok(())
+    }
+
+    async fn close(
+        &self,
+        tx: &mut Tx<'_>,
+        closed: &Closed,
+        keys: &mut Vec<Uuid>,
+    ) -> Result<(), StoreError> {
+        let request = &closed.request;
+        if request.n > 1 || closed.retried {
+            let entry = Entry::new("messaging.chunk.closed")
+                .subject("message_request", &request.request_uid)
+                .body(json!({ "attempt": closed.attempt, "outcomes": named(&closed.counts) }));
+            publica_journal::append(tx, &request.origin(), entry);
+        }
+        if closed.retried {
+            return Ok(());
+        }
+        let counters = if request.n == 1 {
+            closed.counts
+        } else {
+            let mut counters = start(request);
+            counters.add(&request::changes(tx, request.request_id).await?);
+            counters
+        };
+        if counters.is_complete() && request::complete(tx, request.request_id).await? {
+            keys.push(request.request_id.as_uuid());
+            finish(tx, request, &counters).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Tells the journal and the originator that no message of a request can change any more.
+pub(crate) async fn finish(
+    tx: &mut Tx<'_>,
+    request: &ActiveRequest,
+    counters: &Counters,
+) -> Result<(), StoreError> {
+    let entry = Entry::new("messaging.request.completed")
+        .subject("message_request", &request.request_uid)
+        .body(json!({ "outcomes": named(counters) }));
+    publica_journal::append(tx, &request.origin(), entry);
+    if request.callback {
+        callbacks::enqueue_completed(tx, request).await?;
+    }
+    Ok(())
+}
+
+/// The counters of a request before any change.
+pub(crate) fn start(request: &ActiveRequest) -> Counters {
+    let state = if request.claimed {
+        State::Processing
+    } else {
+        State::Scheduled
+    };
+    Counters::all_in(state, request.n)
+}
+
+fn named(counters: &Counters) -> serde_json::Value {
+    let members = State::ALL
+        .into_iter()
+        .filter(|state| counters.of(*state) != 0)
+        .map(|state| (state.name().to_owned(), counters.of(state).into()));
+    serde_json::Value::Object(members.collect())
+}
+
+/// Retry chunks for those of a closed chunk that get another attempt, grouped by the minute
+/// in which they are due.
+pub(crate) fn retries(
+    chunk: &ActiveChunk,
+    later: Vec<(Member, Timestamp)>,
+    sealer: &Sealer,
+    ids: (&dyn Clock, &dyn Entropy),
+) -> Result<Vec<NewChunk>, SealError> {
+    let mut minutes: BTreeMap<i64, (Timestamp, Vec<Member>)> = BTreeMap::new();
+    for (member, due) in later {
+        let minute = due.micros().div_euclid(60_000_000);
+        let group = minutes.entry(minute).or_insert_with(|| (due, Vec::new()));
+        group.0 = group.0.max(due);
+        group.1.push(member);
+    }
+    let mut chunks = Vec::new();
+    for (_, (due, members)) in minutes {
+        for part in members.chunks(CHUNK_MAX) {
+            let chunk_id = ChunkId::from_uuid(new_uuid(ids.0, ids.1));
+            let sealed = Members {
+                members: part.to_vec(),
+            }
+            .encode_to_vec();
+            let (key, sealed) = sealer.seal(chunk_id.as_uuid(), sealed)?;
+            chunks.push(NewChunk {
+                chunk_id,
+                request_id: chunk.request.request_id,
+                root_id: chunk.root_id,
+                lane: chunk.lane.number(),
+                attempt: chunk.attempt + 1,
+                not_before: due,
+                n: i64::try_from(part.len()).unwrap_or(i64::MAX),
+                sealed,
+                key: Some(key),
+            });
+        }
+    }
+    Ok(chunks)
+}
+
+/// A suppression for an address that does not exist.
+pub(crate) fn dead_address(id: Uuid, address_hash: Vec<u8>, now: Timestamp) -> SuppressionRow {
+    SuppressionRow {
+        suppression_id: id,
+        address_hash,
+        category: String::new(),
+        reason: HARD_BOUNCE,
+        created_at: now,
+        expires_at: Some(now.plus(DEAD_FOR)),
+    }
+}

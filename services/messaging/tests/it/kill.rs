@@ -1,0 +1,276 @@
+//! Killed without warning, again and again, in the middle of a batch.
+//!
+//! Nothing is lost; nothing is sent twice but the last message of a connection that died with
+//! the process; the counters sum at all times and are exact in the end.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use publica_auth::TokenSource;
+use publica_host::{Block as _, Env, Profile};
+use publica_messaging::sink::{Mail, MailSink, SinkOptions, SinkTls};
+use publica_messaging::{Messaging, MessagingConfig, RelayConfig};
+use publica_proto::messaging::v1 as api;
+use publica_proto::messaging::v1::message_service_client::MessageServiceClient;
+use publica_proto::messaging::v1::send_email_batch_request::Part;
+use publica_rpc::{Link, Peers};
+use publica_seal::{Keyring, SealConfig};
+use publica_store::DatabaseConfig;
+use publica_testkit::{Database, eventually};
+use publica_types::{SharedEntropy, SystemClock, SystemEntropy, Tenant};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::support::{content, envelope, recipient, sum};
+
+const VARIABLE: &str = "PUBLICA_MESSAGING_KILL_TEST";
+const RECIPIENTS: usize = 6_000;
+const CONNECTIONS: usize = 8;
+
+/// What the killed process is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Order {
+    folder: PathBuf,
+    database: String,
+    port: u16,
+}
+
+impl Order {
+    fn config(&self) -> MessagingConfig {
+        let mut database = DatabaseConfig {
+            url: self.database.clone().into(),
+            ..Default::default()
+        };
+        database.migrate_on_open = Some(true);
+        MessagingConfig {
+            database,
+            relay: RelayConfig {
+                host: "127.0.0.1".to_owned(),
+                port: self.port,
+                tls: "none".to_owned(),
+                connections: CONNECTIONS,
+                ..RelayConfig::default()
+            },
+            poll_ms: 20,
+            ..MessagingConfig::default()
+        }
+    }
+
+    fn env(&self) -> Env {
+        let entropy: SharedEntropy = Arc::new(SystemEntropy);
+        let clock = Arc::new(SystemClock);
+        let seal = SealConfig {
+            file: Some(self.folder.join("seal.json")),
+            create: true,
+            ..SealConfig::default()
+        };
+        Env {
+            tokens: TokenSource::ephemeral(clock.clone(), entropy.clone()).unwrap(),
+            clock,
+            keyring: Keyring::open(&seal, entropy.clone()).unwrap(),
+            entropy,
+            peers: Peers::new(),
+            data_dir: self.folder.clone(),
+            profile: Profile::Local,
+            tracker: TaskTracker::new(),
+            tenants: vec![Tenant::default()],
+        }
+    }
+}
+
+/// The process that is killed: it delivers until then. Run by itself it does nothing.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how a test tells its own second process what to do"
+)]
+fn delivers_until_killed() {
+    let Ok(order) = std::env::var(VARIABLE) else {
+        return;
+    };
+    let order: Order = serde_json::from_str(&order).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let block = Messaging::open(order.config(), &order.env()).await.unwrap();
+        block.run(CancellationToken::new()).await;
+    });
+}
+
+fn start(order: &Order) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["kill::delivers_until_killed", "--exact", "--nocapture"])
+        .env(VARIABLE, serde_json::to_string(order).unwrap())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// A client of a block that is open here for a moment.
+fn client(block: &Messaging) -> MessageServiceClient<Link> {
+    MessageServiceClient::new(Link::local(block.routes()))
+}
+
+async fn accept(order: &Order) -> String {
+    let mut config = order.config();
+    config.relay.host.clear();
+    let block = Messaging::open(config, &order.env()).await.unwrap();
+    let body = api::envelope::Body::Content(content("Dear everybody."));
+    let header = api::BatchHeader {
+        envelope: Some(envelope(body)),
+        request_id: String::new(),
+    };
+    let mut parts = vec![api::SendEmailBatchRequest {
+        part: Some(Part::Header(header)),
+    }];
+    for start in (0..RECIPIENTS).step_by(1_000) {
+        let recipients = (start..start + 1_000)
+            .map(|n| recipient(&format!("p{n}@home.example")))
+            .collect();
+        let list = api::RecipientList { recipients };
+        parts.push(api::SendEmailBatchRequest {
+            part: Some(Part::Recipients(list)),
+        });
+    }
+    let answer = client(&block)
+        .send_email_batch(tokio_stream::iter(parts))
+        .await
+        .unwrap();
+    close(block).await;
+    answer.into_inner().request_uid
+}
+
+/// Runs and at once stops the block, which closes its store.
+async fn close(block: Messaging) {
+    let stop = CancellationToken::new();
+    stop.cancel();
+    block.run(stop).await;
+}
+
+async fn counters(order: &Order, uid: &str) -> api::Counters {
+    let mut config = order.config();
+    config.relay.host.clear();
+    let block = Messaging::open(config, &order.env()).await.unwrap();
+    let message = api::GetStatusRequest {
+        request_uid: uid.to_owned(),
+    };
+    let status = client(&block)
+        .get_status(message)
+        .await
+        .unwrap()
+        .into_inner();
+    close(block).await;
+    status.counters.unwrap()
+}
+
+async fn killed(folder: &Path, database: String, kills: u64) {
+    let seen: Arc<Mutex<Vec<(String, u64, u64)>>> = Arc::default();
+    let note = seen.clone();
+    let options = SinkOptions {
+        keep: 0,
+        tls: SinkTls::None,
+        on_mail: Some(Arc::new(move |mail: &Mail| {
+            note.lock()
+                .unwrap()
+                .push((mail.to[0].clone(), mail.connection, mail.ordinal));
+        })),
+        ..SinkOptions::default()
+    };
+    let sink = MailSink::start(options).await.unwrap();
+    let port = sink.address().port();
+    let order = Order {
+        folder: folder.to_owned(),
+        database,
+        port,
+    };
+    let uid = accept(&order).await;
+
+    let total = u64::try_from(RECIPIENTS).unwrap();
+    for kill in 1..=kills {
+        let mut child = start(&order);
+        let enough = total * kill / (kills + 1);
+        eventually(|| async { (sink.mails() >= enough).then_some(()) }).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let now = counters(&order, &uid).await;
+        assert_eq!(sum(&now), now.total);
+        // What has been reported as delivered has been delivered.
+        assert!(u64::try_from(now.delivered).unwrap() <= sink.mails());
+    }
+    let mut child = start(&order);
+    eventually(|| async {
+        let seen: std::collections::HashSet<String> = seen
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|one| one.0.clone())
+            .collect();
+        (seen.len() == RECIPIENTS).then_some(())
+    })
+    .await;
+    // Let the last reports commit: the child stops sending, then it is ended as well.
+    eventually(|| async {
+        let before = sink.mails();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        (sink.mails() == before).then_some(())
+    })
+    .await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let last = counters(&order, &uid).await;
+    assert_eq!(
+        (last.delivered, last.total),
+        (last.total, i64::try_from(RECIPIENTS).unwrap())
+    );
+    check_repeats(&seen.lock().unwrap(), kills);
+}
+
+/// Each repeat must be of a message that was the last on its connection.
+fn check_repeats(seen: &[(String, u64, u64)], kills: u64) {
+    let mut last: HashMap<u64, u64> = HashMap::new();
+    for (_, connection, ordinal) in seen {
+        let known = last.entry(*connection).or_default();
+        *known = (*known).max(*ordinal);
+    }
+    let mut by_recipient: HashMap<&str, Vec<(u64, u64)>> = HashMap::new();
+    for (to, connection, ordinal) in seen {
+        by_recipient
+            .entry(to)
+            .or_default()
+            .push((*connection, *ordinal));
+    }
+    let mut repeats = 0;
+    for copies in by_recipient.values() {
+        for (connection, ordinal) in &copies[..copies.len() - 1] {
+            repeats += 1;
+            assert_eq!(
+                last[connection], *ordinal,
+                "a repeat in the middle of a connection"
+            );
+        }
+    }
+    let most = usize::try_from(kills).unwrap() * CONNECTIONS;
+    assert!(repeats <= most, "{repeats} repeats");
+}
+
+/// The lock of an embedded store proves that earlier processes are dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigkill_on_sqlite() {
+    let db = Database::sqlite();
+    killed(db.dir(), db.config().url.expose().clone(), 3).await;
+}
+
+/// On a server their silence does, after twenty seconds; hence one kill only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigkill_on_postgres() {
+    let db = Database::postgres().await;
+    killed(db.dir(), db.config().url.expose().clone(), 1).await;
+}

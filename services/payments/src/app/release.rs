@@ -1,0 +1,530 @@
+//! Release: reserve funds, post a chunk, send it. Each step commits by itself and finds its
+//! place again after a crash.
+
+use std::collections::BTreeMap;
+
+use publica_journal::append;
+use publica_proto::payments::v1 as pb;
+use publica_store::{Db, Tx};
+use publica_types::{Secret, Uuid};
+use serde_json::json;
+
+use crate::app::batch::system;
+use crate::app::intake::{VOUCHER_INSTITUTION, content_digest, hashes};
+use crate::app::{App, beneficiary, entry, wire};
+use crate::domain::batch::{State, Total, chunk};
+use crate::domain::ids::{AccountId, BatchId, GroupId, TransferId, with_version};
+use crate::domain::instruction::{
+    CHANGED_MAPPING, INACTIVE_MAPPING, Reason, Verdict, instruction_leaf, refusal_leaf,
+};
+use crate::domain::ledger::{Action, Refusal, Transfer};
+use crate::domain::merkle;
+use crate::domain::outcome::Outcome;
+use crate::error::Error;
+use crate::rail::{Item, Message, RailError};
+use crate::store::batch::{self as batches, BatchRow};
+use crate::store::beneficiary as mapper;
+use crate::store::chunk::{self as sql, ChunkRow, InstructionRow};
+use crate::store::exception::{self, ExceptionRow};
+use crate::store::ledger::{self, Ending, Opening, Order};
+use crate::store::programme;
+
+/// The attempt that message ids are made for. A chunk is never sent under a second one, since
+/// nothing short of a definite refusal would allow it.
+const ATTEMPT: u32 = 1;
+
+/// How far a run of background work came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// There is more to do at once.
+    More,
+    /// Nothing to do until outcomes become known.
+    Waiting,
+    /// Nothing more to do.
+    Finished,
+}
+
+/// Accounts that batches of one currency use.
+pub(crate) fn account(kind: &str, name: &str, currency: &str) -> AccountId {
+    AccountId::of_code(&code(kind, name, currency))
+}
+
+fn code(kind: &str, name: &str, currency: &str) -> String {
+    match name {
+        "" => format!("{kind}:{currency}"),
+        name => format!("{kind}:{name}:{currency}"),
+    }
+}
+
+/// Opens such an account unless it is there.
+pub(crate) async fn open(
+    tx: &mut Tx<'_>,
+    kind: &str,
+    name: &str,
+    currency: &str,
+) -> Result<AccountId, Error> {
+    let account_kind = match kind {
+        "clearing" => pb::AccountKind::Clearing,
+        "institution" => pb::AccountKind::Institution,
+        "settlement" => pb::AccountKind::Settlement,
+        _ => pb::AccountKind::General,
+    };
+    let code = code(kind, name, currency);
+    let opening = Opening {
+        account_id: AccountId::of_code(&code),
+        code,
+        currency: currency.to_owned(),
+        kind: wire::account_kind(account_kind),
+        floor: None,
+    };
+    ledger::open(tx, &opening).await?;
+    Ok(opening.account_id)
+}
+
+pub(crate) fn posted(
+    debit: AccountId,
+    credit: AccountId,
+    amount_minor: i64,
+    reason: &str,
+) -> Order {
+    let reason = reason.to_owned();
+    Order::Make(Transfer {
+        debit,
+        credit,
+        amount_minor,
+        action: Action::Posted,
+        reason,
+    })
+}
+
+/// A step's share of what it needs to know.
+pub(crate) struct Step {
+    pub(crate) batch: BatchRow,
+    pub(crate) chunk_no: i64,
+    pub(crate) group: GroupId,
+}
+
+impl App {
+    /// Takes a batch one step further.
+    pub(crate) async fn advance(&self, db: &Db, id: BatchId) -> Result<Progress, Error> {
+        let batch = batches::find(&mut db.clone(), id).await?;
+        let batch = batch.ok_or(Error::not_found("batch"))?;
+        match batch.state()? {
+            State::Approved => self.reserve(db, batch).await,
+            State::FundsReserved => self.begin_dispatch(db, batch).await,
+            State::Dispatching => self.dispatch_next(db, batch).await,
+            State::InProgress => self.settle_next(db, batch).await,
+            _ => Ok(Progress::Finished),
+        }
+    }
+
+    fn step(&self, batch: BatchRow, chunk_no: i64) -> Step {
+        Step {
+            batch,
+            chunk_no,
+            group: self.group(),
+        }
+    }
+
+    async fn reserve(&self, db: &Db, batch: BatchRow) -> Result<Progress, Error> {
+        let step = self.step(batch.clone(), 0);
+        let reserved = db.write("payments.reserve", step, |tx, step| {
+            Box::pin(reserve(tx, step))
+        });
+        match reserved.await {
+            Ok(()) => Ok(Progress::More),
+            // The unit was undone: nothing happened but this.
+            Err(Error::Ledger(Refusal::FundsShort)) => {
+                let why = "the funding account does not cover it";
+                self.put_state(db, batch, State::FundsRefused, why).await?;
+                Ok(Progress::Finished)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn begin_dispatch(&self, db: &Db, batch: BatchRow) -> Result<Progress, Error> {
+        self.put_state(db, batch, State::Dispatching, "").await?;
+        Ok(Progress::More)
+    }
+
+    /// Moves a batch on. Losing to somebody else who moved it is no failure.
+    pub(crate) async fn put_state(
+        &self,
+        db: &Db,
+        batch: BatchRow,
+        next: State,
+        reason: &'static str,
+    ) -> Result<(), Error> {
+        let input = (batch, next, reason);
+        let moved = db.write("payments.put_state", input, |tx, (batch, next, reason)| {
+            Box::pin(async move {
+                batches::set_state(tx, batch, *next, reason).await?;
+                let body = json!({"state": next.as_str(), "reason": reason});
+                append(
+                    tx,
+                    &system(batch),
+                    entry("payments.batch.moved", "batch", batch.batch_id, body),
+                );
+                Ok::<_, Error>(())
+            })
+        });
+        match moved.await {
+            Err(Error::BatchState { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn dispatch_next(&self, db: &Db, batch: BatchRow) -> Result<Progress, Error> {
+        let next = sql::next_below(&mut db.clone(), batch.batch_id, chunk::SENT).await?;
+        let Some(next) = next else {
+            self.put_state(db, batch, State::InProgress, "").await?;
+            return Ok(Progress::More);
+        };
+        match next.state {
+            chunk::STORED => {
+                let step = self.step(batch, next.chunk_no);
+                db.write("payments.post_chunk", step, |tx, step| {
+                    Box::pin(post(tx, step))
+                })
+                .await?;
+            }
+            chunk::POSTED => {
+                let messages = match self.messages(db, &batch, &next, true).await {
+                    Err(error @ Error::Altered(_)) => {
+                        let why = "stored rows are not those that were approved";
+                        self.put_state(db, batch, State::Paused, why).await?;
+                        return Err(error);
+                    }
+                    messages => messages?,
+                };
+                self.record_intent(db, &batch, &next, messages.1).await?;
+                self.send(db, &batch, &next, messages.0, false).await?;
+            }
+            _ => {
+                // Found with an intent and without an end: some of it may have been sent.
+                let (messages, _) = self.messages(db, &batch, &next, false).await?;
+                self.send(db, &batch, &next, messages, true).await?;
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    async fn record_intent(
+        &self,
+        db: &Db,
+        batch: &BatchRow,
+        chunk_row: &ChunkRow,
+        exceptions: Vec<ExceptionRow>,
+    ) -> Result<(), Error> {
+        let input = (batch.batch_id, chunk_row.chunk_no, exceptions);
+        db.write(
+            "payments.record_intent",
+            input,
+            |tx, (batch_id, chunk_no, exceptions)| {
+                Box::pin(async move {
+                    exception::put_exceptions(tx, *batch_id, exceptions).await?;
+                    sql::advance(tx, *batch_id, *chunk_no, chunk::POSTED, chunk::INTENT).await
+                })
+            },
+        )
+        .await
+    }
+
+    async fn send(
+        &self,
+        db: &Db,
+        batch: &BatchRow,
+        chunk_row: &ChunkRow,
+        messages: Vec<Message>,
+        ask_first: bool,
+    ) -> Result<(), Error> {
+        let tenant = db.tenant().clone();
+        for message in &messages {
+            let id = message.message_id;
+            if ask_first
+                && self
+                    .rail
+                    .query(&tenant, id)
+                    .await
+                    .map_err(unsent)?
+                    .is_some()
+            {
+                continue;
+            }
+            if let Err(error) = self.rail.submit(&tenant, message).await {
+                // Without an acknowledgement only the rail knows; it must be asked.
+                let arrived = self.rail.query(&tenant, id).await.map_err(unsent)?;
+                if arrived.is_none() {
+                    return Err(unsent(error));
+                }
+            }
+        }
+        let count: usize = messages.iter().map(|message| message.items.len()).sum();
+        let input = (batch.clone(), chunk_row.chunk_no, messages.len(), count);
+        db.write(
+            "payments.record_sent",
+            input,
+            |tx, (batch, chunk_no, messages, items)| {
+                Box::pin(async move {
+                    sql::advance(tx, batch.batch_id, *chunk_no, chunk::INTENT, chunk::SENT).await?;
+                    let body = json!({"chunk": chunk_no, "messages": messages, "items": items});
+                    append(
+                        tx,
+                        &system(batch),
+                        entry("payments.batch.sent", "batch", batch.batch_id, body),
+                    );
+                    Ok(())
+                })
+            },
+        )
+        .await
+    }
+
+    /// The messages of a chunk, checked against what was approved, and the rows that cannot be
+    /// sent any more because their mapping changed.
+    async fn messages(
+        &self,
+        db: &Db,
+        batch: &BatchRow,
+        chunk_row: &ChunkRow,
+        fresh: bool,
+    ) -> Result<(Vec<Message>, Vec<ExceptionRow>), Error> {
+        let (from, to) = (chunk_row.first_ordinal, chunk_row.end());
+        let mut rows = sql::rows(&mut db.clone(), batch.batch_id, from, to).await?;
+        if fresh {
+            self.verify(db, batch, chunk_row, &rows).await?;
+        }
+        rows.retain(|row| Verdict::of_code(row.verdict) == Verdict::Accepted);
+        let known = exception::exceptions(&mut db.clone(), batch.batch_id, from, to).await?;
+        let known: BTreeMap<i64, ExceptionRow> =
+            known.into_iter().map(|row| (row.ordinal, row)).collect();
+        rows.retain(|row| !known.contains_key(&row.ordinal));
+        let payees: Vec<Vec<u8>> = rows.iter().map(|row| row.payee.clone()).collect();
+        let mappings = mapper::find_many(&mut db.clone(), batch.source_no, &payees).await?;
+        let open = beneficiary::addresses(&self.keyring, db, batch.source_no, &mappings).await?;
+        let mappings: BTreeMap<&[u8], &mapper::BeneficiaryRow> = mappings
+            .iter()
+            .map(|row| (row.payee.as_slice(), row))
+            .collect();
+        let mut parts: BTreeMap<String, Vec<Item>> = BTreeMap::new();
+        let mut exceptions = Vec::new();
+        for row in rows {
+            let mapping = mappings.get(row.payee.as_slice()).copied();
+            match still_payable(&row, mapping, open.get(&row.payee)) {
+                Ok(address) => parts.entry(row.institution).or_default().push(Item {
+                    end_to_end_id: self.end_to_end_id(batch.batch_id, row.ordinal),
+                    address: Secret::new(address.clone()),
+                    amount_minor: row.amount_minor,
+                }),
+                // Never pay an old address silently.
+                Err(reason) if fresh => exceptions.push(rejected(&row, reason.code)),
+                Err(_) => return Err(Error::corrupt("a mapping changed while it was sent")),
+            }
+        }
+        let messages = parts.into_iter().map(|(institution, items)| Message {
+            message_id: self.message_id(batch.batch_id, chunk_row.chunk_no, &institution),
+            items,
+        });
+        Ok((messages.collect(), exceptions))
+    }
+
+    /// Makes sure that a chunk is still what its approvers signed for.
+    async fn verify(
+        &self,
+        db: &Db,
+        batch: &BatchRow,
+        chunk_row: &ChunkRow,
+        rows: &[InstructionRow],
+    ) -> Result<(), Error> {
+        let (from, to) = (chunk_row.first_ordinal, chunk_row.end());
+        let leaves = leaves(db, batch, chunk_row, rows).await?;
+        if leaves.len() != usize::try_from(to - from).unwrap_or(0)
+            || merkle::root(&leaves).as_slice() != chunk_row.root
+        {
+            return Err(Error::Altered("rows"));
+        }
+        let batch = batch.clone();
+        db.read("payments.verify_digest", batch, |tx, batch| {
+            Box::pin(async move {
+                let roots = hashes(sql::roots(tx, batch.batch_id).await?)?;
+                let root = merkle::root(&roots);
+                let digest = content_digest(tx, batch, &root).await?;
+                match batch.digest.as_deref() == Some(&digest) {
+                    true => Ok(()),
+                    false => Err(Error::Altered("digest")),
+                }
+            })
+        })
+        .await
+    }
+
+    /// The id of a payment on its rail; it follows from the instruction, so it needs no storage
+    /// and is the same after any restart. Rails want version 4.
+    pub(crate) fn end_to_end_id(&self, batch: BatchId, ordinal: i64) -> Uuid {
+        self.derived("payments.rail_item", &format!("{batch}:{ordinal}"))
+    }
+
+    /// The id of a message on its rail.
+    pub(crate) fn message_id(&self, batch: BatchId, chunk_no: i64, institution: &str) -> Uuid {
+        let name = format!("{batch}:{chunk_no}:{institution}:{ATTEMPT}");
+        self.derived("payments.rail_message", &name)
+    }
+
+    fn derived(&self, field: &'static str, name: &str) -> Uuid {
+        let hash = self.keyring.lookup(field, name);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash[..16]);
+        Uuid::from_bytes(with_version(bytes, 4))
+    }
+}
+
+fn unsent(error: RailError) -> Error {
+    match error {
+        RailError::Store(error) => Error::Store(error),
+        RailError::NoAnswer => Error::RailSilent,
+    }
+}
+
+/// The hashes of all rows of a chunk, refused ones included, in order.
+pub(crate) async fn leaves(
+    db: &Db,
+    batch: &BatchRow,
+    chunk_row: &ChunkRow,
+    rows: &[InstructionRow],
+) -> Result<Vec<merkle::Hash>, Error> {
+    let (from, to) = (chunk_row.first_ordinal, chunk_row.end());
+    let all = to - from;
+    let refused = sql::refused(&mut db.clone(), batch.batch_id, from - 1, to, all).await?;
+    let mut leaves: BTreeMap<i64, merkle::Hash> = refused
+        .into_iter()
+        .map(|row| (row.ordinal, refusal_leaf(row.ordinal, &row.reason_code)))
+        .collect();
+    for row in rows {
+        let id = &row.instruction_id;
+        let leaf = instruction_leaf(id, &row.payee, row.amount_minor, &batch.currency);
+        leaves.insert(row.ordinal, leaf);
+    }
+    Ok(leaves.into_values().collect())
+}
+
+fn still_payable<'a>(
+    row: &InstructionRow,
+    mapping: Option<&mapper::BeneficiaryRow>,
+    address: Option<&'a String>,
+) -> Result<&'a String, Reason> {
+    match (mapping, address) {
+        (Some(mapping), Some(address)) if mapping.active => {
+            match mapping.institution == row.institution {
+                true => Ok(address),
+                // Its money is on another institution's account.
+                false => Err(CHANGED_MAPPING),
+            }
+        }
+        _ => Err(INACTIVE_MAPPING),
+    }
+}
+
+pub(crate) fn rejected(row: &InstructionRow, reason_code: &str) -> ExceptionRow {
+    ExceptionRow {
+        ordinal: row.ordinal,
+        state: i64::from(Outcome::Rejected.byte()),
+        reason_code: reason_code.to_owned(),
+        institution: row.institution.clone(),
+        amount_minor: row.amount_minor,
+    }
+}
+
+async fn reserve(tx: &mut Tx<'_>, step: &Step) -> Result<(), Error> {
+    let batch = batches::lock(tx, step.batch.batch_id).await?;
+    if batch.state()? != State::Approved {
+        return Ok(());
+    }
+    let paying = programme::find_programme(tx, batch.programme_id).await?;
+    let paying = paying.ok_or(Error::corrupt("the programme of a batch is missing"))?;
+    if paying.stopped {
+        return Err(Error::ProgrammeStopped);
+    }
+    let clearing = open(tx, "clearing", "", &batch.currency).await?;
+    let funded = sql::funded(tx, batch.batch_id).await?;
+    let orders: Vec<Order> = funded
+        .values()
+        .map(|amount_minor| {
+            Order::Make(Transfer {
+                debit: paying.funding_account_id,
+                credit: clearing,
+                amount_minor: *amount_minor,
+                action: Action::Pending { expires_at: None },
+                reason: "batch reserved".to_owned(),
+            })
+        })
+        .collect();
+    let made = ledger::post_all(tx, step.group, &orders).await?;
+    for (chunk_no, made) in funded.keys().zip(&made) {
+        let hold = made.transfer_id.as_uuid();
+        sql::set_hold(tx, batch.batch_id, *chunk_no, hold).await?;
+    }
+    batches::set_state(tx, &batch, State::FundsReserved, "").await?;
+    let body = json!({"amount_minor": batch.accepted_minor, "holds": made.len()});
+    append(
+        tx,
+        &system(&batch),
+        entry("payments.batch.reserved", "batch", batch.batch_id, body),
+    );
+    Ok(())
+}
+
+/// Posts a chunk's part of the hold and spreads it over the institutions.
+async fn post(tx: &mut Tx<'_>, step: &Step) -> Result<(), Error> {
+    let (batch, chunk_no) = (&step.batch, step.chunk_no);
+    let current = batches::lock(tx, batch.batch_id).await?;
+    if current.state()? != State::Dispatching {
+        return Ok(());
+    }
+    let paying = programme::find_programme(tx, batch.programme_id).await?;
+    if paying.is_none_or(|paying| paying.stopped) {
+        // The emergency stop holds what was not posted yet.
+        return Err(Error::ProgrammeStopped);
+    }
+    sql::advance(tx, batch.batch_id, chunk_no, chunk::STORED, chunk::POSTED).await?;
+    let stored = sql::find(tx, batch.batch_id, chunk_no).await?;
+    let Some(hold) = stored.and_then(|stored| stored.hold_id) else {
+        // Nothing in this chunk is paid.
+        return Ok(());
+    };
+    let clearing = account("clearing", "", &batch.currency);
+    let mut orders = vec![Order::End {
+        pending: TransferId::from_uuid(hold),
+        ending: Ending::Post(None),
+        reason: "batch posted".to_owned(),
+    }];
+    for total in funded_totals(sql::totals(tx, batch.batch_id, chunk_no).await?) {
+        let institution = open(tx, "institution", &total.institution, &batch.currency).await?;
+        orders.push(posted(
+            clearing,
+            institution,
+            total.amount_minor,
+            "batch posted",
+        ));
+    }
+    ledger::post_all(tx, step.group, &orders).await?;
+    sql::insert_group(tx, batch.batch_id, chunk_no, step.group).await?;
+    let body = json!({"chunk": chunk_no, "transfers": orders.len()});
+    append(
+        tx,
+        &system(batch),
+        entry("payments.batch.posted", "batch", batch.batch_id, body),
+    );
+    Ok(())
+}
+
+fn funded_totals(totals: Vec<Total>) -> impl Iterator<Item = Total> {
+    totals
+        .into_iter()
+        .filter(|total| Verdict::of_code(total.verdict).funded())
+}
+
+/// The account on which money for vouchers waits until they are issued.
+pub(crate) fn voucher_institution(currency: &str) -> AccountId {
+    account("institution", VOUCHER_INSTITUTION, currency)
+}

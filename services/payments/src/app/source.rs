@@ -1,0 +1,174 @@
+//! Source blocks: who submits beneficiaries and batches.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use publica_journal::{append, write};
+use publica_proto::payments::v1 as pb;
+use publica_rpc::{Invalid, PageToken, page_size};
+use publica_store::Tx;
+use publica_types::Origin;
+use serde_json::json;
+
+use crate::app::account::next;
+use crate::app::{App, call, check_text, entry, wire};
+use crate::config::SourceMode;
+use crate::domain::address::exact;
+use crate::error::Error;
+use crate::store::programme::{self as sql, SourceRow};
+use crate::store::voucher;
+
+const TITLE_CHARS: usize = 200;
+/// Characters of a source block's id, and of its request and batch numbers.
+pub(crate) const SOURCE_CHARS: usize = 12;
+
+/// The number of a source block follows from its id, so that replicas need not agree on one.
+pub(crate) fn source_no(source_id: &str) -> i64 {
+    let hash = digest(&SHA256, source_id.as_bytes());
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&hash.as_ref()[..8]);
+    i64::from_be_bytes(bytes) & i64::MAX
+}
+
+/// Registers a source block, which may also issue vouchers under its id.
+pub(crate) async fn create_source(
+    tx: &mut Tx<'_>,
+    origin: &Origin,
+    source_id: &str,
+    name: &str,
+    programme: &str,
+) -> Result<SourceRow, Error> {
+    let programme_id = match programme {
+        "" => None,
+        named => {
+            let found = sql::find_programme_by(tx, named).await?;
+            Some(found.ok_or(Error::not_found("programme"))?.programme_id)
+        }
+    };
+    let row = SourceRow {
+        source_no: source_no(source_id),
+        source_id: source_id.to_owned(),
+        name: name.to_owned(),
+        programme_id,
+        active: true,
+    };
+    if !sql::insert_source(tx, &row).await? {
+        return Err(Error::Exists {
+            kind: "source block",
+        });
+    }
+    voucher::insert_block(tx, source_id).await?;
+    append(
+        tx,
+        origin,
+        entry(
+            "payments.source_block.created",
+            "source_block",
+            source_id,
+            json!({}),
+        ),
+    );
+    Ok(row)
+}
+
+/// A source block's id, request number or batch number.
+pub(crate) fn check_twelve(invalid: &mut Invalid, field: &str, text: &str) {
+    if !exact(text, SOURCE_CHARS) {
+        invalid.push(field, "must have exactly 12 characters");
+    }
+}
+
+impl App {
+    pub(crate) async fn create_source_block(
+        &self,
+        origin: &Origin,
+        request: pb::CreateSourceBlockRequest,
+    ) -> Result<pb::CreateSourceBlockResponse, Error> {
+        const RPC: &str = "/publica.payments.v1.ProgrammeService/CreateSourceBlock";
+        let mut invalid = Invalid::new();
+        check_twelve(&mut invalid, "source_id", &request.source_id);
+        check_text(&mut invalid, "name", &request.name, TITLE_CHARS);
+        invalid.check()?;
+        let call = call(
+            "payments.create_source",
+            RPC,
+            origin,
+            &request.request_id,
+            &request,
+        );
+        let db = self.db(origin).await?;
+        write(
+            &db,
+            call,
+            (origin.clone(), request),
+            |tx, (origin, request)| {
+                Box::pin(async move {
+                    let (id, name) = (request.source_id.as_str(), request.name.as_str());
+                    let row = create_source(tx, origin, id, name, &request.programme).await?;
+                    Ok(pb::CreateSourceBlockResponse {
+                        source_block: Some(wire::source(row)),
+                    })
+                })
+            },
+        )
+        .await
+    }
+
+    pub(crate) async fn get_source_block(
+        &self,
+        origin: &Origin,
+        request: pb::GetSourceBlockRequest,
+    ) -> Result<pb::GetSourceBlockResponse, Error> {
+        let mut db = self.db(origin).await?;
+        let row = sql::find_source(&mut db, &request.source_id).await?;
+        let row = row.ok_or(Error::not_found("source block"))?;
+        Ok(pb::GetSourceBlockResponse {
+            source_block: Some(wire::source(row)),
+        })
+    }
+
+    pub(crate) async fn list_source_blocks(
+        &self,
+        origin: &Origin,
+        request: pb::ListSourceBlocksRequest,
+    ) -> Result<pb::ListSourceBlocksResponse, Error> {
+        let mut db = self.db(origin).await?;
+        let limit = page_size(request.page_size, 100, 1_000)?;
+        let after: Option<String> = PageToken::decode(&"sources", &request.page_token)?;
+        let mut rows = sql::list_sources(&mut db, &after.unwrap_or_default(), limit + 1).await?;
+        let token = |row: &SourceRow| PageToken::encode(&"sources", &row.source_id);
+        let next_page_token = next(&mut rows, limit, token);
+        let source_blocks = rows.into_iter().map(wire::source).collect();
+        Ok(pb::ListSourceBlocksResponse {
+            source_blocks,
+            next_page_token,
+        })
+    }
+
+    /// The source block that submits, if it may.
+    pub(crate) async fn source(
+        &self,
+        origin: &Origin,
+        source_id: &str,
+    ) -> Result<SourceRow, Error> {
+        let mut db = self.db(origin).await?;
+        let found = sql::find_source(&mut db, source_id).await?;
+        if found.is_none() && self.config.source_blocks == SourceMode::Open {
+            let input = (origin.clone(), source_id.to_owned());
+            let made = db.write("payments.meet_source", input, |tx, (origin, source_id)| {
+                Box::pin(create_source(tx, origin, source_id, source_id, ""))
+            });
+            // Somebody else may have met it meanwhile.
+            made.await.or_else(|error| match error {
+                Error::Exists { .. } => Ok(SourceRow {
+                    source_no: source_no(source_id),
+                    source_id: source_id.to_owned(),
+                    name: source_id.to_owned(),
+                    programme_id: None,
+                    active: true,
+                }),
+                other => Err(other),
+            })
+        } else {
+            found.filter(|row| row.active).ok_or(Error::SourceUnknown)
+        }
+    }
+}

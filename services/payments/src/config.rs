@@ -1,0 +1,212 @@
+//! Settings of the block, with defaults that work for a try-out.
+
+use std::time::Duration;
+
+use publica_config::{Problems, Settings};
+use publica_journal::JournalConfig;
+use publica_store::DatabaseConfig;
+use serde::Deserialize;
+
+/// The `[payments]` section of the settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the store is.
+    pub database: DatabaseConfig,
+    /// How the journal signs and delivers.
+    pub journal: JournalConfig,
+    /// Which source blocks may submit.
+    pub source_blocks: SourceMode,
+    /// The programme, by its code, of batches whose source block has none. Empty: such batches
+    /// are refused.
+    pub default_programme: String,
+    /// Rows in a chunk of a batch: a power of two. A batch that has begun keeps its own.
+    pub chunk_rows: i64,
+    /// How long an issued voucher waits for activation, in seconds.
+    pub voucher_hold_seconds: u64,
+    /// How long an activated voucher can be used, in seconds.
+    pub voucher_validity_seconds: u64,
+    /// The simulated rail.
+    pub rail: RailConfig,
+}
+
+/// Which source blocks may submit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceMode {
+    /// Those that are registered.
+    Registered,
+    /// Any well-formed id; it is registered when it first submits, without a programme.
+    Open,
+}
+
+/// How the simulated rail behaves. It is deterministic: seed and address decide.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RailConfig {
+    /// Changes which addresses the fractions below hit.
+    pub seed: u64,
+    /// Time that a message takes, in milliseconds.
+    pub latency_ms: u64,
+    /// Addresses in a thousand whose payment is rejected.
+    pub reject_per_mille: u64,
+    /// Addresses in a thousand whose outcome is unknown at first.
+    pub unknown_per_mille: u64,
+    /// Messages in a thousand whose acknowledgement is lost after they were taken.
+    pub lose_per_mille: u64,
+    /// Queries after which an unknown outcome becomes known.
+    pub unknown_queries: i64,
+    /// Addresses by their last characters; the first rule that matches wins over the fractions.
+    pub rules: Vec<RailRule>,
+}
+
+/// What happens to payments to some addresses.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RailRule {
+    /// The last characters of the address.
+    pub suffix: String,
+    /// What becomes of the payment.
+    pub outcome: RailOutcome,
+    /// ISO 20022 reason of a rejection.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// What becomes of a payment on the simulated rail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RailOutcome {
+    /// The payee's institution takes it.
+    Settle,
+    /// The payee's institution refuses it.
+    Reject,
+    /// Nothing is known at first; later it turns out to be settled.
+    UnknownThenSettle,
+    /// Nothing is known at first; later it turns out to be rejected.
+    UnknownThenReject,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            database: DatabaseConfig::default(),
+            journal: JournalConfig::default(),
+            source_blocks: SourceMode::Registered,
+            default_programme: String::new(),
+            chunk_rows: 16_384,
+            voucher_hold_seconds: 30 * 86_400,
+            voucher_validity_seconds: 90 * 86_400,
+            rail: RailConfig::default(),
+        }
+    }
+}
+
+impl Default for RailConfig {
+    fn default() -> Self {
+        let rule = |suffix: &str, outcome, reason: &str| RailRule {
+            suffix: suffix.to_owned(),
+            outcome,
+            reason: reason.to_owned(),
+        };
+        Self {
+            seed: 1,
+            latency_ms: 2,
+            reject_per_mille: 0,
+            unknown_per_mille: 0,
+            lose_per_mille: 0,
+            unknown_queries: 1,
+            rules: vec![
+                rule("0000", RailOutcome::Reject, "AC04"),
+                rule("1111", RailOutcome::Reject, "AC06"),
+                rule("2222", RailOutcome::UnknownThenSettle, ""),
+                rule("3333", RailOutcome::UnknownThenReject, "AC03"),
+            ],
+        }
+    }
+}
+
+impl Config {
+    pub(crate) const fn voucher_hold(&self) -> Duration {
+        Duration::from_secs(self.voucher_hold_seconds)
+    }
+
+    pub(crate) const fn voucher_validity(&self) -> Duration {
+        Duration::from_secs(self.voucher_validity_seconds)
+    }
+}
+
+impl Settings for Config {
+    fn check(&self, problems: &mut Problems) {
+        // An empty URL means a file in the data folder.
+        if !self.database.url.expose().is_empty() {
+            for problem in self.database.problems() {
+                problems.add("database", problem);
+            }
+        }
+        for problem in self.journal.problems() {
+            problems.add("journal", problem);
+        }
+        let power = self.chunk_rows > 0 && self.chunk_rows & (self.chunk_rows - 1) == 0;
+        if !power || !(64..=65_536).contains(&self.chunk_rows) {
+            problems.add("chunk_rows", "must be a power of two from 64 to 65536");
+        }
+        for (key, seconds) in [
+            ("voucher_hold_seconds", self.voucher_hold_seconds),
+            ("voucher_validity_seconds", self.voucher_validity_seconds),
+        ] {
+            if !(60..=10 * 366 * 86_400).contains(&seconds) {
+                problems.add(key, "must be from a minute to ten years");
+            }
+        }
+        let fractions = [
+            ("rail.reject_per_mille", self.rail.reject_per_mille),
+            ("rail.unknown_per_mille", self.rail.unknown_per_mille),
+            ("rail.lose_per_mille", self.rail.lose_per_mille),
+        ];
+        for (key, value) in fractions {
+            if value > 1_000 {
+                problems.add(key, "must be from 0 to 1000");
+            }
+        }
+        if self.rail.reject_per_mille + self.rail.unknown_per_mille > 1_000 {
+            problems.add("rail", "fractions must not exceed 1000 together");
+        }
+        if self.rail.rules.iter().any(|rule| rule.suffix.is_empty()) {
+            problems.add("rail.rules", "a suffix must not be empty");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_is_what_there_is_without_it() {
+        let sample: Config = toml::from_str(include_str!("../config.sample.toml")).unwrap();
+        let default = Config::default();
+        assert_eq!(format!("{sample:?}"), format!("{default:?}"));
+        let mut problems = Problems::new();
+        sample.check(&mut problems);
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+
+    #[test]
+    fn unsound_settings_are_named() {
+        let mut config = Config {
+            chunk_rows: 100,
+            voucher_hold_seconds: 1,
+            ..Config::default()
+        };
+        config.rail.reject_per_mille = 600;
+        config.rail.unknown_per_mille = 600;
+        let mut problems = Problems::new();
+        config.check(&mut problems);
+        let text = format!("{problems:?}");
+        for key in ["chunk_rows", "voucher_hold_seconds", "rail"] {
+            assert!(text.contains(key), "{key} in {text}");
+        }
+        assert!(toml::from_str::<Config>("unheard_of = 1").is_err());
+    }
+}

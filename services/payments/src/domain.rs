@@ -1,0 +1,12 @@
+//! Rules and state machines. Nothing here reads a clock, a store or a socket.
+
+pub(crate) mod address;
+pub(crate) mod batch;
+pub(crate) mod currency;
+pub(crate) mod guess;
+pub(crate) mod ids;
+pub(crate) mod instruction;
+pub(crate) mod ledger;
+pub(crate) mod merkle;
+pub(crate) mod outcome;
+pub(crate) mod voucher;

@@ -1,0 +1,126 @@
+//! The generated services: take the caller's origin, call the app, give its answer back.
+
+mod imports;
+
+use std::sync::Arc;
+
+use publica_proto::payments::v1 as pb;
+use publica_proto::payments::v1::account_service_server::AccountService;
+use publica_proto::payments::v1::batch_service_server::BatchService;
+use publica_proto::payments::v1::beneficiary_service_server::BeneficiaryService;
+use publica_proto::payments::v1::programme_service_server::ProgrammeService;
+use publica_proto::payments::v1::transfer_service_server::TransferService;
+use publica_proto::payments::v1::voucher_service_server::VoucherService;
+use publica_rpc::{origin, status_of};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::app::App;
+
+/// Serves every service of the block.
+#[derive(Clone)]
+pub(crate) struct Service(pub(crate) Arc<App>);
+
+/// One method a line: its name and its messages; `stream` where requests come in a stream.
+macro_rules! methods {
+    ($service:ident: $($rest:tt)+) => {
+        methods!(@next $service {} $($rest)+);
+    };
+    (@next $service:ident { $($done:tt)* }
+        stream $name:ident($request:ident) -> $response:ident; $($rest:tt)*
+    ) => {
+        methods!(@next $service {
+            $($done)*
+            $name(Streaming<pb::$request>) -> $response;
+        } $($rest)*);
+    };
+    (@next $service:ident { $($done:tt)* }
+        $name:ident($request:ident) -> $response:ident; $($rest:tt)*
+    ) => {
+        methods!(@next $service {
+            $($done)*
+            $name(pb::$request) -> $response;
+        } $($rest)*);
+    };
+    (@next $service:ident { $($name:ident($request:ty) -> $response:ident;)* }) => {
+        #[tonic::async_trait]
+        impl $service for Service {
+            $(
+                async fn $name(
+                    &self,
+                    request: Request<$request>,
+                ) -> Result<Response<pb::$response>, Status> {
+                    let origin = origin(&request);
+                    let answer = self.0.$name(&origin, request.into_inner()).await;
+                    answer.map(Response::new).map_err(|error| status_of(&error))
+                }
+            )*
+        }
+    };
+}
+
+methods! { AccountService:
+    open_account(OpenAccountRequest) -> OpenAccountResponse;
+    get_account(GetAccountRequest) -> GetAccountResponse;
+    list_accounts(ListAccountsRequest) -> ListAccountsResponse;
+    list_movements(ListMovementsRequest) -> ListMovementsResponse;
+    check_ledger(CheckLedgerRequest) -> CheckLedgerResponse;
+}
+
+methods! { TransferService:
+    create_transfer(CreateTransferRequest) -> CreateTransferResponse;
+    resolve_transfer(ResolveTransferRequest) -> ResolveTransferResponse;
+    get_transfer(GetTransferRequest) -> GetTransferResponse;
+}
+
+methods! { ProgrammeService:
+    create_funding_account(CreateFundingAccountRequest) -> CreateFundingAccountResponse;
+    get_funding_account(GetFundingAccountRequest) -> GetFundingAccountResponse;
+    list_funding_accounts(ListFundingAccountsRequest) -> ListFundingAccountsResponse;
+    deposit_funds(DepositFundsRequest) -> DepositFundsResponse;
+    create_programme(CreateProgrammeRequest) -> CreateProgrammeResponse;
+    get_programme(GetProgrammeRequest) -> GetProgrammeResponse;
+    list_programmes(ListProgrammesRequest) -> ListProgrammesResponse;
+    set_programme_state(SetProgrammeStateRequest) -> SetProgrammeStateResponse;
+    create_source_block(CreateSourceBlockRequest) -> CreateSourceBlockResponse;
+    get_source_block(GetSourceBlockRequest) -> GetSourceBlockResponse;
+    list_source_blocks(ListSourceBlocksRequest) -> ListSourceBlocksResponse;
+}
+
+methods! { VoucherService:
+    preactivate_voucher(PreactivateVoucherRequest) -> PreactivateVoucherResponse;
+    activate_voucher(ActivateVoucherRequest) -> ActivateVoucherResponse;
+    redeem_voucher(RedeemVoucherRequest) -> RedeemVoucherResponse;
+    get_voucher_status(GetVoucherStatusRequest) -> GetVoucherStatusResponse;
+    cancel_voucher(CancelVoucherRequest) -> CancelVoucherResponse;
+    suspend_voucher(SuspendVoucherRequest) -> SuspendVoucherResponse;
+    create_voucher_group(CreateVoucherGroupRequest) -> CreateVoucherGroupResponse;
+    list_voucher_groups(ListVoucherGroupsRequest) -> ListVoucherGroupsResponse;
+    create_merchant(CreateMerchantRequest) -> CreateMerchantResponse;
+    create_calling_block(CreateCallingBlockRequest) -> CreateCallingBlockResponse;
+}
+
+methods! { BeneficiaryService:
+    register_beneficiaries(RegisterBeneficiariesRequest) -> RegisterBeneficiariesResponse;
+    update_beneficiaries(UpdateBeneficiariesRequest) -> UpdateBeneficiariesResponse;
+    get_beneficiary(GetBeneficiaryRequest) -> GetBeneficiaryResponse;
+    erase_beneficiary(EraseBeneficiaryRequest) -> EraseBeneficiaryResponse;
+    stream validate_instructions(ValidateInstructionsRequest) -> ValidateInstructionsResponse;
+    get_validation(GetValidationRequest) -> GetValidationResponse;
+}
+
+methods! { BatchService:
+    create_batch(CreateBatchRequest) -> CreateBatchResponse;
+    stream upload_instructions(UploadInstructionsRequest) -> UploadInstructionsResponse;
+    get_batch(GetBatchRequest) -> GetBatchResponse;
+    list_batches(ListBatchesRequest) -> ListBatchesResponse;
+    list_instructions(ListInstructionsRequest) -> ListInstructionsResponse;
+    list_refusals(ListRefusalsRequest) -> ListRefusalsResponse;
+    approve_batch(ApproveBatchRequest) -> ApproveBatchResponse;
+    decline_batch(DeclineBatchRequest) -> DeclineBatchResponse;
+    cancel_batch(CancelBatchRequest) -> CancelBatchResponse;
+    pause_batch(PauseBatchRequest) -> PauseBatchResponse;
+    resume_batch(ResumeBatchRequest) -> ResumeBatchResponse;
+    get_batch_report(GetBatchReportRequest) -> GetBatchReportResponse;
+    get_receipt(GetReceiptRequest) -> GetReceiptResponse;
+    list_batch_vouchers(ListBatchVouchersRequest) -> ListBatchVouchersResponse;
+}

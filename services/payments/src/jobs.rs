@@ -1,0 +1,132 @@
+//! Background work: releasing batches and ending holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use publica_rpc::Fault as _;
+use publica_work::{Backoff, Claimed, Handler, Job, Outcome, Policy, Worker};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::app::release::Progress;
+use crate::app::settle::patience;
+use crate::domain::ids::BatchId;
+use crate::error::Error;
+
+/// Takes an approved batch from step to step until it ends.
+pub(crate) const RELEASE: &str = "payments.release_batch";
+/// Ends holds whose time is over.
+pub(crate) const EXPIRE: &str = "payments.expire_holds";
+
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+/// A batch is not given up: an operator cancels or resumes it.
+const ATTEMPTS: i64 = 10_000;
+const RELEASES_AT_ONCE: u32 = 4;
+
+struct Release(Arc<App>, CancellationToken);
+
+impl Handler for Release {
+    async fn run(&self, job: Claimed) -> Outcome {
+        let Some(id) = std::str::from_utf8(&job.payload)
+            .ok()
+            .and_then(|id| id.parse().ok())
+        else {
+            return Outcome::dead("the job names no batch");
+        };
+        self.advance(&job, id).await
+    }
+}
+
+impl Release {
+    async fn advance(&self, job: &Claimed, id: BatchId) -> Outcome {
+        loop {
+            // Each step is committed, so stopping between two of them loses nothing.
+            if self.1.is_cancelled() {
+                return Outcome::Again {
+                    after: Duration::ZERO,
+                };
+            }
+            match self.0.advance(&job.db, id).await {
+                Ok(Progress::More) => {}
+                Ok(Progress::Finished) => return Outcome::Done,
+                Ok(Progress::Waiting) => {
+                    let after = patience(job.created, self.0.clock.now());
+                    return Outcome::Again { after };
+                }
+                Err(error @ Error::Altered(_)) => {
+                    tracing::error!(batch.id = %id, %error, "a batch was stopped");
+                    return Outcome::dead(error.reason());
+                }
+                Err(error) => {
+                    tracing::warn!(batch.id = %id, %error, "a batch did not get on");
+                    return Outcome::retry(error.reason());
+                }
+            }
+        }
+    }
+}
+
+struct Expire(Arc<App>);
+
+impl Handler for Expire {
+    async fn run(&self, job: Claimed) -> Outcome {
+        loop {
+            match self.0.expire_holds(&job.db).await {
+                Ok(0) => {
+                    return Outcome::Again {
+                        after: EXPIRE_EVERY,
+                    };
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "holds could not be ended");
+                    return Outcome::retry(error.reason());
+                }
+            }
+        }
+    }
+}
+
+/// Works until `stop`.
+pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) {
+    let started = stop.run_until_cancelled(keep_expiring(&app)).await;
+    if started.is_none() {
+        return;
+    }
+    let backoff = Backoff::default();
+    let policy = Policy {
+        concurrency: RELEASES_AT_ONCE,
+        lease: Duration::from_secs(30),
+        attempts: ATTEMPTS,
+        backoff,
+    };
+    let single = Policy {
+        concurrency: 1,
+        attempts: ATTEMPTS,
+        ..Policy::default()
+    };
+    Worker::new(app.stores.clone(), app.clock.clone(), app.entropy.clone())
+        .on_with(RELEASE, Release(app.clone(), stop.clone()), policy)
+        .on_with(EXPIRE, Expire(app.clone()), single)
+        .run(stop)
+        .await;
+}
+
+/// Makes sure that each store has its job for ending holds; there is never a second one.
+async fn keep_expiring(app: &App) {
+    for tenant in app.stores.tenants() {
+        let enqueued = async {
+            let db = app.stores.of(&tenant).await?;
+            db.write("payments.keep_expiring", (), |tx, ()| {
+                Box::pin(async move {
+                    let origin = publica_types::Origin::system("payments.expiry");
+                    publica_work::enqueue(tx, &origin, Job::new(EXPIRE, "all", Vec::new())).await
+                })
+            })
+            .await
+        };
+        if let Err(error) = enqueued.await {
+            tracing::warn!(%error, "ending holds could not be scheduled");
+        }
+    }
+}

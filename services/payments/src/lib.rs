@@ -1,0 +1,162 @@
+//! The payments block: a double-entry ledger, the account mapper, batches and vouchers.
+//!
+//! Parts: `domain` holds the rules and state machines, `app` the use cases, `store` the tables,
+//! `grpc` the services, `rail` the way to payees' institutions, `jobs` the background work.
+//! [`Payments`] is the block that a host opens.
+//!
+//! Leaves out: published REST shapes (the gateway's), payment schemes (their operators'), and
+//! what is not built yet, which docs/requirements/payments.md lists.
+
+mod app;
+mod config;
+mod domain;
+mod error;
+mod grpc;
+mod jobs;
+mod policy;
+mod rail;
+mod store;
+
+use std::sync::{Arc, Mutex};
+
+use publica_auth::{Access, DenialSink};
+use publica_host::{Block, Env, OpenError};
+use publica_journal::{Journal, JournalTail};
+use publica_proto::imports::v1::import_service_server::ImportServiceServer;
+use publica_proto::payments::v1 as pb;
+use publica_store::{Migrations, Stores, StoresConfig};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+pub use config::{Config, RailConfig, RailOutcome, RailRule, SourceMode};
+
+use crate::app::App;
+use crate::domain::guess::Guesses;
+use crate::grpc::Service;
+
+/// The largest message that is taken: a request with 100,000 beneficiaries.
+const MAX_MESSAGE: usize = 64 << 20;
+
+/// The payments block.
+pub struct Payments {
+    app: Arc<App>,
+    journal: Journal,
+}
+
+fn migrations() -> Migrations {
+    Migrations::new(Payments::NAME)
+        .with(publica_store::MIGRATIONS)
+        .with(publica_seal::MIGRATIONS)
+        .with(publica_journal::MIGRATIONS)
+        .with(publica_work::MIGRATIONS)
+        .block(store::MIGRATIONS)
+}
+
+impl Block for Payments {
+    const NAME: &'static str = "payments";
+    type Config = Config;
+
+    async fn open(mut config: Config, env: &Env) -> Result<Self, OpenError> {
+        config.database = config.database.or_sqlite(&env.data_dir.join("payments.db"));
+        let tail = JournalTail::new(Self::NAME, env.clock.clone(), env.entropy.clone());
+        let settings = StoresConfig::new(config.database.clone(), env.tenants.clone());
+        let stores = Stores::open(settings, migrations(), env.clock.clone(), tail.clone())
+            .await
+            .map_err(|error| OpenError::new(Self::NAME, "opening its store", error))?;
+        let journal = Journal::new(
+            &tail,
+            stores.clone(),
+            &env.keyring,
+            env.clock.clone(),
+            env.entropy.clone(),
+            config.journal.clone(),
+        );
+        let rail = rail::Simulated::new(stores.clone(), config.rail.clone());
+        let app = App {
+            stores,
+            keyring: env.keyring.clone(),
+            journal: journal.clone(),
+            clock: env.clock.clone(),
+            entropy: env.entropy.clone(),
+            config,
+            rail: Arc::new(rail),
+            guesses: Guesses::default(),
+            gathers: Mutex::default(),
+        };
+        Ok(Self {
+            app: Arc::new(app),
+            journal,
+        })
+    }
+
+    async fn migrate(mut config: Config, env: &Env) -> Result<(), OpenError> {
+        config.database = config.database.or_sqlite(&env.data_dir.join("payments.db"));
+        let settings = StoresConfig::new(config.database, env.tenants.clone());
+        Stores::migrate(settings, &migrations(), &env.clock)
+            .await
+            .map(drop)
+            .map_err(|error| OpenError::new(Self::NAME, "bringing its store up to date", error))
+    }
+
+    fn routes(&self) -> Routes {
+        use pb::{
+            account_service_server::AccountServiceServer, batch_service_server::BatchServiceServer,
+            beneficiary_service_server::BeneficiaryServiceServer,
+            programme_service_server::ProgrammeServiceServer,
+            transfer_service_server::TransferServiceServer,
+            voucher_service_server::VoucherServiceServer,
+        };
+        let service = Service(self.app.clone());
+        let beneficiaries = BeneficiaryServiceServer::new(service.clone());
+        let routes = Routes::new(AccountServiceServer::new(service.clone()))
+            .add_service(TransferServiceServer::new(service.clone()))
+            .add_service(ProgrammeServiceServer::new(service.clone()))
+            .add_service(beneficiaries.max_decoding_message_size(MAX_MESSAGE))
+            .add_service(BatchServiceServer::new(service.clone()))
+            .add_service(VoucherServiceServer::new(service.clone()))
+            .add_service(ImportServiceServer::new(service));
+        self.journal.add_services(routes)
+    }
+
+    async fn run(&self, stop: CancellationToken) {
+        // The journal goes on until the work in hand has written its last entries.
+        let last = CancellationToken::new();
+        let journal = self.journal.run(last.clone());
+        let jobs = async {
+            jobs::run(self.app.clone(), stop).await;
+            last.cancel();
+        };
+        futures::join!(journal, jobs);
+        self.app.stores.close().await;
+    }
+
+    fn policy() -> &'static [(&'static str, Access)] {
+        policy::POLICY
+    }
+
+    fn descriptors() -> &'static [&'static [u8]] {
+        &[
+            pb::FILE_DESCRIPTOR_SET,
+            publica_proto::imports::v1::FILE_DESCRIPTOR_SET,
+            publica_proto::journal::v1::FILE_DESCRIPTOR_SET,
+            publica_proto::work::v1::FILE_DESCRIPTOR_SET,
+        ]
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        for tenant in self.app.stores.tenants() {
+            let db = self
+                .app
+                .stores
+                .of(&tenant)
+                .await
+                .map_err(|error| error.to_string())?;
+            store::ping(&db).await.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn denial_sink(&self) -> Option<Arc<dyn DenialSink>> {
+        Some(Arc::new(self.journal.clone()))
+    }
+}

@@ -1,0 +1,128 @@
+//! Bringing in what an earlier system holds.
+
+use publica_proto::imports::v1 as imports;
+use publica_proto::imports::v1::import_service_client::ImportServiceClient;
+use publica_proto::payments::v1 as api;
+use publica_testkit::both_engines;
+
+use crate::support::{SOURCE, World, payee_id, refusal, world};
+
+async fn import(world: &World, lines: &[(&str, &str)]) -> imports::ImportEntitiesResponse {
+    let messages: Vec<imports::ImportEntitiesRequest> = (1..)
+        .zip(lines)
+        .map(|(line, (kind, json))| imports::ImportEntitiesRequest {
+            kind: (*kind).to_owned(),
+            json: json.as_bytes().to_vec().into(),
+            line,
+        })
+        .collect();
+    let mut client = ImportServiceClient::new(world.link());
+    client
+        .import_entities(futures::stream::iter(messages))
+        .await
+        .unwrap()
+        .into_inner()
+}
+
+fn voucher(number: u32, status: &str) -> String {
+    format!(
+        r#"{{"voucher_number": "{}", "voucher_serial_number": {number}, "Gov_Stack_BB": "BB",
+        "voucher_status": "{status}", "voucher_amount": "12.50", "currency": "USD",
+        "voucher_group": "FOOD"}}"#,
+        number + 1_000
+    )
+}
+
+const GROUP: (&str, &str) = ("payments.voucher_group", r#"{"name": "FOOD"}"#);
+const BLOCK: (&str, &str) = ("payments.calling_block", r#"{"name": "BB"}"#);
+
+both_engines! {
+    async fn master_data_comes_in_order_and_can_be_repeated(database: TestDatabase) {
+        let world = world(database).await;
+        let lines = [
+            GROUP,
+            BLOCK,
+            ("payments.funding_account",
+                r#"{"voucher_group": "FOOD", "currency": "USD", "balance": "100.00"}"#),
+            ("payments.funding_account", r#"{"name": "main", "currency": "USD", "balance": 500}"#),
+            ("payments.programme",
+                r#"{"code": "CASH", "name": "Cash", "currency": "USD",
+                "funding_account": "main"}"#),
+            ("payments.source_block", r#"{"source_id": "SOURCEBLOCK1", "programme": "CASH"}"#),
+            ("payments.merchant", r#"{"merchant_name": "Shop", "merchant_bank_details": "bank",
+                "merchant_voucher_group": "FOOD"}"#),
+            ("payments.beneficiary", r#"{"source_id": "SOURCEBLOCK1",
+                "functional_id": "PAYEE000000000000000", "financial_address": "1234567"}"#),
+        ];
+        let first = import(&world, &lines).await;
+        assert_eq!((first.accepted, first.repeated, first.problems), (8, 0, vec![]));
+        let again = import(&world, &lines).await;
+        assert_eq!((again.accepted, again.repeated, again.problems), (0, 8, vec![]));
+        assert_eq!(world.balance("funding:FOOD USD").await, 10_000);
+        assert_eq!(world.balance("funding:main").await, 50_000);
+        let request = api::GetBeneficiaryRequest {
+            source_id: SOURCE.to_owned(),
+            functional_id: payee_id(0),
+        };
+        let read = world.beneficiaries().get_beneficiary(request).await.unwrap().into_inner();
+        assert_eq!(read.beneficiary.unwrap().financial_address, "1234567");
+        world.assert_balanced().await;
+    }
+
+    async fn vouchers_come_in_every_state(database: TestDatabase) {
+        let world = world(database).await;
+        use api::VoucherState as S;
+        let states = [
+            ("Not Pre-Activated", Ok(S::NotPreactivated)),
+            ("Pre-Activated", Ok(S::Preactivated)),
+            ("Activated", Ok(S::Activated)),
+            ("Suspended", Ok(S::Suspended)),
+            ("Blocked", Ok(S::Blocked)),
+            ("Purged", Ok(S::Purged)),
+            ("Not Existing", Ok(S::NotExisting)),
+            ("Consumed", Err("VOUCHER_CONSUMED")),
+            ("Expired", Err("VOUCHER_EXPIRED")),
+            ("Cancelled", Ok(S::Cancelled)),
+        ];
+        let texts: Vec<String> =
+            (1..).zip(states).map(|(number, (state, _))| voucher(number, state)).collect();
+        let mut lines = vec![GROUP, BLOCK];
+        lines.extend(texts.iter().map(|text| ("payments.voucher", text.as_str())));
+        let answer = import(&world, &lines).await;
+        assert_eq!((answer.accepted, answer.problems), (12, vec![]));
+        for (serial, (name, expected)) in (1..).zip(states) {
+            let request = api::GetVoucherStatusRequest { serial_number: serial.to_string() };
+            let shown = match world.vouchers().get_voucher_status(request).await {
+                Ok(answer) => Ok(answer.into_inner().state()),
+                refused => Err(refusal(refused).1),
+            };
+            assert_eq!(shown, expected.map_err(str::to_owned), "{name}");
+        }
+    }
+
+    async fn problems_name_their_lines_and_spare_the_others(database: TestDatabase) {
+        let world = world(database).await;
+        let good = voucher(1, "Activated");
+        let other = voucher(1, "Blocked");
+        let lines = [
+            GROUP,
+            BLOCK,
+            ("payments.voucher", good.as_str()),
+            ("payments.voucher", other.as_str()),
+            ("payments.voucher", r#"{"voucher_number": "secret-4711"}"#),
+            ("payments.voucher", "not json"),
+            ("payments.unheard_of", "{}"),
+            ("payments.programme",
+                r#"{"code": "X", "name": "X", "currency": "usd", "funding_account": "none"}"#),
+            ("payments.beneficiary",
+                r#"{"source_id": "NOBODY000001", "functional_id": "PAYEE000000000000000"}"#),
+        ];
+        let answer = import(&world, &lines).await;
+        assert_eq!(answer.accepted, 3);
+        let named: Vec<u64> = answer.problems.iter().map(|problem| problem.line).collect();
+        assert_eq!(named, [4, 5, 6, 7, 8, 9]);
+        assert_eq!(answer.problems[4].field, "currency");
+        let shown = format!("{:?}", answer.problems);
+        assert!(!shown.contains("4711"), "a problem must not repeat a value: {shown}");
+    }
+}

@@ -1,0 +1,17 @@
+//! The block from outside: through the generated clients, over all its layers.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails it by panicking"
+)]
+
+mod batches;
+mod bulk;
+mod imports;
+mod kill;
+mod ledger;
+mod mapper;
+mod policy;
+mod privacy;
+mod support;
+mod vouchers;

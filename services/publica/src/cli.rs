@@ -1,0 +1,352 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use publica_host::Profile;
+
+/// Government building blocks: identity, signature, payments, messaging, registration and
+/// consent, each on its own or all in one process.
+#[derive(Debug, Parser)]
+#[command(
+    name = "publica",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Start here:\n  publica up                 serve everything on this machine\n  \
+                  publica journey            watch a whole public service run, start to end\n  \
+                  publica help COMMAND       learn about a command\n\n\
+                  Exit codes: 0 done, 1 failed, 2 wrong usage, 64 wrong settings."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the suite, or some of its blocks, in one process.
+    ///
+    /// Opens an embedded store for each block under the data folder, then serves REST, gRPC and
+    /// pages on one port. Blocks call each other inside the process and pass the same checks as
+    /// calls from the network. The token of an administrator is written to the data folder.
+    #[command(after_help = "Examples:\n  publica up\n  \
+        publica up --blocks payments,gateway --data /tmp/pay\n  \
+        publica up --surface payments=127.0.0.1:3333    published paths at the root of a port\n  \
+        publica up --profile conformance --surface consent=127.0.0.1:8888")]
+    Up(UpArgs),
+
+    /// Run a whole public service from a file of households, and check that it adds up.
+    ///
+    /// Starts every block in this process and then acts only as outside clients do, over HTTP to
+    /// the gateway: people are enrolled, sign in with a code from their mail, consent, apply, are
+    /// decided on, get signed letters, are paid and are told; at the end one person's trail is
+    /// verified offline. Exits with 1 if anything does not add up.
+    #[command(after_help = "Examples:\n  publica journey\n  \
+        publica journey --households my.csv --keep /tmp/run\n  \
+        publica journey --config postgres.toml      stores on PostgreSQL\n  \
+        publica journey --gateway http://127.0.0.1:8080 --token-file publica-data/admin.token \\\n    \
+        --mail 127.0.0.1:2525 --mail-authority /tmp/mail-ca.pem")]
+    Journey(JourneyArgs),
+
+    /// Serve the identity block: people, their factors, relying parties, OpenID Connect.
+    #[command(after_help = ROLE_HELP)]
+    Identity(RoleArgs),
+    /// Serve the signature block: signatures, seals, certificates, time-stamps.
+    #[command(after_help = ROLE_HELP)]
+    Signature(RoleArgs),
+    /// Serve the payments block: ledger, account mapper, batches, vouchers.
+    #[command(after_help = ROLE_HELP)]
+    Payments(RoleArgs),
+    /// Serve the messaging block: mail and short messages, and their delivery.
+    #[command(after_help = ROLE_HELP)]
+    Messaging(RoleArgs),
+    /// Serve the registration block: services, forms, applications, tasks.
+    #[command(after_help = ROLE_HELP)]
+    Registration(RoleArgs),
+    /// Serve the consent block: agreements, consent records, decisions.
+    #[command(after_help = ROLE_HELP)]
+    Consent(RoleArgs),
+    /// Serve the gateway: published REST surfaces and pages in front of blocks elsewhere.
+    ///
+    /// The blocks behind it are the ones with an endpoint in [peers].
+    #[command(after_help = ROLE_HELP)]
+    Gateway(RoleArgs),
+
+    /// Bring the schema of stores up to date, then stop.
+    ///
+    /// SQLite stores are also migrated at start. On PostgreSQL this is the only way: it runs as
+    /// the owner named in database.migrate_url, while the service's own role cannot change the
+    /// schema. It is safe to run beside a server of the release before.
+    Migrate(MigrateArgs),
+
+    /// Check a settings file and report every problem in it.
+    ///
+    /// Reads the file and the environment exactly as a server would, binds no socket and opens
+    /// no store. Exits with 64 if anything is wrong.
+    CheckConfig {
+        /// Settings file (TOML).
+        file: PathBuf,
+    },
+
+    /// Bring entities in from a JSON Lines file, one a line.
+    ///
+    /// Each line is an object with a member `kind`, such as "payments.voucher", and goes to the
+    /// block that the kind names. All problems are listed with their line numbers. Running an
+    /// import again is safe: what is stored already counts as repeated. An import sends no mail,
+    /// money, callbacks or webhooks.
+    Import(ImportArgs),
+
+    /// Verify an exported trail: Merkle proofs and signatures, without network or database.
+    Verify {
+        /// Exported trail (JSON Lines); - reads standard input.
+        export: PathBuf,
+        /// Print the report as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Mint a short-lived token with the suite's own key, for trying calls by hand.
+    ///
+    /// Needs to read the signing key in the data folder, so it works where the suite runs.
+    Token(TokenArgs),
+
+    /// Print a completion script for a shell.
+    #[command(after_help = "Example:\n  publica completions bash > \
+        ~/.local/share/bash-completion/completions/publica")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+
+    /// Copy all embedded stores and keys to a folder, while the suite runs.
+    ///
+    /// Each store is copied at one moment of its own; blocks come back to slightly different
+    /// moments, and `publica doctor` lists what no longer fits together. The copy holds keys:
+    /// keep it as safe as the original. For PostgreSQL use its own tools.
+    Backup(BackupArgs),
+
+    /// Bring a backup back into an empty data folder.
+    ///
+    /// Checks every checksum first. Each store opens a new journal epoch when it next starts,
+    /// because it is older than what has been signed.
+    Restore(RestoreArgs),
+
+    /// Look for what is wrong: settings, files and their modes, stores, disk, servers.
+    Doctor(DoctorArgs),
+}
+
+const ROLE_HELP: &str = "Settings come from the file, then from variables such as\n\
+    PUBLICA_PAYMENTS__DATABASE__URL. `publica check-config FILE` reports all problems in them.";
+
+#[derive(Debug, Args)]
+pub(crate) struct JourneyArgs {
+    /// File of households (CSV); 200 made-up ones if none is named.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) households: Option<PathBuf>,
+
+    /// Keep stores, letters, steps and the trail in this folder, which must be empty.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+
+    /// Settings file of the suite that is started, such as one that names PostgreSQL.
+    #[arg(long, value_name = "FILE", conflicts_with = "gateway")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Sign in only the first N people.
+    #[arg(long, value_name = "N")]
+    pub(crate) sign_in: Option<u64>,
+
+    /// Act on a suite that runs already, at this address of its gateway.
+    #[arg(long, value_name = "URL", requires = "token_file")]
+    pub(crate) gateway: Option<String>,
+
+    /// File with a token that may do everything there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// Address of the mailboxes, which that suite's messaging block must have as its relay.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) mail: Option<SocketAddr>,
+
+    /// Write the authority of the mailboxes' certificate to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mail_authority: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Folder of stores, keys and the administrator's token [default: publica-data].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Blocks to serve, with commas between; `gateway` among them for REST and pages
+    /// [default: all].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) blocks: Vec<String>,
+
+    /// Serve a block's published paths at the root of an address of its own; may be repeated.
+    #[arg(long, value_name = "BLOCK=ADDRESS", value_parser = surface)]
+    pub(crate) surface: Vec<(String, SocketAddr)>,
+
+    /// Which rules of caution hold: local, production or conformance [default: local].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<Profile>,
+
+    /// Settings file (TOML).
+    #[arg(long, value_name = "FILE", env = "PUBLICA_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Address of the gateway [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Address of probes and metrics [default: 127.0.0.1:9090].
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RoleArgs {
+    /// Settings file (TOML).
+    #[arg(long, value_name = "FILE", env = "PUBLICA_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Folder of stores and keys [default: publica-data].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    /// Settings file (TOML).
+    #[arg(long, value_name = "FILE", env = "PUBLICA_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Folder of stores and keys [default: publica-data].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Blocks to migrate [default: all].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) blocks: Vec<String>,
+}
+
+/// How a command that acts as a client finds the suite.
+#[derive(Debug, Args)]
+pub(crate) struct ClientArgs {
+    /// Address of the gateway, or of a block.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) to: String,
+
+    /// File that holds the token to call with [default: admin.token in the data folder].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// Folder of the suite, where its token is [default: publica-data].
+    #[arg(long, value_name = "DIR", default_value = "publica-data")]
+    pub(crate) data: PathBuf,
+
+    /// Authorities to trust for https (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authorities: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// File of entities (JSON Lines); - reads standard input.
+    pub(crate) file: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// What the token allows, such as payments:account:write or payments:*; may be repeated.
+    #[arg(long, value_name = "SCOPE", required = true, value_delimiter = ',')]
+    pub(crate) scope: Vec<String>,
+
+    /// Whom the token names.
+    #[arg(long, default_value = "operator")]
+    pub(crate) subject: String,
+
+    /// The tenant it is for.
+    #[arg(long, default_value = "default")]
+    pub(crate) tenant: publica_types::Tenant,
+
+    /// Minutes until it expires, at most a day.
+    #[arg(long, value_name = "MINUTES", default_value_t = 60,
+          value_parser = clap::value_parser!(u64).range(1..=1440))]
+    pub(crate) minutes: u64,
+
+    /// Folder of the suite, where its key is.
+    #[arg(long, value_name = "DIR", default_value = "publica-data")]
+    pub(crate) data: PathBuf,
+
+    /// File of the signing key, where the settings name one (workload_key).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// Folder to back up.
+    #[arg(long, value_name = "DIR", default_value = "publica-data")]
+    pub(crate) data: PathBuf,
+
+    /// Folder for the copy; it must be empty or not exist.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// Folder that `publica backup` wrote.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: PathBuf,
+
+    /// Data folder to bring it back to; it must be empty or not exist.
+    #[arg(long, value_name = "DIR", default_value = "publica-data")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Settings file (TOML).
+    #[arg(long, value_name = "FILE", env = "PUBLICA_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Folder of stores and keys [default: publica-data].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+fn surface(text: &str) -> Result<(String, SocketAddr), String> {
+    let (block, address) = text.split_once('=').ok_or("must be BLOCK=ADDRESS")?;
+    let address = address
+        .parse()
+        .map_err(|_| format!("{address} is no address and port"))?;
+    Ok((block.to_owned(), address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn surfaces_are_read() {
+        let (block, address) = surface("payments=127.0.0.1:3333").unwrap();
+        assert_eq!((block.as_str(), address.port()), ("payments", 3333));
+        assert!(surface("payments").is_err() && surface("payments=x").is_err());
+    }
+}

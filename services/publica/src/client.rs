@@ -1,0 +1,77 @@
+//! The suite as a client sees it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tonic::Request;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+
+use crate::cli::ClientArgs;
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// A connection to the gateway or to a block, and what to show there.
+pub(crate) struct Client {
+    channel: Channel,
+    authorization: MetadataValue<Ascii>,
+}
+
+impl Client {
+    /// Opens the connection on first use.
+    pub(crate) fn connect(args: &ClientArgs) -> Result<Self> {
+        let channel = channel(&args.to, args.authorities.as_deref())?;
+        let file = match &args.token_file {
+            Some(file) => file.clone(),
+            None => args.data.join("admin.token"),
+        };
+        let token = std::fs::read_to_string(&file).with_context(|| {
+            format!(
+                "reading the token in {} (see `publica help token`)",
+                file.display()
+            )
+        })?;
+        let authorization = format!("Bearer {}", token.trim());
+        let authorization = authorization
+            .parse()
+            .context("the token has odd characters")?;
+        Ok(Self {
+            channel,
+            authorization,
+        })
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// Adds who calls, and which block is meant.
+    pub(crate) fn address<T>(&self, request: &mut Request<T>, block: &str) {
+        let metadata = request.metadata_mut();
+        metadata.insert("authorization", self.authorization.clone());
+        if let Ok(block) = block.parse() {
+            metadata.insert(publica_rpc::BLOCK, block);
+        }
+    }
+}
+
+fn channel(to: &str, authorities: Option<&Path>) -> Result<Channel> {
+    let endpoint = Endpoint::from_shared(to.to_owned())
+        .with_context(|| format!("{to} is no address such as http://127.0.0.1:8080"))?
+        .connect_timeout(CONNECT_LIMIT);
+    if to.starts_with("http://") {
+        if authorities.is_some() {
+            bail!("--authorities is for https addresses");
+        }
+        return Ok(endpoint.connect_lazy());
+    }
+    let mut tls = ClientTlsConfig::new();
+    if let Some(file) = authorities {
+        let pem = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        tls = tls.ca_certificate(Certificate::from_pem(pem));
+    } else {
+        bail!("https addresses need --authorities, the file of authorities to trust");
+    }
+    Ok(endpoint.tls_config(tls)?.connect_lazy())
+}

@@ -1,0 +1,11 @@
+//! The subcommands, one module each.
+
+pub(crate) mod backup;
+pub(crate) mod check_config;
+pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod import;
+pub(crate) mod migrate;
+pub(crate) mod token;
+pub(crate) mod up;
+pub(crate) mod verify;

@@ -1,0 +1,368 @@
+//! `publica backup` and `publica restore`: embedded stores and keys, checksummed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use aws_lc_rs::digest::{Context as Digest, SHA256};
+use publica_types::{Clock as _, SystemClock, Timestamp};
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use crate::cli::{BackupArgs, RestoreArgs};
+use crate::print;
+
+const MANIFEST: &str = "backup.json";
+const VERSION: u32 = 1;
+const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// What a backup holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    version: u32,
+    time: Timestamp,
+    files: Vec<Entry>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    path: PathBuf,
+    store: bool,
+    bytes: u64,
+    sha256: String,
+}
+
+pub(crate) async fn backup(args: BackupArgs) -> Result<u8> {
+    ensure!(args.data.is_dir(), "{} is no folder", args.data.display());
+    empty_folder(&args.to)?;
+    let mut files = Vec::new();
+    for path in files_below(&args.data)? {
+        let (from, to) = (args.data.join(&path), args.to.join(&path));
+        let folder = to.parent().context("every file stands in a folder")?;
+        create_private(folder)?;
+        let store = is_store(&from)?;
+        if store {
+            copy_store(&from, &to)
+                .await
+                .with_context(|| from.display().to_string())?;
+        } else {
+            copy_file(&from, &to).with_context(|| from.display().to_string())?;
+        }
+        let (bytes, sha256) = checksum(&to)?;
+        files.push(Entry {
+            path,
+            store,
+            bytes,
+            sha256,
+        });
+    }
+    let stores = files.iter().filter(|entry| entry.store).count();
+    let manifest = Manifest {
+        version: VERSION,
+        time: SystemClock.now(),
+        files,
+    };
+    write_manifest(&args.to, &manifest)?;
+    print::line(&format!(
+        "Backed up {stores} stores and {} other files to {}.",
+        manifest.files.len() - stores,
+        args.to.display()
+    ))?;
+    Ok(0)
+}
+
+pub(crate) async fn restore(args: RestoreArgs) -> Result<u8> {
+    let manifest = read_manifest(&args.from)?;
+    verify(&args.from, &manifest)?;
+    empty_folder(&args.data)?;
+    let mut stores = 0;
+    for entry in &manifest.files {
+        let (from, to) = (args.from.join(&entry.path), args.data.join(&entry.path));
+        let folder = to.parent().context("every file stands in a folder")?;
+        create_private(folder)?;
+        copy_file(&from, &to).with_context(|| from.display().to_string())?;
+        if entry.store {
+            stores += 1;
+            mark_restored(&to)
+                .await
+                .with_context(|| to.display().to_string())?;
+        }
+    }
+    print::line(&format!(
+        "Restored {stores} stores and {} other files of {} to {}.",
+        manifest.files.len() - stores,
+        manifest.time,
+        args.data.display()
+    ))?;
+    print::line("Run `publica doctor` once the suite is up again.")?;
+    Ok(0)
+}
+
+/// Everything below a folder that is worth keeping, by path from there.
+fn files_below(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() && is_kept(&entry.file_name().to_string_lossy()) {
+                found.push(entry.path().strip_prefix(root)?.to_owned());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A copied store holds its log already; locks and the administrator's token are made anew.
+fn is_kept(name: &str) -> bool {
+    let passing = ["-wal", "-shm", "-journal", ".lock", ".tmp"];
+    !passing.iter().any(|end| name.ends_with(end)) && name != "admin.token"
+}
+
+pub(crate) fn is_store(path: &Path) -> Result<bool> {
+    let mut head = Vec::new();
+    let limit = u64::try_from(SQLITE_MAGIC.len())?;
+    File::open(path)?.take(limit).read_to_end(&mut head)?;
+    Ok(head == SQLITE_MAGIC)
+}
+
+pub(crate) async fn open_store(path: &Path, write: bool) -> Result<SqliteConnection> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(!write);
+    Ok(options.connect().await?)
+}
+
+/// Copies a store at one moment, while others write to it.
+async fn copy_store(from: &Path, to: &Path) -> Result<()> {
+    let target = to.to_str().context("the path is not UTF-8")?;
+    let mut store = open_store(from, false).await?;
+    sqlx::query("VACUUM INTO $1")
+        .bind(target)
+        .execute(&mut store)
+        .await?;
+    store.close().await?;
+    fs::set_permissions(to, fs::Permissions::from_mode(0o600))?;
+    File::open(to)?.sync_all()?;
+    let mut copy = open_store(to, false).await?;
+    let sound: String = sqlx::query_scalar("PRAGMA quick_check")
+        .fetch_one(&mut copy)
+        .await?;
+    copy.close().await?;
+    ensure!(sound == "ok", "the copy is damaged: {sound}");
+    Ok(())
+}
+
+fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    let mode = fs::metadata(from)?.permissions().mode() & 0o700;
+    let mut options = OpenOptions::new();
+    let mut target = options
+        .write(true)
+        .create_new(true)
+        .mode(mode.max(0o600))
+        .open(to)?;
+    std::io::copy(&mut File::open(from)?, &mut target)?;
+    target.sync_all()?;
+    Ok(())
+}
+
+fn create_private(folder: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    Ok(())
+}
+
+fn empty_folder(folder: &Path) -> Result<()> {
+    create_private(folder).with_context(|| folder.display().to_string())?;
+    if fs::read_dir(folder)?.next().is_some() {
+        bail!("{} is not empty", folder.display());
+    }
+    Ok(())
+}
+
+fn checksum(path: &Path) -> Result<(u64, String)> {
+    let mut file = File::open(path)?;
+    let mut digest = Digest::new(&SHA256);
+    let mut buffer = vec![0; 128 * 1024];
+    let mut bytes = 0;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((bytes, hex::encode(digest.finish())));
+        }
+        digest.update(&buffer[..read]);
+        bytes += u64::try_from(read)?;
+    }
+}
+
+fn write_manifest(folder: &Path, manifest: &Manifest) -> Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(folder.join(MANIFEST))?;
+    file.write_all(&serde_json::to_vec_pretty(manifest)?)?;
+    file.sync_all()?;
+    // The names of the copies must survive a power cut as well.
+    File::open(folder)?.sync_all()?;
+    Ok(())
+}
+
+fn read_manifest(folder: &Path) -> Result<Manifest> {
+    let path = folder.join(MANIFEST);
+    let bytes = fs::read(&path)
+        .with_context(|| format!("{} is no backup: {MANIFEST} is missing", folder.display()))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;
+    ensure!(
+        manifest.version == VERSION,
+        "the backup has version {}, this program reads {VERSION}",
+        manifest.version
+    );
+    Ok(manifest)
+}
+
+/// Checks everything before anything is written.
+fn verify(folder: &Path, manifest: &Manifest) -> Result<()> {
+    for entry in &manifest.files {
+        let inside = entry
+            .path
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
+        ensure!(inside, "{} leads outside the backup", entry.path.display());
+        let path = folder.join(&entry.path);
+        let found = checksum(&path).with_context(|| path.display().to_string())?;
+        ensure!(
+            found == (entry.bytes, entry.sha256.clone()),
+            "{} is not what was backed up",
+            entry.path.display()
+        );
+    }
+    Ok(())
+}
+
+/// A restored store is older than what its journal may have signed since; the mark makes the
+/// journal open a new epoch instead of signing on. A store without a journal needs none.
+async fn mark_restored(path: &Path) -> Result<()> {
+    let mut store = open_store(path, true).await?;
+    let journals: i64 = sqlx::query_scalar(HAS_JOURNAL)
+        .fetch_one(&mut store)
+        .await?;
+    if journals == 1 {
+        let mark = sqlx::query(MARK_RESTORED).bind(publica_journal::RESTORED_CURSOR);
+        mark.bind(SystemClock.now()).execute(&mut store).await?;
+    }
+    store.close().await?;
+    Ok(())
+}
+
+const HAS_JOURNAL: &str =
+    "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'journal_cursor'";
+const MARK_RESTORED: &str = "INSERT INTO journal_cursor (name, epoch, position, time) \
+    SELECT $1, MAX(epoch), 0, $2 FROM journal_epoch HAVING MAX(epoch) IS NOT NULL \
+    ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch, time = excluded.time";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn sample(folder: &Path) {
+        let options = SqliteConnectOptions::new()
+            .filename(folder.join("one.db"))
+            .create_if_missing(true);
+        let mut store = options.connect().await.unwrap();
+        for sql in ["CREATE TABLE t (n INTEGER)", "INSERT INTO t VALUES (7)"] {
+            sqlx::query(sql).execute(&mut store).await.unwrap();
+        }
+        store.close().await.unwrap();
+        fs::create_dir(folder.join("keys")).unwrap();
+        fs::write(folder.join("keys/key.json"), "{}").unwrap();
+        fs::write(folder.join("admin.token"), "passing").unwrap();
+        fs::write(folder.join("one.db.lock"), "").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_backup_comes_back() {
+        let root = tempfile::tempdir().unwrap();
+        let (data, copy) = (root.path().join("data"), root.path().join("copy"));
+        fs::create_dir(&data).unwrap();
+        sample(&data).await;
+        let args = BackupArgs {
+            data: data.clone(),
+            to: copy.clone(),
+        };
+        assert_eq!(backup(args).await.unwrap(), 0);
+        assert!(!copy.join("admin.token").exists() && !copy.join("one.db.lock").exists());
+        verify(&copy, &read_manifest(&copy).unwrap()).unwrap();
+        let mut store = open_store(&copy.join("one.db"), false).await.unwrap();
+        let n: i64 = sqlx::query_scalar("SELECT n FROM t")
+            .fetch_one(&mut store)
+            .await
+            .unwrap();
+        assert_eq!(n, 7);
+        let mode = fs::metadata(copy.join("keys/key.json"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o077, 0);
+        let again = BackupArgs { data, to: copy };
+        assert!(
+            backup(again)
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("not empty")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_changed_backup_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let (data, copy) = (root.path().join("data"), root.path().join("copy"));
+        fs::create_dir(&data).unwrap();
+        sample(&data).await;
+        backup(BackupArgs {
+            data,
+            to: copy.clone(),
+        })
+        .await
+        .unwrap();
+        fs::write(copy.join("keys/key.json"), "[]").unwrap();
+        let back = root.path().join("back");
+        let args = RestoreArgs {
+            from: copy,
+            data: back.clone(),
+        };
+        let error = restore(args).await.unwrap_err().to_string();
+        assert!(error.contains("is not what was backed up"), "{error}");
+        assert!(!back.exists());
+    }
+
+    #[test]
+    fn what_leads_outside_is_refused() {
+        let entry = Entry {
+            path: "../etc/passwd".into(),
+            store: false,
+            bytes: 0,
+            sha256: String::new(),
+        };
+        let manifest = Manifest {
+            version: VERSION,
+            time: SystemClock.now(),
+            files: vec![entry],
+        };
+        let error = verify(Path::new("/tmp"), &manifest)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("outside"), "{error}");
+    }
+}

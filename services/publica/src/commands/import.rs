@@ -1,0 +1,252 @@
+//! `publica import`: a client of the blocks' import services.
+
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use publica_proto::imports::v1::import_service_client::ImportServiceClient;
+use publica_proto::imports::v1::{ImportEntitiesRequest, ImportEntitiesResponse};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+use tonic::Request;
+
+use crate::cli::ImportArgs;
+use crate::client::Client;
+use crate::print;
+
+/// Longest line, as the service bounds an entity.
+const MAX_LINE_BYTES: usize = 1024 * 1024;
+/// Lines sent in one call; a call's answer is how far an interrupted import surely came.
+const LINES_PER_CALL: usize = 50_000;
+const CALL_LIMIT: Duration = Duration::from_secs(1_800);
+/// Lines in flight to one block.
+const QUEUE: usize = 1_024;
+const MAX_PROBLEMS_SHOWN: usize = 1_000;
+
+pub(crate) async fn run(args: ImportArgs) -> Result<u8> {
+    let client = Client::connect(&args.client)?;
+    let name = args.file.display().to_string();
+    let mut input: Box<dyn BufRead + Send> = if name == "-" {
+        Box::new(std::io::BufReader::new(std::io::stdin()))
+    } else {
+        let file = std::fs::File::open(&args.file).with_context(|| format!("opening {name}"))?;
+        Box::new(std::io::BufReader::with_capacity(256 * 1024, file))
+    };
+    let mut import = Import::new(client);
+    import.read(&mut *input).await?;
+    import.finish().await?;
+    import.report(&name)
+}
+
+/// What is needed of a line here; the block reads the rest.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow)]
+    kind: std::borrow::Cow<'a, str>,
+}
+
+struct Import {
+    client: Client,
+    calls: BTreeMap<String, Call>,
+    tracker: TaskTracker,
+    tally: BTreeMap<String, Tally>,
+    problems: Vec<(u64, String, String)>,
+    refused: u64,
+}
+
+#[derive(Default)]
+struct Tally {
+    accepted: u64,
+    repeated: u64,
+}
+
+/// One stream to a block.
+struct Call {
+    lines: mpsc::Sender<ImportEntitiesRequest>,
+    answer: JoinHandle<Result<ImportEntitiesResponse, tonic::Status>>,
+    sent: usize,
+}
+
+impl Import {
+    fn new(client: Client) -> Self {
+        Self {
+            client,
+            calls: BTreeMap::new(),
+            tracker: TaskTracker::new(),
+            tally: BTreeMap::new(),
+            problems: Vec::new(),
+            refused: 0,
+        }
+    }
+
+    async fn read(&mut self, input: &mut (dyn BufRead + Send)) -> Result<()> {
+        let mut line = Vec::new();
+        let mut number = 0;
+        loop {
+            line.clear();
+            // One byte more than allowed shows that a line is too long without reading it all.
+            let limit = u64::try_from(MAX_LINE_BYTES + 2)?;
+            let read = std::io::Read::take(&mut *input, limit).read_until(b'\n', &mut line)?;
+            if read == 0 {
+                return Ok(());
+            }
+            number += 1;
+            if !line.ends_with(b"\n") && line.len() > MAX_LINE_BYTES {
+                skip_line(input)?;
+                self.problem(number, "", "is longer than 1 MiB");
+                continue;
+            }
+            let json = line.trim_ascii();
+            if !json.is_empty() {
+                self.line(number, json).await?;
+            }
+        }
+    }
+
+    async fn line(&mut self, number: u64, json: &[u8]) -> Result<()> {
+        let Ok(Head { kind }) = serde_json::from_slice(json) else {
+            self.problem(
+                number,
+                "kind",
+                "the line is no JSON object with a text `kind`",
+            );
+            return Ok(());
+        };
+        let Some((block, _)) = kind.split_once('.') else {
+            self.problem(
+                number,
+                "kind",
+                "must be BLOCK.ENTITY, such as payments.voucher",
+            );
+            return Ok(());
+        };
+        let block = block.to_owned();
+        let kind = kind.into_owned();
+        let request = ImportEntitiesRequest {
+            kind,
+            json: json.to_vec().into(),
+            line: number,
+        };
+        if self
+            .calls
+            .get(&block)
+            .is_some_and(|call| call.sent >= LINES_PER_CALL)
+        {
+            self.end(&block).await?;
+        }
+        let call = match self.calls.entry(block.clone()) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(begin(&self.client, &self.tracker, &block))
+            }
+        };
+        call.sent += 1;
+        if call.lines.send(request).await.is_err() {
+            // The block ended the call before the stream did; its answer says why.
+            self.end(&block).await?;
+            bail!("the block {block} stopped reading at line {number}");
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self, block: &str) -> Result<()> {
+        let Some(call) = self.calls.remove(block) else {
+            return Ok(());
+        };
+        drop(call.lines);
+        let answer = call.answer.await.context("waiting for the answer")?;
+        let answer = answer.map_err(|status| explain(block, &status))?;
+        let tally = self.tally.entry(block.to_owned()).or_default();
+        tally.accepted += answer.accepted;
+        tally.repeated += answer.repeated;
+        for problem in answer.problems {
+            self.problem(problem.line, &problem.field, &problem.description);
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        let blocks: Vec<String> = self.calls.keys().cloned().collect();
+        for block in blocks {
+            self.end(&block).await?;
+        }
+        Ok(())
+    }
+
+    fn problem(&mut self, line: u64, field: &str, description: &str) {
+        self.refused += 1;
+        if self.problems.len() < MAX_PROBLEMS_SHOWN {
+            self.problems
+                .push((line, field.to_owned(), description.to_owned()));
+        }
+    }
+
+    fn report(mut self, name: &str) -> Result<u8> {
+        self.problems.sort();
+        for (line, field, description) in &self.problems {
+            let field = if field.is_empty() {
+                String::new()
+            } else {
+                format!("{field}: ")
+            };
+            print::error(&format!("{name}:{line}: {field}{description}"));
+        }
+        for (block, tally) in &self.tally {
+            print::line(&format!(
+                "{block}: {} accepted, {} repeated",
+                tally.accepted, tally.repeated
+            ))?;
+        }
+        if self.refused == 0 {
+            return Ok(0);
+        }
+        print::error(&format!("{} lines were refused", self.refused));
+        Ok(1)
+    }
+}
+
+fn begin(client: &Client, tracker: &TaskTracker, block: &str) -> Call {
+    let (lines, stream) = mpsc::channel(QUEUE);
+    let mut request = Request::new(ReceiverStream::new(stream));
+    request.set_timeout(CALL_LIMIT);
+    client.address(&mut request, block);
+    let mut service = ImportServiceClient::new(client.channel());
+    let answer = tracker.spawn(async move {
+        service
+            .import_entities(request)
+            .await
+            .map(tonic::Response::into_inner)
+    });
+    Call {
+        lines,
+        answer,
+        sent: 0,
+    }
+}
+
+fn skip_line(input: &mut (dyn BufRead + Send)) -> Result<()> {
+    loop {
+        let buffer = input.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        if let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+            input.consume(end + 1);
+            return Ok(());
+        }
+        let length = buffer.len();
+        input.consume(length);
+    }
+}
+
+fn explain(block: &str, status: &tonic::Status) -> anyhow::Error {
+    let reason = publica_rpc::reason(status).unwrap_or_default();
+    anyhow::anyhow!(
+        "the block {block} refused the import: {} {reason}",
+        status.message()
+    )
+}

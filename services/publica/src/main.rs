@@ -1,0 +1,67 @@
+//! One program, many roles: the whole suite in one process, one block, the gateway, or one of
+//! the tools around them. Every role is a subcommand.
+
+mod base;
+mod cli;
+mod client;
+mod commands;
+mod journey;
+mod print;
+mod settings;
+mod welcome;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command};
+use commands::{backup, check_config, completions, doctor, import, migrate, token, up, verify};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // The first provider stays; there is no other in this process.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            print::error(&format!("The runtime cannot be started: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(run(cli.command));
+    // What still blocks a thread, such as a read of standard input, must not hold up the end.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            print::error(&format!("publica: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Up(args) => up::up(args).await,
+        Command::Journey(args) => journey::run(args).await,
+        Command::Identity(args) => up::role("identity", args).await,
+        Command::Signature(args) => up::role("signature", args).await,
+        Command::Payments(args) => up::role("payments", args).await,
+        Command::Messaging(args) => up::role("messaging", args).await,
+        Command::Registration(args) => up::role("registration", args).await,
+        Command::Consent(args) => up::role("consent", args).await,
+        Command::Gateway(args) => up::role(settings::GATEWAY, args).await,
+        Command::Migrate(args) => migrate::run(args).await,
+        Command::CheckConfig { file } => check_config::run(&file),
+        Command::Import(args) => import::run(args).await,
+        Command::Verify { export, json } => verify::run(&export, json),
+        Command::Token(args) => token::run(args),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Backup(args) => backup::backup(args).await,
+        Command::Restore(args) => backup::restore(args).await,
+        Command::Doctor(args) => doctor::run(args).await,
+    }
+}

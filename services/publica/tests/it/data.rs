@@ -1,0 +1,176 @@
+//! Data in, out and back: import, backup, restore, doctor.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Output;
+
+use crate::running::{Running, publica};
+
+fn suite(data: &Path) -> Running {
+    let mut command = publica();
+    command
+        .args([
+            "up",
+            "--blocks",
+            "messaging,gateway",
+            "--listen",
+            "127.0.0.1:0",
+        ])
+        .args(["--admin", "127.0.0.1:0", "--data"])
+        .arg(data);
+    Running::start(&mut command)
+}
+
+fn said(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[test]
+fn entities_are_imported_once_and_problems_name_their_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let suite = suite(&data);
+    let file = folder.path().join("old.jsonl");
+    let good = r#"{"kind":"messaging.suppression","address":"a@home.example","reason":"opt_out"}"#;
+    let bad = r#"{"kind":"messaging.suppression","address":"nowhere","reason":"opt_out"}"#;
+    std::fs::write(
+        &file,
+        format!("{good}\n\n{bad}\nnot json\n{{\"kind\":\"suppression\"}}\n"),
+    )
+    .unwrap();
+    let import = || {
+        publica()
+            .arg("import")
+            .arg(&file)
+            .args([
+                "--to",
+                &format!("http://{}", suite.address("gateway")),
+                "--data",
+            ])
+            .arg(&data)
+            .output()
+            .unwrap()
+    };
+    let output = import();
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("messaging: 1 accepted, 0 repeated"), "{text}");
+    for line in [3, 4, 5] {
+        assert!(
+            text.contains(&format!("old.jsonl:{line}: ")),
+            "{line} is missing in {text}"
+        );
+    }
+    assert!(
+        !text.contains("nowhere"),
+        "a problem does not repeat the value: {text}"
+    );
+    let text = said(&import());
+    assert!(text.contains("messaging: 0 accepted, 1 repeated"), "{text}");
+}
+
+#[test]
+fn an_import_without_rights_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let suite = suite(&data);
+    let file = folder.path().join("old.jsonl");
+    std::fs::write(&file, "{\"kind\":\"messaging.suppression\"}\n").unwrap();
+    let token = publica()
+        .args(["token", "--scope", "messaging:message:read", "--data"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    let token_file = folder.path().join("token");
+    std::fs::write(&token_file, token.stdout).unwrap();
+    let output = publica()
+        .arg("import")
+        .arg(&file)
+        .args([
+            "--to",
+            &format!("http://{}", suite.address("gateway")),
+            "--token-file",
+        ])
+        .arg(&token_file)
+        .output()
+        .unwrap();
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("SCOPE_MISSING"), "{text}");
+}
+
+#[test]
+fn a_running_suite_is_backed_up_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
+    let running = suite(&data);
+    let output = publica()
+        .args(["backup", "--data"])
+        .arg(&data)
+        .arg("--to")
+        .arg(&copy)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    drop(running);
+    let back = folder.path().join("back");
+    let restore = || {
+        publica()
+            .args(["restore", "--from"])
+            .arg(&copy)
+            .arg("--data")
+            .arg(&back)
+            .output()
+            .unwrap()
+    };
+    let output = restore();
+    assert!(output.status.success(), "{}", said(&output));
+    let output = restore();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("not empty"), "{}", said(&output));
+    let mut restored = suite(&back);
+    restored.signal("TERM");
+    restored.wait_for("stopped");
+    assert_eq!(restored.end().code(), Some(0));
+}
+
+#[test]
+fn the_doctor_finds_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut running = suite(&data);
+    running.signal("TERM");
+    running.end();
+    let doctor = || {
+        let mut command = publica();
+        command
+            .env("PUBLICA_ADMIN__LISTEN", "127.0.0.1:1")
+            .args(["doctor", "--data"])
+            .arg(&data);
+        command.output().unwrap()
+    };
+    let output = doctor();
+    let text = said(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("messaging.db is whole"), "{text}");
+
+    let key = data.join("keys/workload.jwk");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let store = data.join("messaging/messaging.db");
+    let mut bytes = std::fs::read(&store).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[4_096..middle].fill(0xa5);
+    std::fs::write(&store, bytes).unwrap();
+    let output = doctor();
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("can be read by others (mode 644)"), "{text}");
+    assert!(
+        text.contains("BAD   ") && text.contains("messaging.db"),
+        "{text}"
+    );
+}

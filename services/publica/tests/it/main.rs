@@ -1,0 +1,16 @@
+//! The program as people and init systems use it.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails it by panicking"
+)]
+
+mod data;
+mod drain;
+mod help;
+mod journey;
+mod process;
+mod running;
+mod separate;
+mod settings;
+mod town;

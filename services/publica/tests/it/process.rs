@@ -1,0 +1,168 @@
+//! Starting, serving and stopping.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::running::{Running, get, publica, settings};
+
+#[test]
+fn the_suite_comes_up_serves_and_stops_when_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut suite = Running::start(
+        publica()
+            .args([
+                "up",
+                "--listen",
+                "127.0.0.1:0",
+                "--admin",
+                "127.0.0.1:0",
+                "--data",
+            ])
+            .arg(&data),
+    );
+    let (head, body) = get(suite.address("admin"), "/readyz");
+    assert!(head.starts_with("http/1.1 200"), "{head}: {body}");
+    let (head, body) = get(suite.address("admin"), "/metrics");
+    assert!(
+        head.contains("text/plain") && body.contains("publica_build_info"),
+        "{head}{body}"
+    );
+    let (head, _) = get(suite.address("gateway"), "/healthcheck");
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    assert!(!head.contains("x-publica-profile"), "{head}");
+    let token = std::fs::metadata(data.join("admin.token")).unwrap();
+    assert_eq!(token.permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(&data).unwrap().permissions().mode() & 0o077,
+        0
+    );
+    suite.signal("TERM");
+    suite.wait_for("stopped");
+    assert_eq!(suite.end().code(), Some(0));
+}
+
+#[test]
+fn a_block_serves_alone_and_stops_when_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = settings(
+        folder.path(),
+        "[admin]\nlisten = '127.0.0.1:0'\n[listeners.messaging]\nlisten = '127.0.0.1:0'",
+    );
+    let mut block = Running::start(
+        publica()
+            .args(["messaging", "--config"])
+            .arg(file)
+            .arg("--data")
+            .arg(folder.path().join("data")),
+    );
+    let (head, body) = get(block.address("admin"), "/readyz");
+    assert!(
+        head.starts_with("http/1.1 200") && body.contains("messaging"),
+        "{head}{body}"
+    );
+    let (head, _) = get(block.address("messaging"), "/");
+    assert!(head.starts_with("http/1.1 415"), "{head}");
+    block.signal("INT");
+    block.wait_for("stopped");
+    assert_eq!(block.end().code(), Some(0));
+}
+
+#[test]
+fn the_conformance_profile_says_so_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = publica();
+    command
+        .args([
+            "up",
+            "--profile",
+            "conformance",
+            "--blocks",
+            "messaging,gateway",
+        ])
+        .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .args(["--surface", "messaging=127.0.0.1:0", "--data"])
+        .arg(folder.path());
+    let suite = Running::start(&mut command);
+    for role in ["gateway", "messaging surface"] {
+        let (head, body) = get(suite.address(role), "/healthcheck");
+        assert!(head.contains("x-publica-profile: conformance"), "{head}");
+        assert!(body.contains("conformance"), "{body}");
+    }
+}
+
+#[test]
+fn an_address_in_use_is_said_plainly() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let output = publica()
+        .args([
+            "up",
+            "--blocks",
+            "gateway",
+            "--admin",
+            "127.0.0.1:0",
+            "--listen",
+        ])
+        .arg(taken.local_addr().unwrap().to_string())
+        .arg("--data")
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("in use") && said.contains("gateway"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_second_process_does_not_share_stores() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut command = publica();
+        command
+            .args([
+                "up",
+                "--blocks",
+                "messaging,gateway",
+                "--listen",
+                "127.0.0.1:0",
+            ])
+            .args(["--admin", "127.0.0.1:0", "--data"])
+            .arg(folder.path());
+        command
+    };
+    let _first = Running::start(&mut start());
+    let output = start().output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("in use by another process"), "{said}");
+}
+
+#[test]
+fn a_token_needs_the_key_of_a_suite() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("none");
+    let output = publica()
+        .args(["token", "--scope", "*", "--data"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!data.exists(), "asking for a token makes no folder");
+}
+
+#[test]
+fn completions_are_for_the_shell_asked_for() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = publica().args(["completions", shell]).output().unwrap();
+        assert!(output.status.success());
+        assert!(
+            String::from_utf8(output.stdout)
+                .unwrap()
+                .contains("check-config"),
+            "{shell}"
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! Use cases: load, decide with the domain, save, and leave an entry in the journal.
+
+pub(crate) mod application;
+pub(crate) mod catalog;
+pub(crate) mod document;
+pub(crate) mod import;
+pub(crate) mod register;
+pub(crate) mod statistics;
+pub(crate) mod task;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use publica_auth::{Caller, CallerKind};
+use publica_journal::{Call, Journal};
+use publica_rpc::Peers;
+use publica_seal::Keyring;
+use publica_store::{Db, Stores};
+use publica_types::{Origin, SharedClock, SharedEntropy, Tenant, Timestamp, new_uuid};
+use tonic::Request;
+
+use crate::config::RegistrationConfig;
+use crate::domain::definition::Definition;
+use crate::error::Error;
+use crate::store;
+
+/// The most definitions that are kept compiled.
+const MAX_COMPILED: usize = 256;
+
+/// What every use case works with.
+pub(crate) struct App {
+    pub(crate) stores: Stores,
+    pub(crate) keyring: Keyring,
+    pub(crate) journal: Journal,
+    pub(crate) clock: SharedClock,
+    pub(crate) entropy: SharedEntropy,
+    pub(crate) peers: Peers,
+    pub(crate) config: RegistrationConfig,
+    pub(crate) compiled: Mutex<HashMap<(Tenant, String, i64), Arc<Definition>>>,
+}
+
+/// Who calls, as far as the rules of this block care.
+#[derive(Debug, Clone)]
+pub(crate) struct Who {
+    pub(crate) origin: Origin,
+    caller: Caller,
+}
+
+impl Who {
+    /// Reads it from a request that passed the layers.
+    pub(crate) fn of<T>(request: &Request<T>) -> Self {
+        let caller = publica_rpc::caller(request)
+            .cloned()
+            .unwrap_or_else(Caller::anonymous);
+        Self {
+            origin: publica_rpc::origin(request),
+            caller,
+        }
+    }
+
+    /// The party that acts.
+    pub(crate) fn party(&self) -> &str {
+        self.origin
+            .on_behalf_of
+            .as_deref()
+            .unwrap_or(&self.origin.actor)
+    }
+
+    /// A person may only act for themselves, unless they work here.
+    pub(crate) fn may_act_for(&self, applicant_id: &str) -> bool {
+        self.caller.kind != CallerKind::Person
+            || self.party() == applicant_id
+            || self.works_on_files()
+    }
+
+    /// Whether the caller works on other people's files.
+    pub(crate) fn works_on_files(&self) -> bool {
+        self.caller.allows("registration:task:write")
+    }
+
+    /// Whether the caller holds a processing role.
+    pub(crate) fn holds_role(&self, role_id: &str) -> bool {
+        self.caller.allows(&format!("registration:role:{role_id}"))
+    }
+}
+
+/// A mutation under the caller's request id.
+pub(crate) fn call<'a>(
+    name: &'static str,
+    rpc: &'static str,
+    origin: &'a Origin,
+    request_id: &str,
+    request: &impl prost::Message,
+) -> Call<'a> {
+    let request_id = (!request_id.is_empty()).then(|| request_id.to_owned());
+    Call {
+        name,
+        origin,
+        rpc,
+        request_id,
+        fingerprint: publica_journal::fingerprint(request),
+    }
+}
+
+/// The name under which an applicant's key is kept.
+pub(crate) fn subject(applicant_id: &str) -> String {
+    format!("applicant:{applicant_id}")
+}
+
+impl App {
+    /// The caller's store.
+    pub(crate) async fn db(&self, origin: &Origin) -> Result<Db, Error> {
+        Ok(self.stores.of(&origin.tenant).await?)
+    }
+
+    pub(crate) fn new_id(&self) -> String {
+        new_uuid(&*self.clock, &*self.entropy).to_string()
+    }
+
+    /// Today, as `YYYY-MM-DD` in UTC.
+    pub(crate) fn today(&self) -> String {
+        day_text(self.clock.now())
+    }
+
+    /// A published version of a service, compiled once.
+    pub(crate) async fn definition(
+        &self,
+        db: &Db,
+        service_id: &str,
+        version: i64,
+    ) -> Result<Arc<Definition>, Error> {
+        let key = (db.tenant().clone(), service_id.to_owned(), version);
+        let known = self
+            .compiled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+            .cloned();
+        if let Some(definition) = known {
+            return Ok(definition);
+        }
+        let bytes = store::catalog::definition(db, service_id, version)
+            .await?
+            .ok_or(Error::Corrupt("a file's service version is missing"))?;
+        let definition = Definition::read(&bytes)
+            .map_err(|_| Error::Corrupt("a published definition is not sound"))?;
+        let definition = Arc::new(definition);
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if compiled.len() >= MAX_COMPILED {
+            compiled.clear();
+        }
+        compiled.insert(key, definition.clone());
+        Ok(definition)
+    }
+}
+
+/// A time's day, as `YYYY-MM-DD` in UTC.
+pub(crate) fn day_text(time: Timestamp) -> String {
+    time.to_string().chars().take(10).collect()
+}
+
+/// Days from 1970-01-01 to a time.
+pub(crate) fn day_number(time: Timestamp) -> i64 {
+    time.micros().div_euclid(86_400_000_000)
+}

@@ -1,0 +1,32 @@
+//! Settings of the block, with defaults that work for a try-out.
+
+use publica_config::{Problems, Settings};
+use publica_journal::JournalConfig;
+use publica_store::DatabaseConfig;
+use serde::Deserialize;
+
+/// The `[registration]` section of the settings.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegistrationConfig {
+    /// Where the store is.
+    pub database: DatabaseConfig,
+    /// How the journal signs and delivers.
+    pub journal: JournalConfig,
+    /// The consumer under which this block asks the consent block; itself, if empty.
+    pub consent_consumer: String,
+}
+
+impl Settings for RegistrationConfig {
+    fn check(&self, problems: &mut Problems) {
+        // An empty URL means a file in the data folder.
+        if !self.database.url.expose().is_empty() {
+            for problem in self.database.problems() {
+                problems.add("database", problem);
+            }
+        }
+        for problem in self.journal.problems() {
+            problems.add("journal", problem);
+        }
+    }
+}

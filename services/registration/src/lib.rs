@@ -1,0 +1,155 @@
+//! The registration block: services with forms and rules, application files, the tasks of
+//! operators, and the register that approvals write into.
+//!
+//! Parts: `domain` holds definitions, expressions, forms and flow; `app` the use cases; `store`
+//! the tables; `grpc` the services. [`Registration`] is the block that a host opens.
+//!
+//! Leaves out: published REST shapes (the gateway's), and what is not built yet, which
+//! docs/requirements/registration.md lists.
+
+mod app;
+mod config;
+mod domain;
+mod error;
+mod grpc;
+mod policy;
+mod store;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use publica_auth::{Access, DenialSink};
+use publica_host::{Block, Env, OpenError};
+use publica_journal::{Journal, JournalTail};
+use publica_proto::imports::v1::import_service_server::ImportServiceServer;
+use publica_proto::registration::v1 as pb;
+use publica_store::{Migrations, Stores, StoresConfig};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+pub use config::RegistrationConfig;
+
+use crate::app::App;
+use crate::grpc::Service;
+
+/// The registration block.
+pub struct Registration {
+    app: Arc<App>,
+    journal: Journal,
+}
+
+fn migrations() -> Migrations {
+    Migrations::new(Registration::NAME)
+        .with(publica_store::MIGRATIONS)
+        .with(publica_seal::MIGRATIONS)
+        .with(publica_journal::MIGRATIONS)
+        .with(publica_work::MIGRATIONS)
+        .block(store::MIGRATIONS)
+}
+
+impl Block for Registration {
+    const NAME: &'static str = "registration";
+    type Config = RegistrationConfig;
+
+    async fn open(mut config: RegistrationConfig, env: &Env) -> Result<Self, OpenError> {
+        config.database = config
+            .database
+            .or_sqlite(&env.data_dir.join("registration.db"));
+        let tail = JournalTail::new(Self::NAME, env.clock.clone(), env.entropy.clone());
+        let settings = StoresConfig::new(config.database.clone(), env.tenants.clone());
+        let stores = Stores::open(settings, migrations(), env.clock.clone(), tail.clone())
+            .await
+            .map_err(|error| OpenError::new(Self::NAME, "opening its store", error))?;
+        let journal = Journal::new(
+            &tail,
+            stores.clone(),
+            &env.keyring,
+            env.clock.clone(),
+            env.entropy.clone(),
+            config.journal.clone(),
+        );
+        let app = App {
+            stores,
+            keyring: env.keyring.clone(),
+            journal: journal.clone(),
+            clock: env.clock.clone(),
+            entropy: env.entropy.clone(),
+            peers: env.peers.clone(),
+            config,
+            compiled: Mutex::new(HashMap::new()),
+        };
+        Ok(Self {
+            app: Arc::new(app),
+            journal,
+        })
+    }
+
+    async fn migrate(mut config: RegistrationConfig, env: &Env) -> Result<(), OpenError> {
+        config.database = config
+            .database
+            .or_sqlite(&env.data_dir.join("registration.db"));
+        let settings = StoresConfig::new(config.database, env.tenants.clone());
+        Stores::migrate(settings, &migrations(), &env.clock)
+            .await
+            .map(drop)
+            .map_err(|error| OpenError::new(Self::NAME, "bringing its store up to date", error))
+    }
+
+    fn routes(&self) -> Routes {
+        use pb::{
+            application_service_server::ApplicationServiceServer,
+            catalog_service_server::CatalogServiceServer,
+            document_service_server::DocumentServiceServer,
+            registry_service_server::RegistryServiceServer,
+            statistics_service_server::StatisticsServiceServer,
+            task_service_server::TaskServiceServer,
+        };
+        let service = Service(self.app.clone());
+        let routes = Routes::new(CatalogServiceServer::new(service.clone()))
+            .add_service(ApplicationServiceServer::new(service.clone()))
+            .add_service(TaskServiceServer::new(service.clone()))
+            .add_service(DocumentServiceServer::new(service.clone()))
+            .add_service(StatisticsServiceServer::new(service.clone()))
+            .add_service(RegistryServiceServer::new(service.clone()))
+            .add_service(ImportServiceServer::new(service));
+        self.journal.add_services(routes)
+    }
+
+    async fn run(&self, stop: CancellationToken) {
+        self.journal.run(stop).await;
+    }
+
+    fn policy() -> &'static [(&'static str, Access)] {
+        policy::POLICY
+    }
+
+    fn descriptors() -> &'static [&'static [u8]] {
+        &[
+            pb::FILE_DESCRIPTOR_SET,
+            publica_proto::imports::v1::FILE_DESCRIPTOR_SET,
+            publica_proto::journal::v1::FILE_DESCRIPTOR_SET,
+            publica_proto::work::v1::FILE_DESCRIPTOR_SET,
+        ]
+    }
+
+    fn denial_sink(&self) -> Option<Arc<dyn DenialSink>> {
+        Some(Arc::new(self.journal.clone()))
+    }
+
+    fn optional_peers() -> &'static [&'static str] {
+        &["consent"]
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        for tenant in self.app.stores.tenants() {
+            let db = self
+                .app
+                .stores
+                .of(&tenant)
+                .await
+                .map_err(|error| error.to_string())?;
+            store::ping(&db).await.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+}

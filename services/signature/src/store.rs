@@ -1,0 +1,36 @@
+//! SQL, one file an aggregate. Nothing outside this module mentions a table.
+
+pub(crate) mod authority;
+pub(crate) mod certificate;
+pub(crate) mod credential;
+pub(crate) mod signature;
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+use publica_store::Sql;
+use publica_store::{Db, MigrationSet, StoreError, migration_set};
+
+/// The tables of this block.
+pub(crate) static MIGRATIONS: MigrationSet =
+    migration_set!("./migrations", append_only: ["authority", "signature"]);
+
+/// Every statement of this block, for the test that prepares them on both engines.
+#[cfg(test)]
+pub(crate) const STATEMENTS: &[&[(&str, Sql)]] = &[
+    ALL,
+    authority::ALL,
+    certificate::ALL,
+    credential::ALL,
+    signature::ALL,
+];
+
+publica_store::statements! {
+    PING = "SELECT COUNT(*) FROM authority WHERE role = ''",
+}
+
+/// Whether the store answers and has this block's tables.
+pub(crate) async fn ping(db: &Db) -> Result<(), StoreError> {
+    db.query(PING).fetch_scalar::<i64>().await.map(drop)
+}

@@ -1,0 +1,12 @@
+//! Contract tests of the published paths, against the gateway with the block behind it, on both
+//! stores.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails it by panicking"
+)]
+
+mod consent;
+mod messaging;
+mod payments;
+mod signature;

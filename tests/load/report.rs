@@ -1,0 +1,265 @@
+//! Results: one object a measurement, newest last, and a page rendered from them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Context as _;
+use publica_types::{Clock as _, SystemClock};
+use serde::{Deserialize, Serialize};
+
+use crate::pace::Pace;
+
+/// One measurement, beside its limit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    pub(crate) name: String,
+    /// `sqlite`, `postgres` or `none`.
+    pub(crate) engine: String,
+    pub(crate) figure: f64,
+    pub(crate) unit: String,
+    pub(crate) limit_name: String,
+    pub(crate) limit: f64,
+    /// Figure by limit.
+    pub(crate) ratio: f64,
+    pub(crate) p50_us: u64,
+    pub(crate) p99_us: u64,
+    pub(crate) resident_mib: f64,
+    pub(crate) machine: String,
+    pub(crate) date: String,
+    pub(crate) commit: String,
+}
+
+/// A figure to be added.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Figure<'f> {
+    name: &'f str,
+    engine: &'f str,
+    figure: f64,
+    unit: &'f str,
+    limit: (&'f str, f64),
+    /// Microseconds that half, and 99 of 100, of the calls stayed below.
+    pace: (u64, u64),
+    resident_mib: Option<f64>,
+}
+
+impl<'f> Figure<'f> {
+    /// A figure that needs no engine.
+    pub(crate) fn new(name: &'f str, figure: f64, unit: &'f str) -> Self {
+        Self {
+            name,
+            engine: "none",
+            figure,
+            unit,
+            limit: ("itself", figure),
+            pace: (0, 0),
+            resident_mib: None,
+        }
+    }
+
+    /// The same, measured on this engine.
+    pub(crate) fn on(self, engine: &'f str) -> Self {
+        Self { engine, ..self }
+    }
+
+    /// The same, with its limit.
+    pub(crate) fn beside(self, name: &'f str, limit: f64) -> Self {
+        Self {
+            limit: (name, limit),
+            ..self
+        }
+    }
+
+    /// The same, with the memory of the process that was measured.
+    pub(crate) fn resident(self, mib: f64) -> Self {
+        Self {
+            resident_mib: Some(mib),
+            ..self
+        }
+    }
+}
+
+/// Three digits say enough of small figures, whole numbers of large ones.
+fn rounded(figure: f64) -> f64 {
+    if figure < 1_000.0 {
+        (figure * 10.0).round() / 10.0
+    } else {
+        figure.round()
+    }
+}
+
+/// The results so far, and where they are kept.
+pub(crate) struct Report {
+    path: PathBuf,
+    results: Vec<Measured>,
+    machine: String,
+    commit: String,
+}
+
+impl Report {
+    /// Reads what was measured before.
+    pub(crate) fn open(path: PathBuf) -> anyhow::Result<Self> {
+        let results = match std::fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text)
+                .with_context(|| format!("{} does not hold results", path.display()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self {
+            path,
+            results,
+            machine: machine(),
+            commit: commit(),
+        })
+    }
+
+    /// Adds the pace of calls and says so.
+    pub(crate) fn add(
+        &mut self,
+        name: &str,
+        engine: &str,
+        pace: Pace,
+        limit_name: &str,
+        limit: f64,
+    ) -> anyhow::Result<()> {
+        let figure = Figure {
+            pace: (pace.p50_us, pace.p99_us),
+            ..Figure::new(name, pace.rate, "1/s")
+        };
+        self.figure(figure.on(engine).beside(limit_name, limit))
+    }
+
+    /// Adds a figure and says so.
+    pub(crate) fn figure(&mut self, figure: Figure<'_>) -> anyhow::Result<()> {
+        let now = SystemClock.now().to_string();
+        let (limit_name, limit) = figure.limit;
+        let measured = Measured {
+            name: figure.name.to_owned(),
+            engine: figure.engine.to_owned(),
+            figure: rounded(figure.figure),
+            unit: figure.unit.to_owned(),
+            limit_name: limit_name.to_owned(),
+            limit: rounded(limit),
+            ratio: (figure.figure / limit * 100.0).round() / 100.0,
+            p50_us: figure.pace.0,
+            p99_us: figure.pace.1,
+            resident_mib: figure.resident_mib.unwrap_or_else(resident_mib),
+            machine: self.machine.clone(),
+            date: now.split('.').next().unwrap_or("").to_owned(),
+            commit: self.commit.clone(),
+        };
+        let mut times = String::new();
+        if measured.p99_us > 0 {
+            times = format!(" (p50 {} µs, p99 {} µs)", measured.p50_us, measured.p99_us);
+        }
+        let Measured {
+            name,
+            engine,
+            figure,
+            unit,
+            ratio,
+            limit,
+            ..
+        } = &measured;
+        writeln!(
+            std::io::stdout(),
+            "{name} {engine}: {figure} {unit}{times}, {ratio:.2} x {limit_name} ({limit} {unit})",
+        )?;
+        self.results.push(measured);
+        self.write()
+    }
+
+    /// Writes the results, one a line so that a change is easy to read, and the page.
+    fn write(&self) -> anyhow::Result<()> {
+        if let Some(folder) = self.path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let lines: Vec<String> = self
+            .results
+            .iter()
+            .map(serde_json::to_string)
+            .collect::<Result<_, _>>()?;
+        std::fs::write(&self.path, format!("[\n{}\n]\n", lines.join(",\n")))?;
+        std::fs::write(self.path.with_file_name("RESULTS.md"), page(&self.results))?;
+        Ok(())
+    }
+}
+
+/// The newest result of each measurement, as a table.
+fn page(results: &[Measured]) -> String {
+    let newest: BTreeMap<(&str, &str, &str), &Measured> = results
+        .iter()
+        .map(|one| {
+            (
+                (
+                    one.name.as_str(),
+                    one.engine.as_str(),
+                    one.limit_name.as_str(),
+                ),
+                one,
+            )
+        })
+        .collect();
+    let mut page = String::from(
+        "# Measurements\n\nRendered from `results.json`: the newest result of each measurement, \
+         beside a limit taken in the same run on the same machine.\n\n\
+         | Name | Engine | Figure | Limit | Ratio | p50 | p99 | Resident | Date | Commit |\n\
+         |---|---|---:|---|---:|---:|---:|---:|---|---|\n",
+    );
+    for one in newest.values() {
+        let day = one.date.split('T').next().unwrap_or("");
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} {} | {}: {} | {:.2} | {} µs | {} µs | {} MiB | {day} | {} |",
+            one.name,
+            one.engine,
+            one.figure,
+            one.unit,
+            one.limit_name,
+            one.limit,
+            one.ratio,
+            one.p50_us,
+            one.p99_us,
+            one.resident_mib,
+            one.commit,
+        );
+    }
+    let mut machines: Vec<&str> = newest.values().map(|one| one.machine.as_str()).collect();
+    machines.sort_unstable();
+    machines.dedup();
+    let _ = writeln!(page, "\nMachines: {}.", machines.join("; "));
+    page
+}
+
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processor
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or(std::env::consts::ARCH, |(_, model)| model.trim());
+    format!("{cores} x {model}, {}", std::env::consts::OS)
+}
+
+fn commit() -> String {
+    let output = Command::new("git")
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .output();
+    let output = output.ok().filter(|output| output.status.success());
+    output.map_or_else(
+        || "unknown".to_owned(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
+}
+
+fn resident_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))
+        .and_then(|kib| kib.trim().parse::<u32>().ok());
+    (f64::from(kib.unwrap_or(0)) / 102.4).round() / 10.0
+}

@@ -1,0 +1,305 @@
+//! Rules of the house that no compiler checks: lengths, layering, pairs of migrations, files
+//! that every block must have, and words that mark unfinished work.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+const MAX_COLUMNS: usize = 100;
+const MAX_FUNCTION_LINES: usize = 70;
+const MAX_TABLE_STATEMENTS: usize = 4;
+const MAX_FILE_LINES: usize = 600;
+const MAX_CRATE_LINES: usize = 2_000;
+
+/// Shared crates that an ADR allows to be larger than the rest, with that ADR's number.
+const LARGE_CRATES: &[(&str, &str)] = &[
+    ("store", "0003"),
+    ("journal", "0003"),
+    ("work", "0003"),
+    ("testkit", "0003"),
+    ("jose", "0003"),
+];
+
+/// The six building blocks and the gateway.
+pub(crate) const SERVICES: &[&str] = &[
+    "identity",
+    "signature",
+    "payments",
+    "messaging",
+    "registration",
+    "consent",
+    "gateway",
+];
+
+/// Checks every rule and reports all that is wrong together.
+pub(crate) fn run() -> Result<()> {
+    let root = crate::root();
+    let files = tracked(root)?;
+    let mut wrong = Vec::new();
+    for file in &files {
+        if file.extension().is_some_and(|ending| ending == "rs") && !is_generated(file) {
+            rust_file(root, file, &mut wrong)?;
+        }
+        unfinished(root, file, &mut wrong);
+    }
+    layering(root, &mut wrong)?;
+    blocks(root, &mut wrong)?;
+    crate_sizes(&files, root, &mut wrong)?;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "{} things are untidy:\n  {}",
+        wrong.len(),
+        wrong.join("\n  ")
+    )
+}
+
+fn tracked(root: &Path) -> Result<Vec<PathBuf>> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root)
+        .output()
+        .context("git lists the files to check")?;
+    let names = String::from_utf8(output.stdout)?;
+    Ok(names
+        .lines()
+        .map(PathBuf::from)
+        .filter(|file| root.join(file).is_file())
+        .collect())
+}
+
+fn is_generated(file: &Path) -> bool {
+    file.starts_with("proto/src/gen")
+}
+
+fn rust_file(root: &Path, file: &Path, wrong: &mut Vec<String>) -> Result<()> {
+    let text = fs::read_to_string(root.join(file))?;
+    let name = file.display();
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() > MAX_FILE_LINES {
+        wrong.push(format!(
+            "{name}: {} lines, at most {MAX_FILE_LINES}",
+            lines.len()
+        ));
+    }
+    if file.file_name().is_some_and(|last| last == "mod.rs") {
+        wrong.push(format!(
+            "{name}: name the module's file after the module, not mod.rs"
+        ));
+    }
+    for (number, line) in lines.iter().enumerate() {
+        // A link cannot be folded.
+        if line.chars().count() > MAX_COLUMNS && !line.contains("://") {
+            wrong.push(format!("{name}:{}: over {MAX_COLUMNS} columns", number + 1));
+        }
+    }
+    for (first, length) in long_functions(&lines) {
+        wrong.push(format!(
+            "{name}:{first}: a function of {length} lines, at most {MAX_FUNCTION_LINES}"
+        ));
+    }
+    Ok(())
+}
+
+/// Functions over the limit as (line, length). The formatter puts a function's closing brace
+/// under the column where its header starts, which is all this needs to know.
+fn long_functions(lines: &[&str]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let indent = line.len() - line.trim_start().len();
+        let header = line.trim_start();
+        let is_function = [
+            "fn ",
+            "pub fn ",
+            "pub(crate) fn ",
+            "async fn ",
+            "pub async fn ",
+        ]
+        .iter()
+        .chain(&[
+            "pub(crate) async fn ",
+            "pub(super) fn ",
+            "pub(super) async fn ",
+            "const fn ",
+        ])
+        .any(|prefix| header.starts_with(prefix));
+        if !is_function || header.ends_with('}') || header.ends_with(';') {
+            continue;
+        }
+        let closing = format!("{}}}", &line[..indent]);
+        if let Some(end) = lines[start..].iter().position(|line| *line == closing) {
+            // The body without header and brace is what counts.
+            let length = end.saturating_sub(1);
+            let body = &lines[start + 1..start + end.max(1)];
+            if length > MAX_FUNCTION_LINES && !is_table(body) {
+                found.push((start + 1, length));
+            }
+        }
+    }
+    found
+}
+
+/// A body that is one long table, such as a match from errors to codes, has hardly a statement.
+fn is_table(body: &[&str]) -> bool {
+    body.iter()
+        .filter(|line| line.trim_end().ends_with(';'))
+        .count()
+        <= MAX_TABLE_STATEMENTS
+}
+
+fn unfinished(root: &Path, file: &Path, wrong: &mut Vec<String>) {
+    let Ok(text) = fs::read_to_string(root.join(file)) else {
+        return;
+    };
+    if file.starts_with("xtask/src/tidy.rs") || is_generated(file) {
+        return;
+    }
+    for (number, line) in text.lines().enumerate() {
+        for word in ["FIXME", "XXX:", "todo!(", "unimplemented!(", "#[ignore"] {
+            if line.contains(word) {
+                wrong.push(format!("{}:{}: holds {word}", file.display(), number + 1));
+            }
+        }
+        if line.contains("TODO") && !line.contains("TODO(#") {
+            wrong.push(format!(
+                "{}:{}: a TODO without an issue",
+                file.display(),
+                number + 1
+            ));
+        }
+    }
+}
+
+/// Dependencies point down: services to crates to proto and types, never block to block.
+fn layering(root: &Path, wrong: &mut Vec<String>) -> Result<()> {
+    for block in SERVICES {
+        let manifest = dependencies(&root.join("services").join(block).join("Cargo.toml"))?;
+        for other in SERVICES {
+            if other != block && manifest.contains(&format!("publica-{other}")) {
+                wrong.push(format!("services/{block}: depends on the block {other}"));
+            }
+        }
+    }
+    for entry in fs::read_dir(root.join("crates"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let manifest = dependencies(&root.join("crates").join(&name).join("Cargo.toml"))?;
+        for block in SERVICES {
+            if manifest.contains(&format!("publica-{block}")) {
+                wrong.push(format!("crates/{name}: depends on the block {block}"));
+            }
+        }
+        if name == "host" && manifest.contains("sqlx") {
+            wrong.push("crates/host: must not know sqlx".to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn dependencies(manifest: &Path) -> Result<BTreeSet<String>> {
+    let text = fs::read_to_string(manifest).with_context(|| manifest.display().to_string())?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split(['=', '.', ' ']).next())
+        .map(str::to_owned)
+        .collect())
+}
+
+/// What each block's folder must hold, and that its migrations come in pairs.
+fn blocks(root: &Path, wrong: &mut Vec<String>) -> Result<()> {
+    for block in SERVICES {
+        let folder = root.join("services").join(block);
+        for file in ["README.md", "config.sample.toml"] {
+            if !folder.join(file).is_file() {
+                wrong.push(format!("services/{block}: has no {file}"));
+            }
+        }
+        if *block != "gateway" {
+            for page in ["requirements", "data-model"] {
+                if !root
+                    .join("docs")
+                    .join(page)
+                    .join(format!("{block}.md"))
+                    .is_file()
+                {
+                    wrong.push(format!("docs/{page}/{block}.md is missing"));
+                }
+            }
+        }
+    }
+    for parent in ["services", "crates"] {
+        for entry in fs::read_dir(root.join(parent))? {
+            let migrations = entry?.path().join("migrations");
+            let sqlite = migration_names(&migrations.join("sqlite"));
+            let postgres = migration_names(&migrations.join("postgres"));
+            for odd in sqlite.symmetric_difference(&postgres) {
+                wrong.push(format!(
+                    "{}: {odd} has no counterpart",
+                    migrations.display()
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn migration_names(folder: &Path) -> BTreeSet<String> {
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+/// A shared crate stays one thing; past the limit an ADR says why it still is.
+fn crate_sizes(files: &[PathBuf], root: &Path, wrong: &mut Vec<String>) -> Result<()> {
+    for entry in fs::read_dir(root.join("crates"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if LARGE_CRATES.iter().any(|(large, _)| *large == name) {
+            continue;
+        }
+        let folder = Path::new("crates").join(&name).join("src");
+        let mut lines = 0;
+        for file in files.iter().filter(|file| file.starts_with(&folder)) {
+            // Tests stand beside the code but are not what the limit is about.
+            let text = fs::read_to_string(root.join(file))?;
+            lines += text
+                .lines()
+                .take_while(|line| *line != "#[cfg(test)]")
+                .count();
+        }
+        if lines > MAX_CRATE_LINES {
+            wrong.push(format!(
+                "crates/{name}: {lines} lines; over {MAX_CRATE_LINES} needs an ADR"
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::long_functions;
+
+    #[test]
+    fn tables_may_be_long() {
+        let mut table = vec!["fn e(self) -> u8 {", "    match self {"];
+        table.extend(std::iter::repeat_n("        F => 1,", 80));
+        table.extend(["    }", "}"]);
+        assert_eq!(long_functions(&table), []);
+    }
+
+    #[test]
+    fn only_functions_over_the_limit_are_found() {
+        let short = ["fn a() {", "    b();", "}"];
+        assert_eq!(long_functions(&short), []);
+        let mut long = vec!["    pub async fn c() {"];
+        long.extend(std::iter::repeat_n("        d();", 71));
+        long.push("    }");
+        assert_eq!(long_functions(&long), [(1, 71)]);
+    }
+}
