@@ -1,6 +1,7 @@
 //! The way to a block, in this process or across the network.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +12,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use tonic::body::Body;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tonic::{Code, Status, TimeoutExpired};
 use tower::util::ServiceExt as _;
 use tower::{BoxError, Service};
 
@@ -133,13 +134,28 @@ impl Transport for Remote {
 /// What a caller is told when a call did not come to the block, or its answer not back. The
 /// caller may try again, under the same request id.
 pub(crate) fn unreachable(error: BoxError) -> Status {
+    if is_late(&*error) {
+        return status_of(&Refusal::new(
+            Code::DeadlineExceeded,
+            "DEADLINE_EXCEEDED",
+            "The block did not answer in time.",
+        ));
+    }
     lost(Status::from_error(error))
 }
 
-/// The framework has no code of its own for a connection that broke; other codes say more.
+/// Whether the channel itself gave the call up since its time was over.
+fn is_late(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.is::<TimeoutExpired>())
+}
+
+/// The framework has no code of its own for a connection that broke; other codes say more. It
+/// calls a call that waited for a connection cancelled when that connection goes away; a caller
+/// who had cancelled would not be here to see it.
 fn lost(status: Status) -> Status {
     match status.code() {
-        Code::Unknown | Code::Internal | Code::Unavailable => {
+        Code::Unknown | Code::Internal | Code::Unavailable | Code::Cancelled => {
             tracing::warn!(error = %status.message(), "a block cannot be reached");
             let message = "The block cannot be reached at present.";
             status_of(&Refusal::new(

@@ -66,14 +66,35 @@ async fn a_connection_that_breaks_is_no_fault_of_the_call() {
         }
     });
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
-    let mut client = client(Link::remote(endpoint.connect_lazy()));
-    for _ in 0..3 {
-        let (code, reason) = refused(ask(&mut client, "fine").await);
-        assert_eq!(
-            (code, reason.as_str()),
-            (Code::Unavailable, "PEER_UNREACHABLE")
-        );
+    let client = client(Link::remote(endpoint.connect_lazy()));
+    // One call after the other, and many that wait for one connection.
+    for at_once in [1, 1, 1, 64] {
+        let calls = (0..at_once).map(|_| {
+            let mut client = client.clone();
+            async move { refused(ask(&mut client, "fine").await) }
+        });
+        for (code, reason) in futures::future::join_all(calls).await {
+            assert_eq!(
+                (code, reason.as_str()),
+                (Code::Unavailable, "PEER_UNREACHABLE")
+            );
+        }
     }
+}
+
+#[tokio::test]
+async fn a_peer_that_says_nothing_is_late() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let mut client = client(Link::remote(endpoint.connect_lazy()));
+    let mut request = Request::new(GetInclusionProofRequest::default());
+    request.set_timeout(Duration::from_millis(200));
+    let status = client.get_inclusion_proof(request).await.unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status).as_deref()),
+        (Code::DeadlineExceeded, Some("DEADLINE_EXCEEDED"))
+    );
 }
 
 #[tokio::test]
