@@ -146,8 +146,7 @@ pub(crate) fn unreachable(error: BoxError) -> Status {
 
 /// Whether the channel itself gave the call up since its time was over.
 fn is_late(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source())
-        .any(|error| error.is::<TimeoutExpired>())
+    error.is::<TimeoutExpired>() || error.source().is_some_and(is_late)
 }
 
 /// The framework has no code of its own for a connection that broke; other codes say more. It
