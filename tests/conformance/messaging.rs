@@ -65,6 +65,7 @@ async fn suite(db: TestDatabase, profile: Profile) -> Suite {
             tls: "none".to_owned(),
             ..RelayConfig::default()
         },
+        unsubscribe_url: "https://mail.gov.example/messaging/unsubscribe".to_owned(),
         ..MessagingConfig::default()
     };
     let block = own.open::<Messaging>(config).await.unwrap();
@@ -114,16 +115,7 @@ impl Suite {
 
     /// A call with just these headers.
     async fn bare(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("/messaging{path}"));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Body::from(body.to_owned())).unwrap();
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
+        let (parts, bytes) = self.raw(method, path, headers, body).await;
         let body = if bytes.is_empty() {
             Value::Null
         } else {
@@ -134,6 +126,42 @@ impl Suite {
             headers: parts.headers,
             body,
         }
+    }
+
+    /// Status, content type and text of a page that anybody may call.
+    async fn page(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (StatusCode, String, String) {
+        let (parts, bytes) = self.raw(method, path, headers, body).await;
+        let kind = parts.headers["content-type"].to_str().unwrap().to_owned();
+        (
+            parts.status,
+            kind,
+            String::from_utf8(bytes.to_vec()).unwrap(),
+        )
+    }
+
+    async fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (http::response::Parts, axum::body::Bytes) {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/messaging{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        (parts, body.collect().await.unwrap().to_bytes())
     }
 
     async fn post(&self, path: &str, body: &Value) -> Answer {
@@ -218,6 +246,51 @@ both_engines! {
         assert_eq!(events.body["events"][0]["state"], "delivered");
         let stop = suite.call("POST", &format!("/api/v1/requests/{uid}/cancel"), &[], "").await;
         assert_eq!(stop.body["counters"]["delivered"], 1, "{}", stop.body);
+    }
+
+    async fn a_mailing_can_be_left(db: TestDatabase) {
+        let suite = suite(db, Profile::Local).await;
+        let sent = suite.post("/send/email/single", &single()).await;
+        assert_eq!(sent.status, StatusCode::OK, "{}", sent.body);
+        let mail = eventually(|| async { suite.sink.last_to("anna@home.example") }).await;
+        let link = mail.header("List-Unsubscribe").unwrap();
+        let path = link
+            .strip_prefix("<https://mail.gov.example/messaging")
+            .and_then(|rest| rest.strip_suffix('>'))
+            .unwrap();
+
+        // Programs follow links to look at them; that ends nothing.
+        let asked = suite.page("GET", path, &[], "").await;
+        assert_eq!((asked.0, asked.1.as_str()), (StatusCode::OK, "text/html; charset=utf-8"));
+        assert!(asked.2.contains("<form method=\"post\">"), "{}", asked.2);
+        let look = suite.page("GET", "/unsubscribe/publica.css", &[], "").await;
+        assert_eq!((look.0, look.1.as_str()), (StatusCode::OK, "text/css; charset=utf-8"));
+        let before = suite.post("/send/email/single", &single()).await;
+        let uid = before.body["requestUid"].as_str().unwrap().to_owned();
+        eventually(|| async {
+            let counts = suite.counts(&uid, "status=delivered").await;
+            (counts.body == json!({"delivered": 1})).then_some(())
+        })
+        .await;
+
+        // What a mail program posts of itself.
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let left = suite.page("POST", path, &form, "List-Unsubscribe=One-Click").await;
+        assert_eq!((left.0, left.1.as_str()), (StatusCode::OK, "text/html; charset=utf-8"));
+        assert!(left.2.contains("have stopped"), "{}", left.2);
+        let after = suite.post("/send/email/single", &single()).await;
+        let uid = after.body["requestUid"].as_str().unwrap().to_owned();
+        eventually(|| async {
+            let counts = suite.counts(&uid, "status=notSent").await;
+            (counts.body == json!({"notSent": 1})).then_some(())
+        })
+        .await;
+
+        let wrong = suite.page("POST", "/unsubscribe/abc", &form, "").await;
+        assert_eq!(wrong.0, StatusCode::NOT_FOUND);
+        assert_eq!(wrong.1, "text/html; charset=utf-8");
+        let method = suite.call("PUT", "/unsubscribe/abc", &[], "").await;
+        assert_eq!(method.status, StatusCode::METHOD_NOT_ALLOWED);
     }
 
     async fn repeats_are_answered_as_before(db: TestDatabase) {

@@ -55,6 +55,8 @@ enum Measurement {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    // Only fails if one is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let load = pace::Load {
         in_flight: arguments.in_flight,
         span: Duration::from_secs(arguments.seconds),

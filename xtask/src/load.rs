@@ -1,8 +1,9 @@
 //! Measurements run in release builds; the tool itself is a package of the tests.
 
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 /// What to measure, handed on to the tool.
 #[derive(Debug, clap::Args)]
@@ -12,26 +13,23 @@ pub(crate) struct Arguments {
     rest: Vec<String>,
 }
 
-/// Builds the tool and runs it.
+/// Builds the tool, and the program that some measurements run, and starts the tool.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    // Some measurements run the program itself.
     let built = Command::new("cargo")
         .args(["build", "--release", "--package", "publica"])
+        .args(["--package", "publica-tests", "--bins"])
         .current_dir(crate::root())
         .status()?;
     if !built.success() {
-        bail!("building the program ended with {built}");
+        bail!("building ended with {built}");
     }
-    let status = Command::new("cargo")
-        .args([
-            "run",
-            "--release",
-            "--package",
-            "publica-tests",
-            "--bin",
-            "publica-load",
-            "--",
-        ])
+    // This automation lies in `debug`, beside `release`.
+    let own = std::env::current_exe()?;
+    let target = own
+        .parent()
+        .and_then(Path::parent)
+        .context("where builds lie")?;
+    let status = Command::new(target.join("release/publica-load"))
         .args(&arguments.rest)
         .current_dir(crate::root())
         .status()?;

@@ -25,7 +25,8 @@ enum Command {
     Tidy,
     /// Run every check and test; what README and continuous integration call.
     Test(test::Arguments),
-    /// Measure: `cargo xtask load --list` names the measurements.
+    /// Measure: `cargo xtask load --help` names the measurements.
+    #[command(disable_help_flag = true)]
     Load(load::Arguments),
 }
 

@@ -73,7 +73,10 @@ pub(crate) fn writer(config: &DatabaseConfig, path: &Path, lock: Arc<LockFile>) 
 /// The connections that read.
 pub(crate) fn reader(path: &Path, lock: Arc<LockFile>) -> SqliteOptions {
     SqliteOptions {
-        connect: common(path).pragma("query_only", "ON"),
+        // The system's own cache is behind it, and there are several of these in every store.
+        connect: common(path)
+            .pragma("query_only", "ON")
+            .pragma("cache_size", "-2000"),
         _lock: lock,
     }
 }

@@ -276,16 +276,19 @@ fn launch(account: Account, base: &Path, socket: &Path, durability: Durability) 
     watch(account, &bin, &data, socket);
 }
 
-/// Stops the server once no client was connected at ten looks, a minute apart.
+/// Stops the server once no client was connected at ten looks, a minute apart. A later server
+/// in the same place has a watcher of its own.
 const WATCH: &str = r#"
 idle=0
-while [ -e "$2/postmaster.pid" ] && [ "$idle" -lt 10 ]; do
+own=$(head -n 1 "$2/postmaster.pid")
+is_there() { [ -n "$own" ] && [ "$(head -n 1 "$2/postmaster.pid" 2> /dev/null)" = "$own" ]; }
+while is_there "$@" && [ "$idle" -lt 10 ]; do
     sleep 60
     clients=$("$1/psql" -h "$3" -U publica -d postgres -Atc "SELECT count(*) FROM \
 pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()") || clients=1
     if [ "$clients" = 0 ]; then idle=$((idle + 1)); else idle=0; fi
 done
-"$1/pg_ctl" stop --pgdata "$2" --mode immediate --silent
+if is_there "$@"; then "$1/pg_ctl" stop --pgdata "$2" --mode immediate --silent; fi
 "#;
 
 fn watch(account: Account, bin: &Path, data: &Path, socket: &Path) {

@@ -2241,6 +2241,20 @@ pub struct LiftSuppressionResponse {
     #[prost(message, optional, tag = "1")]
     pub suppression: ::core::option::Option<Suppression>,
 }
+/// Request of Unsubscribe.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnsubscribeRequest {
+    /// What follows the last slash of the link, at most 512 characters.
+    #[prost(string, tag = "1")]
+    pub token: ::prost::alloc::string::String,
+}
+/// Answer of Unsubscribe.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnsubscribeResponse {
+    /// The category the recipient gets nothing more of; empty for all that is not mandatory.
+    #[prost(string, tag = "1")]
+    pub category: ::prost::alloc::string::String,
+}
 /// Why an address is held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -2494,6 +2508,36 @@ pub mod suppression_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Opts a recipient out by the token of the link in a mail. A repeat changes nothing.
+        pub async fn unsubscribe(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UnsubscribeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UnsubscribeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.messaging.v1.SuppressionService/Unsubscribe",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.messaging.v1.SuppressionService",
+                        "Unsubscribe",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2539,6 +2583,14 @@ pub mod suppression_service_server {
             request: tonic::Request<super::LiftSuppressionRequest>,
         ) -> std::result::Result<
             tonic::Response<super::LiftSuppressionResponse>,
+            tonic::Status,
+        >;
+        /// Opts a recipient out by the token of the link in a mail. A repeat changes nothing.
+        async fn unsubscribe(
+            &self,
+            request: tonic::Request<super::UnsubscribeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UnsubscribeResponse>,
             tonic::Status,
         >;
     }
@@ -2794,6 +2846,52 @@ pub mod suppression_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = LiftSuppressionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.messaging.v1.SuppressionService/Unsubscribe" => {
+                    #[allow(non_camel_case_types)]
+                    struct UnsubscribeSvc<T: SuppressionService>(pub Arc<T>);
+                    impl<
+                        T: SuppressionService,
+                    > tonic::server::UnaryService<super::UnsubscribeRequest>
+                    for UnsubscribeSvc<T> {
+                        type Response = super::UnsubscribeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UnsubscribeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SuppressionService>::unsubscribe(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UnsubscribeSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -50,6 +50,14 @@ fn serve(asset: &'static Asset) -> Response {
     page(asset.content_type, asset.content)
 }
 
+/// The look of every page, for surfaces that serve it under a path of their own.
+pub fn look() -> Response {
+    page(
+        "text/css; charset=utf-8",
+        include_str!("../web/publica.css"),
+    )
+}
+
 /// An HTML page with the headers that every page carries.
 pub fn html(content: &'static str) -> Response {
     page(HTML, content)

@@ -120,6 +120,7 @@ impl App {
             connections: relay.connections,
             signers: self.signers(&db, &vault).await?,
             bounce_domain: (!relay.bounce_domain.is_empty()).then(|| relay.bounce_domain.clone()),
+            unsubscribe_url: parts.config.unsubscribe_link(),
             poll: Duration::from_millis(parts.config.poll_ms),
             idle: Duration::from_millis(relay.idle_ms),
         };

@@ -34,6 +34,9 @@ pub struct MessagingConfig {
     pub callbacks: CallbackConfig,
     /// Bounds.
     pub limits: LimitConfig,
+    /// The public address of the gateway's `/messaging/unsubscribe`, which mail programs offer
+    /// as a way out of what is not mandatory (RFC 8058). Empty: mails carry none.
+    pub unsubscribe_url: String,
     /// How often to look for work that other processes left, in milliseconds.
     pub poll_ms: u64,
 }
@@ -129,6 +132,7 @@ impl Default for MessagingConfig {
             senders: Vec::new(),
             callbacks: CallbackConfig::default(),
             limits: LimitConfig::default(),
+            unsubscribe_url: String::new(),
             poll_ms: 1_000,
         }
     }
@@ -274,11 +278,32 @@ impl Settings for MessagingConfig {
             "limits.batch_recipients",
             "must be from 1 to 100000000",
         );
+        if !self.unsubscribe_url.is_empty() {
+            let url = self.unsubscribe_url.as_str();
+            let rest = url.strip_prefix("https://").unwrap_or_default();
+            let sound = url
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"<>?#".contains(&byte));
+            // The token and the angle brackets have to fit on one line of a header.
+            problems.require(
+                !rest.is_empty() && sound && url.len() <= 255,
+                "unsubscribe_url",
+                "must be an https address of at most 255 characters without a query",
+            );
+        }
         problems.require(
             (10..=60_000).contains(&self.poll_ms),
             "poll_ms",
             "must be from 10 to 60000",
         );
+    }
+}
+
+impl MessagingConfig {
+    /// What the tokens of unsubscribe links are appended to.
+    pub(crate) fn unsubscribe_link(&self) -> Option<String> {
+        let url = self.unsubscribe_url.trim_end_matches('/');
+        (!url.is_empty()).then(|| url.to_owned())
     }
 }
 

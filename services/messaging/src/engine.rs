@@ -54,6 +54,8 @@ pub(crate) struct Setup {
     pub(crate) connections: usize,
     pub(crate) signers: Vec<Arc<Signer>>,
     pub(crate) bounce_domain: Option<String>,
+    /// Without a slash at its end.
+    pub(crate) unsubscribe_url: Option<String>,
     pub(crate) poll: Duration,
     pub(crate) idle: Duration,
 }

@@ -38,6 +38,8 @@ pub(crate) enum Error {
     FourEyes,
     #[error("no suppression in force has this id")]
     UnknownSuppression,
+    #[error("this is no link of ours")]
+    UnknownSubscription,
     #[error("the day's quota is used up")]
     Quota { retry_after: Duration },
     #[error("the import has too many problems")]
@@ -60,9 +62,10 @@ impl Fault for Error {
             | Self::ImportProblems
             | Self::Stream(_) => Code::InvalidArgument,
             Self::ForbiddenSender | Self::MissingScope(_) => Code::PermissionDenied,
-            Self::UnknownRequest | Self::UnknownTemplate | Self::UnknownSuppression => {
-                Code::NotFound
-            }
+            Self::UnknownRequest
+            | Self::UnknownTemplate
+            | Self::UnknownSuppression
+            | Self::UnknownSubscription => Code::NotFound,
             Self::NotADraft | Self::FourEyes => Code::FailedPrecondition,
             Self::Quota { .. } => Code::ResourceExhausted,
             Self::Journal(error) => error.code(),
@@ -86,6 +89,7 @@ impl Fault for Error {
             Self::NotADraft => "NOT_A_DRAFT",
             Self::FourEyes => "FOUR_EYES",
             Self::UnknownSuppression => "UNKNOWN_SUPPRESSION",
+            Self::UnknownSubscription => "UNKNOWN_SUBSCRIPTION",
             Self::Quota { .. } => "RATE_LIMITED",
             Self::ImportProblems => "PROBLEMS_EXCEED_LIMIT",
             Self::Journal(error) => error.reason(),

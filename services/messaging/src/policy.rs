@@ -74,6 +74,10 @@ pub(crate) const POLICY: &[(&str, Access)] = publica_journal::policy! {
         Access::Scope("messaging:suppression:write"),
     ),
     (
+        "/publica.messaging.v1.SuppressionService/Unsubscribe",
+        Access::Scope("messaging:subscription:end"),
+    ),
+    (
         "/publica.messaging.v1.ChannelService/ListChannels",
         Access::Scope("messaging:channel:read"),
     ),

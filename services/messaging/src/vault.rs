@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use publica_seal::{Keyring, SealError, SubjectKey};
 use publica_store::Db;
 use publica_types::{SharedEntropy, Timestamp, Uuid};
@@ -17,6 +19,9 @@ use crate::domain::inbound::CHECK_LEN;
 use crate::store::chunk::{self, NewKey};
 
 const FIELD: &str = "content_key";
+const UNSUBSCRIBE: &str = "messaging.unsubscribe";
+/// Bytes of a keyed hash.
+const ADDRESS_HASH_LEN: usize = 32;
 const HOUR: i64 = 3_600_000_000;
 /// Keys of hours that are kept ready.
 const READY_MAX: usize = 64;
@@ -157,6 +162,26 @@ impl Vault {
     pub(crate) fn is_bounce_check(&self, message_id: &str, check: &str) -> bool {
         let own = self.bounce_check(message_id);
         aws_lc_rs::constant_time::verify_slices_are_equal(own.as_bytes(), check.as_bytes()).is_ok()
+    }
+
+    /// The token of a link that ends what an address gets of a category. It names neither
+    /// legibly, and nobody else can make one.
+    pub(crate) fn unsubscribe_token(&self, address: &str, category: &str) -> String {
+        let mut plain = self.address_hash(address);
+        plain.extend_from_slice(category.as_bytes());
+        URL_SAFE_NO_PAD.encode(self.keyring.seal_block(UNSUBSCRIBE, &plain))
+    }
+
+    /// The keyed hash of the address and the category that a token is about; `None` if it is
+    /// not one of ours.
+    pub(crate) fn open_unsubscribe_token(&self, token: &str) -> Option<(Vec<u8>, String)> {
+        let sealed = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let mut hash = self.keyring.open_block(UNSUBSCRIBE, &sealed).ok()?;
+        if hash.len() < ADDRESS_HASH_LEN {
+            return None;
+        }
+        let category = String::from_utf8(hash.split_off(ADDRESS_HASH_LEN)).ok()?;
+        Some((hash, category))
     }
 
     /// A keyed hash of anything else.

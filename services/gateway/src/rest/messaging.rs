@@ -7,6 +7,7 @@ mod native;
 mod send;
 mod shapes;
 mod status;
+mod unsubscribe;
 
 use axum::Router;
 use axum::extract::Request;
@@ -39,6 +40,11 @@ const OPERATIONS: &[Operation] = &[
     Operation::published("POST", "/send/email/batch", "Send one e-mail a recipient"),
     Operation::published("POST", "/callback/email", "Take in an answer to a request"),
     Operation::published("GET", "/status/email", "Messages of a request by state"),
+    Operation::native(
+        "POST",
+        "/unsubscribe/{token}",
+        "End messages, by the link of a mail",
+    ),
     Operation::native(
         "GET",
         "/api/v1/requests/{requestUid}",
@@ -87,6 +93,11 @@ fn router(state: GatewayState) -> Router {
             .route(&format!("{base}/status/{{channel}}"), any(not_set_up));
     }
     router
+        .route("/unsubscribe/publica.css", get(unsubscribe::look))
+        .route(
+            "/unsubscribe/{token}",
+            get(unsubscribe::ask).post(unsubscribe::end),
+        )
         .route("/api/v1/requests/{requestUid}", get(native::status))
         .route("/api/v1/requests/{requestUid}/events", get(native::events))
         .route("/api/v1/requests/{requestUid}/cancel", post(native::cancel))

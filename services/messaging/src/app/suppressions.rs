@@ -10,7 +10,9 @@ use super::{App, Who};
 use crate::domain::address::Mailbox;
 use crate::domain::envelope::{Code, Violation, is_name};
 use crate::error::Error;
-use crate::store::suppression::{self, SuppressionRow};
+use crate::store::suppression::{self, OPT_OUT, SuppressionRow};
+
+const TOKEN_MAX: usize = 512;
 
 impl App {
     /// What is in force for an address.
@@ -103,6 +105,45 @@ impl App {
             })
         })
         .await
+    }
+
+    /// Opts a recipient out of what the link in their mail is about.
+    pub(crate) async fn unsubscribe(
+        &self,
+        who: &Who,
+        token: &str,
+    ) -> Result<api::UnsubscribeResponse, Error> {
+        let house = self.house(&who.origin.tenant).await?;
+        let known = (1..=TOKEN_MAX).contains(&token.len());
+        let opened = known.then(|| house.vault.open_unsubscribe_token(token));
+        let (address_hash, category) = opened.flatten().ok_or(Error::UnknownSubscription)?;
+        let row = SuppressionRow {
+            suppression_id: self.new_id(),
+            address_hash,
+            category: category.clone(),
+            reason: OPT_OUT,
+            created_at: self.now(),
+            expires_at: None,
+        };
+        let input = (who.origin.clone(), row);
+        let ended = house
+            .db
+            .write("messaging.unsubscribe", input, |tx, (origin, row)| {
+                Box::pin(async move {
+                    let (hash, category) = (&row.address_hash, &row.category);
+                    if suppression::same(tx, hash, category, OPT_OUT).await? {
+                        return Ok::<_, Error>(());
+                    }
+                    suppression::insert(tx, row).await?;
+                    let entry = Entry::new("messaging.recipient.unsubscribed")
+                        .subject("suppression", row.suppression_id)
+                        .body(json!({ "category": category }));
+                    publica_journal::append(tx, origin, entry);
+                    Ok(())
+                })
+            });
+        ended.await?;
+        Ok(api::UnsubscribeResponse { category })
     }
 
     /// Lets an address through again.

@@ -360,6 +360,7 @@ fn size(rendered: &Rendered, variant: &Variant) -> i64 {
         charset: Charset::parse(&variant.charset).unwrap_or(Charset::UTF_8),
         message_id: "00000000000000000000000000000000-000@some-domain.example",
         feedback_id: "",
+        unsubscribe: "",
         date: Timestamp::EPOCH,
     });
     message.map_or(0, |message| {

@@ -25,6 +25,8 @@ pub(crate) struct Letter<'a> {
     /// Without angle brackets: also the boundary between the two renditions is made of it.
     pub(crate) message_id: &'a str,
     pub(crate) feedback_id: &'a str,
+    /// The address at which a recipient takes themselves off the list; empty for none.
+    pub(crate) unsubscribe: &'a str,
     pub(crate) date: Timestamp,
 }
 
@@ -75,6 +77,11 @@ pub(crate) fn compose(letter: &Letter<'_>) -> Result<Vec<u8>, ComposeError> {
     }
     if !letter.feedback_id.is_empty() {
         header("Feedback-ID", letter.feedback_id);
+    }
+    if !letter.unsubscribe.is_empty() {
+        // RFC 2369 and RFC 8058: mail programs offer a button that posts to this address.
+        header("List-Unsubscribe", &format!("<{}>", letter.unsubscribe));
+        header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click");
     }
     header("Auto-Submitted", "auto-generated");
     header("MIME-Version", "1.0");
@@ -192,6 +199,7 @@ mod tests {
             charset: Charset::UTF_8,
             message_id: "abc-0@gov.example",
             feedback_id: "",
+            unsubscribe: "",
             date: Timestamp::from_micros(1_057_982_437_000_000),
         }
     }
@@ -215,6 +223,21 @@ mod tests {
              Content-Transfer-Encoding: 7bit\r\n\r\n\
              Come on Monday.\r\n"
         );
+    }
+
+    #[test]
+    fn a_way_out_stands_in_the_header() {
+        let from = Mailbox::parse("noreply@gov.example").unwrap();
+        let to = ["anna@home.example".to_owned()];
+        let with = Letter {
+            unsubscribe: "https://mail.gov.example/messaging/unsubscribe/abc",
+            ..letter(&from, &to)
+        };
+        let message = String::from_utf8(compose(&with).unwrap()).unwrap();
+        assert!(message.contains(
+            "\r\nList-Unsubscribe: <https://mail.gov.example/messaging/unsubscribe/abc>\r\n\
+             List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+        ));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use super::{Health, Shared};
 use crate::domain::compose::{Letter, compose};
 use crate::domain::counters::State;
 use crate::domain::dkim::Key;
+use crate::domain::envelope::Common;
+use crate::domain::member::Member;
 use crate::domain::uid;
 use crate::smtp::{Body, Connection, Head, Transaction};
 
@@ -136,6 +138,7 @@ impl Sender {
         let (rendered, charset) = request.render(member).map_err(|error| error.reason())?;
         let message_id = uid::message_id(item.chunk.root_id, member.pos);
         let id_with_domain = format!("{message_id}@{}", from.domain());
+        let unsubscribe = self.way_out(&request.common, member, &recipients);
         let letter = Letter {
             from,
             from_name: &request.common.from_name,
@@ -150,6 +153,7 @@ impl Sender {
             charset,
             message_id: &id_with_domain,
             feedback_id: &request.request_uid,
+            unsubscribe: &unsubscribe,
             date: self.shared.now(),
         };
         let message = compose(&letter).map_err(|_| "content_unusable")?;
@@ -172,6 +176,20 @@ impl Sender {
             recipients,
             utf8,
         })
+    }
+
+    /// Where the recipient can end messages of this category. Nobody is taken off by a copy
+    /// that somebody else got, so an entry with several addresses has no such link, and neither
+    /// has what opting out does not stop.
+    fn way_out(&self, common: &Common, member: &Member, recipients: &[String]) -> String {
+        let alone = member.to.len() == 1 && member.cc.is_empty() && recipients.len() == 1;
+        match (&self.shared.setup.unsubscribe_url, recipients) {
+            (Some(url), [one]) if alone && !common.mandatory => {
+                let token = self.shared.vault.unsubscribe_token(one, &common.category);
+                format!("{url}/{token}")
+            }
+            _ => String::new(),
+        }
     }
 
     /// The message with a signature of each key of its sender's domain.

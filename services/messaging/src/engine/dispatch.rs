@@ -23,6 +23,7 @@ use crate::domain::envelope::{Common, Lane};
 use crate::domain::member::{Member, Members};
 use crate::store::chunk::{self, DueRow, NewKey};
 use crate::store::report::{self, StepKind};
+use crate::store::suppression::{COMPLAINT, OPT_OUT};
 use crate::store::{RequestId, request, suppression};
 
 /// More is fetched for a lane when fewer than these wait in it.
@@ -32,9 +33,6 @@ const FETCH_SMALL: i64 = 64;
 const FETCH_BULK: i64 = 2;
 /// A chunk that was taken up so often and never finished is set aside.
 const CLAIMS_MAX: i64 = 5;
-/// What the recipient wants does not stop mandatory messages; the numbers are stored.
-const COMPLAINT: i64 = 2;
-const OPT_OUT: i64 = 3;
 /// Answers stay readable for so many hours.
 const REPLY_HOURS: i64 = 72;
 /// How often forgotten keys are looked for.
@@ -290,6 +288,7 @@ async fn hold_back(
     let hashes: Vec<Vec<u8>> = owners.keys().cloned().collect();
     for row in suppression::in_force(&shared.db, &hashes, shared.now()).await? {
         let concerns = row.category.is_empty() || row.category == request.common.category;
+        // What the recipient wants does not stop mandatory messages.
         let overridden = matches!(row.reason, COMPLAINT | OPT_OUT) && request.common.mandatory;
         if concerns && !overridden {
             for (index, address) in owners.get(&row.address_hash).into_iter().flatten() {

@@ -55,4 +55,16 @@ impl SuppressionService for Service {
                 .await?,
         ))
     }
+
+    async fn unsubscribe(
+        &self,
+        request: Request<api::UnsubscribeRequest>,
+    ) -> Result<Response<api::UnsubscribeResponse>, Status> {
+        let who = who(&request);
+        Ok(Response::new(
+            self.app
+                .unsubscribe(&who, &request.into_inner().token)
+                .await?,
+        ))
+    }
 }

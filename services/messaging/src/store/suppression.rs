@@ -37,6 +37,10 @@ statements! {
     ANY = "SELECT COUNT(*) FROM (SELECT 1 AS one FROM suppression LIMIT 1) s",
 }
 
+/// Reasons that the recipient gave; the numbers are stored.
+pub(crate) const COMPLAINT: i64 = 2;
+pub(crate) const OPT_OUT: i64 = 3;
+
 /// One suppression.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub(crate) struct SuppressionRow {

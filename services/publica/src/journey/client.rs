@@ -242,14 +242,21 @@ fn short(value: &Value) -> String {
     value.to_string().chars().take(400).collect()
 }
 
-/// Runs `work` for each item, [`IN_FLIGHT`] at once, and keeps the results in order.
+/// Runs `work` for each item, [`IN_FLIGHT`] at once, and gives the results in the items' order.
+/// An item that takes long keeps no other from being begun.
 pub(crate) async fn each<T, R, F, W>(items: Vec<T>, work: W) -> Result<Vec<R>>
 where
     F: Future<Output = Result<R>>,
     W: Fn(T) -> F,
 {
-    futures::stream::iter(items.into_iter().map(work))
-        .buffered(IN_FLIGHT)
+    let numbered = items.into_iter().enumerate().map(|(at, item)| {
+        let work = work(item);
+        async move { work.await.map(|result| (at, result)) }
+    });
+    let mut results: Vec<(usize, R)> = futures::stream::iter(numbered)
+        .buffer_unordered(IN_FLIGHT)
         .try_collect()
-        .await
+        .await?;
+    results.sort_unstable_by_key(|(at, _)| *at);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use reqwest::Method;
 
 use super::client::each;
@@ -47,16 +47,18 @@ pub(crate) async fn run(
 
 /// Returns the attempt that succeeded.
 async fn patiently(context: &Context, parties: &Parties, person: Enrolled) -> Result<u32> {
-    let mut attempt = 1;
-    loop {
+    let mut broken = Vec::new();
+    for attempt in 1..=MOST_ATTEMPTS {
         match one(context, parties, &person).await {
             Ok(()) => return Ok(attempt),
-            Err(_) if attempt < MOST_ATTEMPTS => attempt += 1,
-            Err(error) => {
-                return Err(error).with_context(|| format!("signing in, for line {}", person.line));
-            }
+            Err(error) => broken.push(format!("attempt {attempt}: {error:#}")),
         }
     }
+    bail!(
+        "signing in, for line {}: {}",
+        person.line,
+        broken.join("; ")
+    )
 }
 
 async fn one(context: &Context, parties: &Parties, person: &Enrolled) -> Result<()> {

@@ -21,6 +21,15 @@ pub(crate) fn publica() -> Command {
     command
 }
 
+/// Sends a process a signal by name.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .status();
+    assert!(sent.expect("kill runs").success());
+}
+
 /// A program that serves.
 pub(crate) struct Running {
     child: Child,
@@ -80,12 +89,7 @@ impl Running {
 
     /// Sends a signal by name.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(pid)
-            .status();
-        assert!(sent.expect("kill runs").success());
+        signal(self.child.id(), name);
     }
 
     /// Waits for the end, not for ever.

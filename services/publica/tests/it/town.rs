@@ -101,8 +101,9 @@ impl Town {
         self.data(GATEWAY).join("admin.token")
     }
 
-    /// Calls that a role has answered since it started.
-    pub(crate) fn calls(&self, role: &str) -> u64 {
+    /// Calls that a role has answered since it started, of those whose line in its metrics
+    /// contains `kind`.
+    pub(crate) fn calls(&self, role: &str, kind: &str) -> u64 {
         const COUNTS: [&str; 2] = [
             "rpc_server_call_duration_seconds_count{",
             "http_server_request_duration_seconds_count{",
@@ -110,7 +111,7 @@ impl Town {
         let (_, metrics) = get(self.running[role].address("admin"), "/metrics");
         let lines = metrics.lines().filter(|line| {
             let counted = COUNTS.iter().any(|name| line.starts_with(name));
-            counted && !line.contains("http_route=\"/metrics\"")
+            counted && line.contains(kind) && !line.contains("http_route=\"/metrics\"")
         });
         lines
             .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
