@@ -1,5 +1,8 @@
 //! The consent surface: every published path, method, code and body.
 
+mod carrying;
+mod forms;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -577,6 +580,7 @@ both_engines! {
             let path = one.path.replace("Id}", "}").replace(['{', '}'], "");
             for path in [path.as_str(), path.trim_end_matches('/')] {
                 let answer = suite.send(one.method, path, |_| {}).await;
+                assert!(answer.status.as_u16() < 500, "{path} {:?}", answer.body);
                 assert_ne!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
                 assert_ne!(answer.body["code"], "path_not_found", "{path}");
             }

@@ -7,6 +7,7 @@
 )]
 
 mod consent;
+mod interception;
 mod messaging;
 mod payments;
 mod signature;

@@ -42,7 +42,8 @@ pub struct CheckConsentRequest {
     /// caller itself. A caller may name another only with scope `consent:decision:delegate`.
     #[prost(string, tag = "2")]
     pub consumer: ::prost::alloc::string::String,
-    /// What for: purpose code or purpose text of an agreement. At least one of `purpose` and
+    /// What for: purpose text of an agreement, or a purpose code that is the agreement's own or a
+    /// more special one in the Data Privacy Vocabulary. At least one of `purpose` and
     /// `data_agreement_id` is needed; when both are given they must agree.
     #[prost(string, tag = "3")]
     pub purpose: ::prost::alloc::string::String,
@@ -64,6 +65,10 @@ pub struct CheckConsentRequest {
     /// Also return the decision as a signed token that others can verify offline.
     #[prost(bool, tag = "9")]
     pub want_token: bool,
+    /// Allow the use when at least one of the attributes may be used; the consumer leaves out the
+    /// others. Otherwise all of them must be granted.
+    #[prost(bool, tag = "10")]
+    pub allow_partial: bool,
 }
 /// What the consumer owes when it uses the data.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -74,7 +79,7 @@ pub struct Obligations {
     /// Days for which data may be kept; 0 when not limited.
     #[prost(int32, tag = "2")]
     pub retention_days: i32,
-    /// Uses left today, after this one; absent when not limited.
+    /// Uses left in the tightest window, after this one; absent when not limited.
     #[prost(int32, optional, tag = "3")]
     pub uses_left: ::core::option::Option<i32>,
 }
@@ -121,6 +126,9 @@ pub struct CheckConsentResponse {
     /// The person's id in this block; empty when unknown.
     #[prost(string, tag = "13")]
     pub individual_id: ::prost::alloc::string::String,
+    /// When a positive answer ends even if nothing is revoked; absent when it does not.
+    #[prost(message, optional, tag = "14")]
+    pub valid_until_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// Several questions.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -135,6 +143,81 @@ pub struct BatchCheckConsentResponse {
     /// The answers, in the order of the questions.
     #[prost(message, repeated, tag = "1")]
     pub decisions: ::prost::alloc::vec::Vec<CheckConsentResponse>,
+}
+/// One revocation: answers about this person and agreement must be asked for again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Revocation {
+    /// The person; empty for everybody.
+    #[prost(string, tag = "1")]
+    pub individual_id: ::prost::alloc::string::String,
+    /// The agreement; empty for all agreements.
+    #[prost(string, tag = "2")]
+    pub data_agreement_id: ::prost::alloc::string::String,
+    /// The record; empty when it is not about one.
+    #[prost(string, tag = "3")]
+    pub consent_record_id: ::prost::alloc::string::String,
+    /// What happened.
+    #[prost(enumeration = "RevocationCause", tag = "4")]
+    pub cause: i32,
+    /// When.
+    #[prost(message, optional, tag = "5")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Which revocations.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRevocationsRequest {
+    /// Where the caller has got to; empty to learn where the record ends now.
+    #[prost(string, tag = "1")]
+    pub cursor: ::prost::alloc::string::String,
+    /// At most this many, 0 for 100, never more than 1,000.
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+}
+/// Revocations after the cursor.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRevocationsResponse {
+    /// The revocations.
+    #[prost(message, repeated, tag = "1")]
+    pub revocations: ::prost::alloc::vec::Vec<Revocation>,
+    /// Where to go on.
+    #[prost(string, tag = "2")]
+    pub cursor: ::prost::alloc::string::String,
+    /// Whether there are more already.
+    #[prost(bool, tag = "3")]
+    pub more: bool,
+}
+/// Which revocations to follow.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchRevocationsRequest {
+    /// Where to begin; empty for what happens from now on.
+    #[prost(string, tag = "1")]
+    pub cursor: ::prost::alloc::string::String,
+    /// Only about this agreement, and about all of them.
+    #[prost(string, tag = "2")]
+    pub data_agreement_id: ::prost::alloc::string::String,
+}
+/// What happened. The first message comes at once and has no revocation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchRevocationsResponse {
+    /// The revocation.
+    #[prost(message, optional, tag = "1")]
+    pub revocation: ::core::option::Option<Revocation>,
+    /// Where to go on after it.
+    #[prost(string, tag = "2")]
+    pub cursor: ::prost::alloc::string::String,
+}
+/// Asks for the keys.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetVerificationKeysRequest {}
+/// The keys.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetVerificationKeysResponse {
+    /// A JWK set as a JSON text.
+    #[prost(string, tag = "1")]
+    pub jwks: ::prost::alloc::string::String,
+    /// Issuer of decision tokens.
+    #[prost(string, tag = "2")]
+    pub issuer: ::prost::alloc::string::String,
 }
 /// How the consumer is going to use the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -221,6 +304,8 @@ pub enum DecisionReason {
     AgreementUnknown = 18,
     /// The access mode asked for is not the agreed one.
     AccessModeNotGranted = 19,
+    /// The policy says that data is not shared with third parties, and the consumer is one.
+    ThirdPartyNotAllowed = 20,
 }
 impl DecisionReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -249,6 +334,7 @@ impl DecisionReason {
             Self::BasisNotConsent => "DECISION_REASON_BASIS_NOT_CONSENT",
             Self::AgreementUnknown => "DECISION_REASON_AGREEMENT_UNKNOWN",
             Self::AccessModeNotGranted => "DECISION_REASON_ACCESS_MODE_NOT_GRANTED",
+            Self::ThirdPartyNotAllowed => "DECISION_REASON_THIRD_PARTY_NOT_ALLOWED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -274,6 +360,52 @@ impl DecisionReason {
             "DECISION_REASON_BASIS_NOT_CONSENT" => Some(Self::BasisNotConsent),
             "DECISION_REASON_AGREEMENT_UNKNOWN" => Some(Self::AgreementUnknown),
             "DECISION_REASON_ACCESS_MODE_NOT_GRANTED" => Some(Self::AccessModeNotGranted),
+            "DECISION_REASON_THIRD_PARTY_NOT_ALLOWED" => Some(Self::ThirdPartyNotAllowed),
+            _ => None,
+        }
+    }
+}
+/// Why an earlier answer no longer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RevocationCause {
+    /// Never sent.
+    Unspecified = 0,
+    /// The person changed or withdrew an answer.
+    AnswerChanged = 1,
+    /// The person was forgotten.
+    Erased = 2,
+    /// Another text of the agreement was published.
+    AgreementChanged = 3,
+    /// The agreement was terminated.
+    AgreementTerminated = 4,
+    /// A delegate's authority ended or was taken back.
+    DelegationEnded = 5,
+}
+impl RevocationCause {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REVOCATION_CAUSE_UNSPECIFIED",
+            Self::AnswerChanged => "REVOCATION_CAUSE_ANSWER_CHANGED",
+            Self::Erased => "REVOCATION_CAUSE_ERASED",
+            Self::AgreementChanged => "REVOCATION_CAUSE_AGREEMENT_CHANGED",
+            Self::AgreementTerminated => "REVOCATION_CAUSE_AGREEMENT_TERMINATED",
+            Self::DelegationEnded => "REVOCATION_CAUSE_DELEGATION_ENDED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REVOCATION_CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
+            "REVOCATION_CAUSE_ANSWER_CHANGED" => Some(Self::AnswerChanged),
+            "REVOCATION_CAUSE_ERASED" => Some(Self::Erased),
+            "REVOCATION_CAUSE_AGREEMENT_CHANGED" => Some(Self::AgreementChanged),
+            "REVOCATION_CAUSE_AGREEMENT_TERMINATED" => Some(Self::AgreementTerminated),
+            "REVOCATION_CAUSE_DELEGATION_ENDED" => Some(Self::DelegationEnded),
             _ => None,
         }
     }
@@ -435,6 +567,103 @@ pub mod consent_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Returns what was revoked after a place in the record of revocations. Whatever was
+        /// acknowledged before the call is in the answer, so a caller that keeps answers is sure of
+        /// them when nothing about them is returned.
+        ///
+        /// Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, field violations), UNAVAILABLE (the store could
+        /// not be read: forget what was kept).
+        pub async fn list_revocations(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRevocationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRevocationsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.consent.v1.ConsentService/ListRevocations",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.consent.v1.ConsentService",
+                        "ListRevocations",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Follows revocations as they happen, on any replica. At least once, in order for a person.
+        ///
+        /// Errors: as ListRevocations, and RESOURCE_EXHAUSTED (TOO_MANY_WATCHERS).
+        pub async fn watch_revocations(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchRevocationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchRevocationsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.consent.v1.ConsentService/WatchRevocations",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.consent.v1.ConsentService",
+                        "WatchRevocations",
+                    ),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Returns the public keys with which decision tokens, receipts and seals are verified.
+        pub async fn get_verification_keys(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetVerificationKeysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetVerificationKeysResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.consent.v1.ConsentService/GetVerificationKeys",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.consent.v1.ConsentService",
+                        "GetVerificationKeys",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -469,6 +698,46 @@ pub mod consent_service_server {
             request: tonic::Request<super::BatchCheckConsentRequest>,
         ) -> std::result::Result<
             tonic::Response<super::BatchCheckConsentResponse>,
+            tonic::Status,
+        >;
+        /// Returns what was revoked after a place in the record of revocations. Whatever was
+        /// acknowledged before the call is in the answer, so a caller that keeps answers is sure of
+        /// them when nothing about them is returned.
+        ///
+        /// Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, field violations), UNAVAILABLE (the store could
+        /// not be read: forget what was kept).
+        async fn list_revocations(
+            &self,
+            request: tonic::Request<super::ListRevocationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRevocationsResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchRevocations method.
+        type WatchRevocationsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    super::WatchRevocationsResponse,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Follows revocations as they happen, on any replica. At least once, in order for a person.
+        ///
+        /// Errors: as ListRevocations, and RESOURCE_EXHAUSTED (TOO_MANY_WATCHERS).
+        async fn watch_revocations(
+            &self,
+            request: tonic::Request<super::WatchRevocationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchRevocationsStream>,
+            tonic::Status,
+        >;
+        /// Returns the public keys with which decision tokens, receipts and seals are verified.
+        async fn get_verification_keys(
+            &self,
+            request: tonic::Request<super::GetVerificationKeysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetVerificationKeysResponse>,
             tonic::Status,
         >;
     }
@@ -628,6 +897,149 @@ pub mod consent_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchCheckConsentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.consent.v1.ConsentService/ListRevocations" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListRevocationsSvc<T: ConsentService>(pub Arc<T>);
+                    impl<
+                        T: ConsentService,
+                    > tonic::server::UnaryService<super::ListRevocationsRequest>
+                    for ListRevocationsSvc<T> {
+                        type Response = super::ListRevocationsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRevocationsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ConsentService>::list_revocations(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListRevocationsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.consent.v1.ConsentService/WatchRevocations" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchRevocationsSvc<T: ConsentService>(pub Arc<T>);
+                    impl<
+                        T: ConsentService,
+                    > tonic::server::ServerStreamingService<
+                        super::WatchRevocationsRequest,
+                    > for WatchRevocationsSvc<T> {
+                        type Response = super::WatchRevocationsResponse;
+                        type ResponseStream = T::WatchRevocationsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchRevocationsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ConsentService>::watch_revocations(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchRevocationsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.consent.v1.ConsentService/GetVerificationKeys" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetVerificationKeysSvc<T: ConsentService>(pub Arc<T>);
+                    impl<
+                        T: ConsentService,
+                    > tonic::server::UnaryService<super::GetVerificationKeysRequest>
+                    for GetVerificationKeysSvc<T> {
+                        type Response = super::GetVerificationKeysResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetVerificationKeysRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ConsentService>::get_verification_keys(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetVerificationKeysSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -913,7 +1325,9 @@ pub mod revision_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Reads revisions and checks that nothing about them was altered.
+    /// Reads revisions and checks that nothing about them was altered: every read checks hashes,
+    /// links and the service's seals. Auditors read all of them, administrators those of policies or
+    /// agreements that they may read, people those of their own records.
     #[derive(Debug, Clone)]
     pub struct RevisionServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -996,7 +1410,8 @@ pub mod revision_service_client {
         }
         /// Returns one revision after checking its hashes.
         ///
-        /// Errors: NOT_FOUND (REVISION_NOT_FOUND), DATA_LOSS (REVISION_ALTERED).
+        /// Errors: NOT_FOUND (REVISION_NOT_FOUND), DATA_LOSS (REVISION_ALTERED), PERMISSION_DENIED
+        /// (NOT_YOURS).
         pub async fn get_revision(
             &mut self,
             request: impl tonic::IntoRequest<super::GetRevisionRequest>,
@@ -1025,7 +1440,8 @@ pub mod revision_service_client {
         }
         /// Lists revisions, newest first unless asked otherwise, of one object or of all.
         ///
-        /// Errors: INVALID_ARGUMENT (field violations, PAGE_TOKEN_INVALID).
+        /// Errors: INVALID_ARGUMENT (field violations, PAGE_TOKEN_INVALID), DATA_LOSS
+        /// (REVISION_ALTERED), PERMISSION_DENIED (NOT_YOURS).
         pub async fn list_revisions(
             &mut self,
             request: impl tonic::IntoRequest<super::ListRevisionsRequest>,
@@ -1102,7 +1518,8 @@ pub mod revision_service_server {
     pub trait RevisionService: std::marker::Send + std::marker::Sync + 'static {
         /// Returns one revision after checking its hashes.
         ///
-        /// Errors: NOT_FOUND (REVISION_NOT_FOUND), DATA_LOSS (REVISION_ALTERED).
+        /// Errors: NOT_FOUND (REVISION_NOT_FOUND), DATA_LOSS (REVISION_ALTERED), PERMISSION_DENIED
+        /// (NOT_YOURS).
         async fn get_revision(
             &self,
             request: tonic::Request<super::GetRevisionRequest>,
@@ -1112,7 +1529,8 @@ pub mod revision_service_server {
         >;
         /// Lists revisions, newest first unless asked otherwise, of one object or of all.
         ///
-        /// Errors: INVALID_ARGUMENT (field violations, PAGE_TOKEN_INVALID).
+        /// Errors: INVALID_ARGUMENT (field violations, PAGE_TOKEN_INVALID), DATA_LOSS
+        /// (REVISION_ALTERED), PERMISSION_DENIED (NOT_YOURS).
         async fn list_revisions(
             &self,
             request: tonic::Request<super::ListRevisionsRequest>,
@@ -1132,7 +1550,9 @@ pub mod revision_service_server {
             tonic::Status,
         >;
     }
-    /// Reads revisions and checks that nothing about them was altered.
+    /// Reads revisions and checks that nothing about them was altered: every read checks hashes,
+    /// links and the service's seals. Auditors read all of them, administrators those of policies or
+    /// agreements that they may read, people those of their own records.
     #[derive(Debug)]
     pub struct RevisionServiceServer<T> {
         inner: Arc<T>,
@@ -2307,6 +2727,25 @@ pub struct Recipient {
     /// Name, for the person.
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
+    /// The attributes that go to this recipient, by id or name; all of them when empty.
+    #[prost(string, repeated, tag = "3")]
+    pub attributes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Country of the recipient, ISO 3166.
+    #[prost(string, tag = "4")]
+    pub country: ::prost::alloc::string::String,
+}
+/// How often data of one person may be used.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UseLimit {
+    /// Uses in a window; at least 1.
+    #[prost(int32, tag = "1")]
+    pub uses: i32,
+    /// What a window is counted in.
+    #[prost(enumeration = "UseUnit", tag = "2")]
+    pub unit: i32,
+    /// Units in a window, 1 to 1,000; 0 means 1.
+    #[prost(int32, tag = "3")]
+    pub span: i32,
 }
 /// One purpose, consented to by many people.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2338,7 +2777,8 @@ pub struct DataAgreement {
     /// The purpose at more length; at most 500 characters.
     #[prost(string, tag = "9")]
     pub purpose_description: ::prost::alloc::string::String,
-    /// The purpose for machines, such as a DPV IRI.
+    /// The purpose for machines. A term of the Data Privacy Vocabulary, such as
+    /// `<https://w3id.org/dpv#Marketing`> or `dpv:Marketing`, covers the more special ones.
     #[prost(string, tag = "10")]
     pub purpose_code: ::prost::alloc::string::String,
     /// The ground on which data is used.
@@ -2357,7 +2797,8 @@ pub struct DataAgreement {
     #[prost(bool, optional, tag = "15")]
     pub forgettable: ::core::option::Option<bool>,
     /// Answers to this earlier revision of the agreement, named by revision id or by version,
-    /// carry over.
+    /// carry over, as they do anyway from the text that is published now if nothing that matters
+    /// changes. Refused (RECONSENT_NEEDED) if something does.
     #[prost(string, tag = "16")]
     pub compatible_with_version_id: ::prost::alloc::string::String,
     /// Where it stands.
@@ -2369,7 +2810,8 @@ pub struct DataAgreement {
     /// Where data comes from.
     #[prost(message, repeated, tag = "19")]
     pub data_sources: ::prost::alloc::vec::Vec<DataSource>,
-    /// Who receives data. When empty, any consumer may.
+    /// Who receives data, besides the controller. When empty, any consumer may, unless the policy
+    /// says that data is not shared with third parties.
     #[prost(message, repeated, tag = "20")]
     pub recipients: ::prost::alloc::vec::Vec<Recipient>,
     /// Days for which an answer holds; absent for no end.
@@ -2381,10 +2823,12 @@ pub struct DataAgreement {
     /// How the data may be used; unspecified for any way.
     #[prost(enumeration = "AccessMode", tag = "23")]
     pub access_mode: i32,
-    /// Age from which a person may answer for themself; 0 when not limited.
+    /// Age from which a person may say yes without a delegate; 0 when not limited. Holds for people
+    /// whose birth date is known.
     #[prost(int32, tag = "24")]
     pub minimum_age: i32,
-    /// Roles that must sign, such as `individual` and `delegate`. Empty means one signature.
+    /// Roles that must sign: `individual` once, `delegate` once for each delegate needed. Empty
+    /// means one signature.
     #[prost(string, repeated, tag = "25")]
     pub required_signatures: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// How data is processed.
@@ -2422,6 +2866,9 @@ pub struct DataAgreement {
     pub compatible_revision_ids: ::prost::alloc::vec::Vec<
         ::prost::alloc::string::String,
     >,
+    /// Further limits on uses, beside `max_uses_per_day`; at most 4, all of which must hold.
+    #[prost(message, repeated, tag = "37")]
+    pub use_limits: ::prost::alloc::vec::Vec<UseLimit>,
 }
 /// A new agreement.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2471,6 +2918,15 @@ pub struct GetDataAgreementResponse {
     /// The revision that the content belongs to.
     #[prost(message, optional, tag = "2")]
     pub revision: ::core::option::Option<Revision>,
+    /// Members that publication still needs.
+    #[prost(string, repeated, tag = "3")]
+    pub publication_gaps: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Members that an ISO/IEC TS 27560 receipt still needs.
+    #[prost(string, repeated, tag = "4")]
+    pub iso27560_gaps: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Members that a Kantara 1.1 receipt still needs.
+    #[prost(string, repeated, tag = "5")]
+    pub kantara_gaps: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Which agreements.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2556,6 +3012,9 @@ pub struct ReplaceDataAgreementResponse {
     /// Current records that the change makes out of date.
     #[prost(int64, tag = "4")]
     pub superseded_records: i64,
+    /// Members whose change needs new answers; empty when earlier ones carry over.
+    #[prost(string, repeated, tag = "5")]
+    pub material_changes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Approves a draft.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2605,6 +3064,9 @@ pub struct PublishDataAgreementResponse {
     /// Current records that the change makes out of date.
     #[prost(int64, tag = "4")]
     pub superseded_records: i64,
+    /// Members whose change needs new answers; empty when earlier ones carry over.
+    #[prost(string, repeated, tag = "5")]
+    pub material_changes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Names an agreement to terminate.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2622,6 +3084,48 @@ pub struct TerminateDataAgreementResponse {
     /// The agreement's last revision.
     #[prost(message, optional, tag = "1")]
     pub revision: ::core::option::Option<Revision>,
+}
+/// Which revisions.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CompareDataAgreementRevisionsRequest {
+    /// Id of the agreement.
+    #[prost(string, tag = "1")]
+    pub data_agreement_id: ::prost::alloc::string::String,
+    /// The earlier revision; the published one when left out.
+    #[prost(string, tag = "2")]
+    pub from_revision_id: ::prost::alloc::string::String,
+    /// The later revision; the latest one when left out.
+    #[prost(string, tag = "3")]
+    pub to_revision_id: ::prost::alloc::string::String,
+}
+/// One member that the revisions tell differently.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DataAgreementDifference {
+    /// Where it stands, such as `policy.url` or `dataAttributes\[2\].name`.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// What the earlier revision says, as JSON; empty when it says nothing.
+    #[prost(string, tag = "2")]
+    pub before: ::prost::alloc::string::String,
+    /// What the later revision says, as JSON; empty when it says nothing.
+    #[prost(string, tag = "3")]
+    pub after: ::prost::alloc::string::String,
+}
+/// The comparison.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CompareDataAgreementRevisionsResponse {
+    /// The differences.
+    #[prost(message, repeated, tag = "1")]
+    pub differences: ::prost::alloc::vec::Vec<DataAgreementDifference>,
+    /// Members whose change needs new answers.
+    #[prost(string, repeated, tag = "2")]
+    pub material_changes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The revisions compared.
+    #[prost(string, tag = "3")]
+    pub from_revision_id: ::prost::alloc::string::String,
+    /// The later one.
+    #[prost(string, tag = "4")]
+    pub to_revision_id: ::prost::alloc::string::String,
 }
 /// On what ground data is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -2738,6 +3242,51 @@ impl AgreementLifecycle {
             "AGREEMENT_LIFECYCLE_DRAFT" => Some(Self::Draft),
             "AGREEMENT_LIFECYCLE_COMPLETE" => Some(Self::Complete),
             "AGREEMENT_LIFECYCLE_TERMINATED" => Some(Self::Terminated),
+            _ => None,
+        }
+    }
+}
+/// What a limit on uses is counted in; calendar units in UTC, weeks from Monday.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum UseUnit {
+    /// Not stated.
+    Unspecified = 0,
+    /// Hours.
+    Hour = 1,
+    /// Days.
+    Day = 2,
+    /// Weeks.
+    Week = 3,
+    /// Months.
+    Month = 4,
+    /// Years.
+    Year = 5,
+}
+impl UseUnit {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "USE_UNIT_UNSPECIFIED",
+            Self::Hour => "USE_UNIT_HOUR",
+            Self::Day => "USE_UNIT_DAY",
+            Self::Week => "USE_UNIT_WEEK",
+            Self::Month => "USE_UNIT_MONTH",
+            Self::Year => "USE_UNIT_YEAR",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "USE_UNIT_UNSPECIFIED" => Some(Self::Unspecified),
+            "USE_UNIT_HOUR" => Some(Self::Hour),
+            "USE_UNIT_DAY" => Some(Self::Day),
+            "USE_UNIT_WEEK" => Some(Self::Week),
+            "USE_UNIT_MONTH" => Some(Self::Month),
+            "USE_UNIT_YEAR" => Some(Self::Year),
             _ => None,
         }
     }
@@ -3033,6 +3582,39 @@ pub mod data_agreement_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Compares two revisions of an agreement and says what would need new answers.
+        ///
+        /// Errors: NOT_FOUND (AGREEMENT_NOT_FOUND, REVISION_NOT_FOUND), INVALID_ARGUMENT
+        /// (REVISION_MISMATCH).
+        pub async fn compare_data_agreement_revisions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CompareDataAgreementRevisionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CompareDataAgreementRevisionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.consent.v1.DataAgreementService/CompareDataAgreementRevisions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.consent.v1.DataAgreementService",
+                        "CompareDataAgreementRevisions",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Terminates an agreement: no new answers, and checks deny; records stay verifiable.
         ///
         /// Errors: NOT_FOUND (AGREEMENT_NOT_FOUND), FAILED_PRECONDITION (AGREEMENT_TERMINATED).
@@ -3145,6 +3727,17 @@ pub mod data_agreement_service_server {
             request: tonic::Request<super::PublishDataAgreementRequest>,
         ) -> std::result::Result<
             tonic::Response<super::PublishDataAgreementResponse>,
+            tonic::Status,
+        >;
+        /// Compares two revisions of an agreement and says what would need new answers.
+        ///
+        /// Errors: NOT_FOUND (AGREEMENT_NOT_FOUND, REVISION_NOT_FOUND), INVALID_ARGUMENT
+        /// (REVISION_MISMATCH).
+        async fn compare_data_agreement_revisions(
+            &self,
+            request: tonic::Request<super::CompareDataAgreementRevisionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CompareDataAgreementRevisionsResponse>,
             tonic::Status,
         >;
         /// Terminates an agreement: no new answers, and checks deny; records stay verifiable.
@@ -3530,6 +4123,60 @@ pub mod data_agreement_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/publica.consent.v1.DataAgreementService/CompareDataAgreementRevisions" => {
+                    #[allow(non_camel_case_types)]
+                    struct CompareDataAgreementRevisionsSvc<T: DataAgreementService>(
+                        pub Arc<T>,
+                    );
+                    impl<
+                        T: DataAgreementService,
+                    > tonic::server::UnaryService<
+                        super::CompareDataAgreementRevisionsRequest,
+                    > for CompareDataAgreementRevisionsSvc<T> {
+                        type Response = super::CompareDataAgreementRevisionsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::CompareDataAgreementRevisionsRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DataAgreementService>::compare_data_agreement_revisions(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CompareDataAgreementRevisionsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/publica.consent.v1.DataAgreementService/TerminateDataAgreement" => {
                     #[allow(non_camel_case_types)]
                     struct TerminateDataAgreementSvc<T: DataAgreementService>(
@@ -3746,6 +4393,13 @@ pub struct ConsentRecord {
     /// The answered revision; in full views.
     #[prost(message, optional, tag = "22")]
     pub data_agreement_revision: ::core::option::Option<Revision>,
+    /// The delegation by which it was answered; empty when the person answered.
+    #[prost(string, tag = "23")]
+    pub delegation_id: ::prost::alloc::string::String,
+    /// The delegate's authority has ended, for example because the person came of age: the answer
+    /// stands until the person confirms it or takes it back.
+    #[prost(bool, tag = "24")]
+    pub reconfirmation_due: bool,
 }
 /// What would be signed.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3774,6 +4428,9 @@ pub struct DraftConsentRecordRequest {
     /// Where it is collected.
     #[prost(string, tag = "8")]
     pub channel: ::prost::alloc::string::String,
+    /// The delegate who is going to sign; filled in where a delegate calls.
+    #[prost(string, tag = "9")]
+    pub delegate_individual_id: ::prost::alloc::string::String,
 }
 /// The draft pair.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3812,6 +4469,9 @@ pub struct CreateConsentRecordRequest {
     /// Makes the call repeatable.
     #[prost(string, tag = "8")]
     pub request_id: ::prost::alloc::string::String,
+    /// The delegate who answers; filled in where a delegate calls.
+    #[prost(string, tag = "9")]
+    pub delegate_individual_id: ::prost::alloc::string::String,
 }
 /// The stored record.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3997,6 +4657,13 @@ pub struct ChangeConsentRecordRequest {
     /// Makes the call repeatable.
     #[prost(string, tag = "6")]
     pub request_id: ::prost::alloc::string::String,
+    /// The record as the caller knows it. What it says of id, person, agreement, revision and hash
+    /// must be so, since none of that can be changed.
+    #[prost(message, optional, tag = "7")]
+    pub known: ::core::option::Option<ConsentRecord>,
+    /// The delegate who answers; filled in where a delegate calls.
+    #[prost(string, tag = "8")]
+    pub delegate_individual_id: ::prost::alloc::string::String,
 }
 /// The changed record.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -4093,15 +4760,72 @@ pub struct GetConsentReceiptRequest {
 /// The receipt.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetConsentReceiptResponse {
-    /// The receipt as a JSON text.
+    /// The receipt as a JSON text; of a PDF, what is told in it.
     #[prost(string, tag = "1")]
     pub receipt: ::prost::alloc::string::String,
     /// The same, signed by the service as a compact JWS.
     #[prost(string, tag = "2")]
     pub signed_receipt: ::prost::alloc::string::String,
-    /// Media type of `receipt`.
+    /// Media type of `document` if there is one, of `receipt` otherwise.
     #[prost(string, tag = "3")]
     pub content_type: ::prost::alloc::string::String,
+    /// The PDF; empty in other formats.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub document: ::prost::bytes::Bytes,
+}
+/// Whose history.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListConsentHistoryRequest {
+    /// The person.
+    #[prost(string, tag = "1")]
+    pub individual_id: ::prost::alloc::string::String,
+    /// At most this many, 0 for 100, never more than 1,000.
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+    /// Where the previous page ended.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Something that happened to a person's consent, or a use of their data that was decided.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConsentEvent {
+    /// Id of the journal's entry.
+    #[prost(string, tag = "1")]
+    pub entry_id: ::prost::alloc::string::String,
+    /// When.
+    #[prost(message, optional, tag = "2")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What, as the journal names it, such as `consent.record.withdrawn`.
+    #[prost(string, tag = "3")]
+    pub action: ::prost::alloc::string::String,
+    /// Who did or asked it.
+    #[prost(string, tag = "4")]
+    pub actor: ::prost::alloc::string::String,
+    /// The record, if it is about one.
+    #[prost(string, tag = "5")]
+    pub consent_record_id: ::prost::alloc::string::String,
+    /// The agreement, if it is about one.
+    #[prost(string, tag = "6")]
+    pub data_agreement_id: ::prost::alloc::string::String,
+    /// Of a decision: who wanted to use data.
+    #[prost(string, tag = "7")]
+    pub consumer: ::prost::alloc::string::String,
+    /// Of a decision: whether the use was allowed.
+    #[prost(bool, optional, tag = "8")]
+    pub allowed: ::core::option::Option<bool>,
+    /// Of a decision: why, as `DecisionReason` without its prefix, in lower case.
+    #[prost(string, repeated, tag = "9")]
+    pub reasons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A page of the history.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListConsentHistoryResponse {
+    /// Newest first.
+    #[prost(message, repeated, tag = "1")]
+    pub events: ::prost::alloc::vec::Vec<ConsentEvent>,
+    /// Token of the next page; empty at the end.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
 }
 /// How far a record's signatures have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -4236,6 +4960,12 @@ pub enum ReceiptFormat {
     Iso27560 = 1,
     /// Kantara consent receipt 1.1.
     Kantara = 2,
+    /// The Consent resource of HL7 FHIR R5, as JSON.
+    Fhir = 3,
+    /// The Data Privacy Vocabulary, as JSON-LD.
+    Dpv = 4,
+    /// A PDF for people, with the signed ISO/IEC TS 27560 receipt inside.
+    Pdf = 5,
 }
 impl ReceiptFormat {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -4247,6 +4977,9 @@ impl ReceiptFormat {
             Self::Unspecified => "RECEIPT_FORMAT_UNSPECIFIED",
             Self::Iso27560 => "RECEIPT_FORMAT_ISO27560",
             Self::Kantara => "RECEIPT_FORMAT_KANTARA",
+            Self::Fhir => "RECEIPT_FORMAT_FHIR",
+            Self::Dpv => "RECEIPT_FORMAT_DPV",
+            Self::Pdf => "RECEIPT_FORMAT_PDF",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -4255,6 +4988,9 @@ impl ReceiptFormat {
             "RECEIPT_FORMAT_UNSPECIFIED" => Some(Self::Unspecified),
             "RECEIPT_FORMAT_ISO27560" => Some(Self::Iso27560),
             "RECEIPT_FORMAT_KANTARA" => Some(Self::Kantara),
+            "RECEIPT_FORMAT_FHIR" => Some(Self::Fhir),
+            "RECEIPT_FORMAT_DPV" => Some(Self::Dpv),
+            "RECEIPT_FORMAT_PDF" => Some(Self::Pdf),
             _ => None,
         }
     }
@@ -4270,8 +5006,11 @@ pub mod consent_record_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Keeps people's answers. A person's token may only act for that person; a machine needs the
-    /// scope `consent:record:write` or `consent:record:read`.
+    /// Keeps people's answers. A person's token may only act for that person, and for people whose
+    /// delegate the person is; a machine needs the scope `consent:record:write` or
+    /// `consent:record:read`. What a delegate may not do is refused with PERMISSION_DENIED
+    /// (DELEGATION_INVALID); a yes of somebody who is younger than the agreement's minimum age, with
+    /// FAILED_PRECONDITION (UNDER_AGE).
     #[derive(Debug, Clone)]
     pub struct ConsentRecordServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -4553,7 +5292,7 @@ pub mod consent_record_service_client {
         ///
         /// Errors: NOT_FOUND (RECORD_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS), FAILED_PRECONDITION
         /// (RECORD_NOT_CURRENT, AGREEMENT_INACTIVE, AGREEMENT_TERMINATED) for a new yes,
-        /// INVALID_ARGUMENT (field violations), ABORTED (CONFLICT).
+        /// INVALID_ARGUMENT (IMMUTABLE_FIELD, field violations), ABORTED (CONFLICT).
         pub async fn change_consent_record(
             &mut self,
             request: impl tonic::IntoRequest<super::ChangeConsentRecordRequest>,
@@ -4681,7 +5420,7 @@ pub mod consent_record_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Returns a receipt of a record, as JSON in a named format.
+        /// Returns a receipt of a record in a named format.
         ///
         /// Errors: NOT_FOUND (RECORD_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS), INVALID_ARGUMENT
         /// (field violations), FAILED_PRECONDITION (RECEIPT_INCOMPLETE) when the agreement lacks what
@@ -4711,6 +5450,39 @@ pub mod consent_record_service_client {
                     GrpcMethod::new(
                         "publica.consent.v1.ConsentRecordService",
                         "GetConsentReceipt",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists what happened to a person's consent, and who asked to use their data, newest first.
+        ///
+        /// Errors: NOT_FOUND (INDIVIDUAL_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS), INVALID_ARGUMENT
+        /// (PAGE_TOKEN_INVALID).
+        pub async fn list_consent_history(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListConsentHistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListConsentHistoryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.consent.v1.ConsentRecordService/ListConsentHistory",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.consent.v1.ConsentRecordService",
+                        "ListConsentHistory",
                     ),
                 );
             self.inner.unary(req, path, codec).await
@@ -4799,7 +5571,7 @@ pub mod consent_record_service_server {
         ///
         /// Errors: NOT_FOUND (RECORD_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS), FAILED_PRECONDITION
         /// (RECORD_NOT_CURRENT, AGREEMENT_INACTIVE, AGREEMENT_TERMINATED) for a new yes,
-        /// INVALID_ARGUMENT (field violations), ABORTED (CONFLICT).
+        /// INVALID_ARGUMENT (IMMUTABLE_FIELD, field violations), ABORTED (CONFLICT).
         async fn change_consent_record(
             &self,
             request: tonic::Request<super::ChangeConsentRecordRequest>,
@@ -4839,7 +5611,7 @@ pub mod consent_record_service_server {
             tonic::Response<super::EraseConsentRecordsResponse>,
             tonic::Status,
         >;
-        /// Returns a receipt of a record, as JSON in a named format.
+        /// Returns a receipt of a record in a named format.
         ///
         /// Errors: NOT_FOUND (RECORD_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS), INVALID_ARGUMENT
         /// (field violations), FAILED_PRECONDITION (RECEIPT_INCOMPLETE) when the agreement lacks what
@@ -4851,9 +5623,23 @@ pub mod consent_record_service_server {
             tonic::Response<super::GetConsentReceiptResponse>,
             tonic::Status,
         >;
+        /// Lists what happened to a person's consent, and who asked to use their data, newest first.
+        ///
+        /// Errors: NOT_FOUND (INDIVIDUAL_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS), INVALID_ARGUMENT
+        /// (PAGE_TOKEN_INVALID).
+        async fn list_consent_history(
+            &self,
+            request: tonic::Request<super::ListConsentHistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListConsentHistoryResponse>,
+            tonic::Status,
+        >;
     }
-    /// Keeps people's answers. A person's token may only act for that person; a machine needs the
-    /// scope `consent:record:write` or `consent:record:read`.
+    /// Keeps people's answers. A person's token may only act for that person, and for people whose
+    /// delegate the person is; a machine needs the scope `consent:record:write` or
+    /// `consent:record:read`. What a delegate may not do is refused with PERMISSION_DENIED
+    /// (DELEGATION_INVALID); a yes of somebody who is younger than the agreement's minimum age, with
+    /// FAILED_PRECONDITION (UNDER_AGE).
     #[derive(Debug)]
     pub struct ConsentRecordServiceServer<T> {
         inner: Arc<T>,
@@ -5474,6 +6260,55 @@ pub mod consent_record_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/publica.consent.v1.ConsentRecordService/ListConsentHistory" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListConsentHistorySvc<T: ConsentRecordService>(pub Arc<T>);
+                    impl<
+                        T: ConsentRecordService,
+                    > tonic::server::UnaryService<super::ListConsentHistoryRequest>
+                    for ListConsentHistorySvc<T> {
+                        type Response = super::ListConsentHistoryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListConsentHistoryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ConsentRecordService>::list_consent_history(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListConsentHistorySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -5514,6 +6349,798 @@ pub mod consent_record_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Authority to act for a person.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Delegation {
+    /// Id; minted when left out.
+    #[prost(string, tag = "1")]
+    pub delegation_id: ::prost::alloc::string::String,
+    /// The person acted for.
+    #[prost(string, tag = "2")]
+    pub individual_id: ::prost::alloc::string::String,
+    /// Who acts, an Individual of this block.
+    #[prost(string, tag = "3")]
+    pub delegate_individual_id: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(enumeration = "DelegationRelationship", tag = "4")]
+    pub relationship: i32,
+    /// What proves it, such as the number of a court order. Encrypted at rest.
+    #[prost(string, tag = "5")]
+    pub authority_reference: ::prost::alloc::string::String,
+    /// Hash of the document that proves it.
+    #[prost(string, tag = "6")]
+    pub authority_hash: ::prost::alloc::string::String,
+    /// Only about these agreements, and agreements with these purposes; everything when both are
+    /// empty.
+    #[prost(string, repeated, tag = "7")]
+    pub scope_agreements: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Purpose codes; see `scope_agreements`.
+    #[prost(string, repeated, tag = "8")]
+    pub scope_purposes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What the delegate may do.
+    #[prost(enumeration = "DelegationAction", repeated, tag = "9")]
+    pub actions: ::prost::alloc::vec::Vec<i32>,
+    /// When it begins; now when left out.
+    #[prost(message, optional, tag = "10")]
+    pub valid_from_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it ends.
+    #[prost(message, optional, tag = "11")]
+    pub valid_until_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was taken back.
+    #[prost(message, optional, tag = "12")]
+    pub revoke_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The authority turned out never to have held.
+    #[prost(bool, tag = "13")]
+    pub void: bool,
+    /// Whether it holds now.
+    #[prost(bool, tag = "14")]
+    pub active: bool,
+    /// When it was written down.
+    #[prost(message, optional, tag = "15")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// A new delegation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateDelegationRequest {
+    /// The delegation.
+    #[prost(message, optional, tag = "1")]
+    pub delegation: ::core::option::Option<Delegation>,
+    /// Makes the call repeatable.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The delegation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateDelegationResponse {
+    /// The delegation.
+    #[prost(message, optional, tag = "1")]
+    pub delegation: ::core::option::Option<Delegation>,
+}
+/// Names a delegation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetDelegationRequest {
+    /// Id of the delegation.
+    #[prost(string, tag = "1")]
+    pub delegation_id: ::prost::alloc::string::String,
+}
+/// The delegation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetDelegationResponse {
+    /// The delegation.
+    #[prost(message, optional, tag = "1")]
+    pub delegation: ::core::option::Option<Delegation>,
+}
+/// Whose delegations.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDelegationsRequest {
+    /// The person acted for; or leave it empty and name the delegate.
+    #[prost(string, tag = "1")]
+    pub individual_id: ::prost::alloc::string::String,
+    /// Who acts.
+    #[prost(string, tag = "2")]
+    pub delegate_individual_id: ::prost::alloc::string::String,
+}
+/// The delegations.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDelegationsResponse {
+    /// Oldest first.
+    #[prost(message, repeated, tag = "1")]
+    pub delegations: ::prost::alloc::vec::Vec<Delegation>,
+}
+/// Ends a delegation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeDelegationRequest {
+    /// Id of the delegation.
+    #[prost(string, tag = "1")]
+    pub delegation_id: ::prost::alloc::string::String,
+    /// The authority never held: answers given by it count no longer. Needs the scope
+    /// `consent:delegation:write`.
+    #[prost(bool, tag = "2")]
+    pub void: bool,
+    /// Makes the call repeatable.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The ended delegation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeDelegationResponse {
+    /// The delegation.
+    #[prost(message, optional, tag = "1")]
+    pub delegation: ::core::option::Option<Delegation>,
+}
+/// Why somebody may act for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DelegationRelationship {
+    /// Not stated.
+    Unspecified = 0,
+    /// A parent; ends with majority.
+    Parent = 1,
+    /// A legal guardian of a minor; ends with majority.
+    LegalGuardian = 2,
+    /// Whom the person gave a power of attorney.
+    PowerOfAttorney = 3,
+    /// Whom a court appointed.
+    CourtAppointed = 4,
+    /// Who cares for the person.
+    Carer = 5,
+    /// An organisation that the person entrusted.
+    Organisation = 6,
+}
+impl DelegationRelationship {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DELEGATION_RELATIONSHIP_UNSPECIFIED",
+            Self::Parent => "DELEGATION_RELATIONSHIP_PARENT",
+            Self::LegalGuardian => "DELEGATION_RELATIONSHIP_LEGAL_GUARDIAN",
+            Self::PowerOfAttorney => "DELEGATION_RELATIONSHIP_POWER_OF_ATTORNEY",
+            Self::CourtAppointed => "DELEGATION_RELATIONSHIP_COURT_APPOINTED",
+            Self::Carer => "DELEGATION_RELATIONSHIP_CARER",
+            Self::Organisation => "DELEGATION_RELATIONSHIP_ORGANISATION",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DELEGATION_RELATIONSHIP_UNSPECIFIED" => Some(Self::Unspecified),
+            "DELEGATION_RELATIONSHIP_PARENT" => Some(Self::Parent),
+            "DELEGATION_RELATIONSHIP_LEGAL_GUARDIAN" => Some(Self::LegalGuardian),
+            "DELEGATION_RELATIONSHIP_POWER_OF_ATTORNEY" => Some(Self::PowerOfAttorney),
+            "DELEGATION_RELATIONSHIP_COURT_APPOINTED" => Some(Self::CourtAppointed),
+            "DELEGATION_RELATIONSHIP_CARER" => Some(Self::Carer),
+            "DELEGATION_RELATIONSHIP_ORGANISATION" => Some(Self::Organisation),
+            _ => None,
+        }
+    }
+}
+/// What a delegate may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DelegationAction {
+    /// Not stated.
+    Unspecified = 0,
+    /// Answer yes; and take it back.
+    Give = 1,
+    /// Answer no, and take a yes back.
+    Withdraw = 2,
+    /// See what was agreed.
+    View = 3,
+}
+impl DelegationAction {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DELEGATION_ACTION_UNSPECIFIED",
+            Self::Give => "DELEGATION_ACTION_GIVE",
+            Self::Withdraw => "DELEGATION_ACTION_WITHDRAW",
+            Self::View => "DELEGATION_ACTION_VIEW",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DELEGATION_ACTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "DELEGATION_ACTION_GIVE" => Some(Self::Give),
+            "DELEGATION_ACTION_WITHDRAW" => Some(Self::Withdraw),
+            "DELEGATION_ACTION_VIEW" => Some(Self::View),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod delegation_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Keeps who may act for whom. The relationship is proven elsewhere; what proves it is named
+    /// here. Systems need the scope `consent:delegation:write` or `consent:delegation:read`; a person
+    /// sees the delegations that concern them, and takes back what they gave.
+    #[derive(Debug, Clone)]
+    pub struct DelegationServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl DelegationServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> DelegationServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> DelegationServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            DelegationServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Writes a delegation down. Authority of parents and guardians over somebody whose birth date
+        /// is known ends with majority at the latest.
+        ///
+        /// Errors: INVALID_ARGUMENT (field violations), NOT_FOUND (INDIVIDUAL_NOT_FOUND),
+        /// FAILED_PRECONDITION (TOO_MANY_DELEGATIONS).
+        pub async fn create_delegation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateDelegationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateDelegationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.consent.v1.DelegationService/CreateDelegation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.consent.v1.DelegationService",
+                        "CreateDelegation",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Returns a delegation.
+        ///
+        /// Errors: NOT_FOUND (DELEGATION_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS).
+        pub async fn get_delegation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetDelegationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetDelegationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.consent.v1.DelegationService/GetDelegation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.consent.v1.DelegationService",
+                        "GetDelegation",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the delegations of a person, ended ones included, oldest first. There are never many.
+        ///
+        /// Errors: PERMISSION_DENIED (NOT_YOURS).
+        pub async fn list_delegations(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDelegationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDelegationsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.consent.v1.DelegationService/ListDelegations",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.consent.v1.DelegationService",
+                        "ListDelegations",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends a delegation. Answers that the delegate gave stay, to be confirmed by the person;
+        /// when the authority never held, they count no longer.
+        ///
+        /// Errors: NOT_FOUND (DELEGATION_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS).
+        pub async fn revoke_delegation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeDelegationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeDelegationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.consent.v1.DelegationService/RevokeDelegation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.consent.v1.DelegationService",
+                        "RevokeDelegation",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod delegation_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with DelegationServiceServer.
+    #[async_trait]
+    pub trait DelegationService: std::marker::Send + std::marker::Sync + 'static {
+        /// Writes a delegation down. Authority of parents and guardians over somebody whose birth date
+        /// is known ends with majority at the latest.
+        ///
+        /// Errors: INVALID_ARGUMENT (field violations), NOT_FOUND (INDIVIDUAL_NOT_FOUND),
+        /// FAILED_PRECONDITION (TOO_MANY_DELEGATIONS).
+        async fn create_delegation(
+            &self,
+            request: tonic::Request<super::CreateDelegationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateDelegationResponse>,
+            tonic::Status,
+        >;
+        /// Returns a delegation.
+        ///
+        /// Errors: NOT_FOUND (DELEGATION_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS).
+        async fn get_delegation(
+            &self,
+            request: tonic::Request<super::GetDelegationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetDelegationResponse>,
+            tonic::Status,
+        >;
+        /// Lists the delegations of a person, ended ones included, oldest first. There are never many.
+        ///
+        /// Errors: PERMISSION_DENIED (NOT_YOURS).
+        async fn list_delegations(
+            &self,
+            request: tonic::Request<super::ListDelegationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDelegationsResponse>,
+            tonic::Status,
+        >;
+        /// Ends a delegation. Answers that the delegate gave stay, to be confirmed by the person;
+        /// when the authority never held, they count no longer.
+        ///
+        /// Errors: NOT_FOUND (DELEGATION_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS).
+        async fn revoke_delegation(
+            &self,
+            request: tonic::Request<super::RevokeDelegationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeDelegationResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Keeps who may act for whom. The relationship is proven elsewhere; what proves it is named
+    /// here. Systems need the scope `consent:delegation:write` or `consent:delegation:read`; a person
+    /// sees the delegations that concern them, and takes back what they gave.
+    #[derive(Debug)]
+    pub struct DelegationServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> DelegationServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for DelegationServiceServer<T>
+    where
+        T: DelegationService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/publica.consent.v1.DelegationService/CreateDelegation" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateDelegationSvc<T: DelegationService>(pub Arc<T>);
+                    impl<
+                        T: DelegationService,
+                    > tonic::server::UnaryService<super::CreateDelegationRequest>
+                    for CreateDelegationSvc<T> {
+                        type Response = super::CreateDelegationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateDelegationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DelegationService>::create_delegation(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateDelegationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.consent.v1.DelegationService/GetDelegation" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetDelegationSvc<T: DelegationService>(pub Arc<T>);
+                    impl<
+                        T: DelegationService,
+                    > tonic::server::UnaryService<super::GetDelegationRequest>
+                    for GetDelegationSvc<T> {
+                        type Response = super::GetDelegationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetDelegationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DelegationService>::get_delegation(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetDelegationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.consent.v1.DelegationService/ListDelegations" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDelegationsSvc<T: DelegationService>(pub Arc<T>);
+                    impl<
+                        T: DelegationService,
+                    > tonic::server::UnaryService<super::ListDelegationsRequest>
+                    for ListDelegationsSvc<T> {
+                        type Response = super::ListDelegationsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDelegationsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DelegationService>::list_delegations(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDelegationsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.consent.v1.DelegationService/RevokeDelegation" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeDelegationSvc<T: DelegationService>(pub Arc<T>);
+                    impl<
+                        T: DelegationService,
+                    > tonic::server::UnaryService<super::RevokeDelegationRequest>
+                    for RevokeDelegationSvc<T> {
+                        type Response = super::RevokeDelegationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeDelegationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DelegationService>::revoke_delegation(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeDelegationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for DelegationServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "publica.consent.v1.DelegationService";
+    impl<T> tonic::server::NamedService for DelegationServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// A person as this block knows them.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Individual {
@@ -5535,6 +7162,25 @@ pub struct Individual {
     /// When the person last changed.
     #[prost(message, optional, tag = "6")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Date of birth, `YYYY-MM-DD`, where age matters. Encrypted at rest.
+    #[prost(string, tag = "7")]
+    pub birth_date: ::prost::alloc::string::String,
+}
+/// What is kept of a person, encrypted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KnownIdentity {
+    /// Id that another system knows the person by.
+    #[prost(string, tag = "1")]
+    pub external_id: ::prost::alloc::string::String,
+    /// Kind of that id.
+    #[prost(string, tag = "2")]
+    pub external_id_type: ::prost::alloc::string::String,
+    /// Who issued it.
+    #[prost(string, tag = "3")]
+    pub identity_provider_id: ::prost::alloc::string::String,
+    /// Date of birth.
+    #[prost(string, tag = "4")]
+    pub birth_date: ::prost::alloc::string::String,
 }
 /// A public key that a person signs with.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -13,6 +13,7 @@ use publica_seal::Keyring;
 use publica_store::{Db, Gather, Stores};
 use publica_types::{SharedClock, SharedEntropy, Tenant, Timestamp, new_uuid};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::config::Rules;
 use crate::domain::snapshot::By;
@@ -24,8 +25,10 @@ mod agreements;
 mod bulk;
 mod changes;
 mod decisions;
+mod delegations;
 mod enrolment;
 mod erasure;
+mod history;
 mod imports;
 mod individuals;
 mod pairs;
@@ -35,9 +38,11 @@ mod publication;
 mod receipts;
 mod records;
 mod revisions;
+mod revocations;
 mod shown;
 mod signing;
 mod texts;
+mod timer;
 
 pub(crate) use people::Who;
 use texts::Texts;
@@ -62,6 +67,8 @@ struct Inner {
     journal: Journal,
     shops: RwLock<BTreeMap<Tenant, Arc<Shop>>>,
     opening: tokio::sync::Mutex<()>,
+    /// Places of those who follow revocations.
+    watchers: Arc<Semaphore>,
 }
 
 /// One tenant's store with what its use cases need.
@@ -101,12 +108,18 @@ impl App {
             journal,
             shops: RwLock::new(BTreeMap::new()),
             opening: tokio::sync::Mutex::new(()),
+            watchers: Arc::new(Semaphore::new(revocations::MAX_WATCHERS)),
         }))
     }
 
     /// The journal of this block.
     pub(crate) fn journal(&self) -> &Journal {
         &self.0.journal
+    }
+
+    /// Places of those who follow revocations.
+    fn watchers(&self) -> &Arc<Semaphore> {
+        &self.0.watchers
     }
 
     /// The shop of a tenant, opened at first use.

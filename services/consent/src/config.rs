@@ -6,6 +6,8 @@ use publica_journal::JournalConfig;
 use publica_store::DatabaseConfig;
 use serde::Deserialize;
 
+/// Age of majority in most places.
+const MAJORITY: u32 = 18;
 /// The longest time for which a positive answer may be reused, in seconds.
 const MAX_CACHE_SECONDS: u64 = 3_600;
 
@@ -28,6 +30,8 @@ pub struct ConsentConfig {
     /// Seconds for which consumers may reuse a positive answer. While they do, they do not see
     /// a withdrawal.
     pub cache_seconds: u64,
+    /// Age at which the authority of parents and guardians ends; 18 when 0.
+    pub majority_age: u32,
     /// Identity providers whose tokens count as signatures.
     pub identity_providers: Vec<ProviderConfig>,
 }
@@ -51,6 +55,9 @@ impl Settings for ConsentConfig {
                 "cache_seconds",
                 format!("must be at most {MAX_CACHE_SECONDS}"),
             );
+        }
+        if self.majority_age > 30 {
+            problems.add("majority_age", "must be at most 30");
         }
         for (n, provider) in self.identity_providers.iter().enumerate() {
             problems.within(format!("identity_providers[{n}]"), |problems| {
@@ -79,6 +86,7 @@ pub(crate) struct Rules {
     pub(crate) require_approval: bool,
     pub(crate) trust_on_first_use: bool,
     pub(crate) cache_seconds: u64,
+    pub(crate) majority_age: u32,
     pub(crate) identity_providers: Vec<Provider>,
 }
 
@@ -107,6 +115,10 @@ impl ConsentConfig {
             require_approval: self.require_approval,
             trust_on_first_use: self.trust_on_first_use,
             cache_seconds: self.cache_seconds,
+            majority_age: match self.majority_age {
+                0 => MAJORITY,
+                age => age,
+            },
             identity_providers: providers.collect(),
         }
     }

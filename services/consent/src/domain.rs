@@ -3,7 +3,11 @@
 
 pub(crate) mod agreement;
 pub(crate) mod decision;
+pub(crate) mod delegation;
+pub(crate) mod limit;
+pub(crate) mod material;
 pub(crate) mod policy;
+pub(crate) mod purpose;
 pub(crate) mod receipt;
 pub(crate) mod record;
 pub(crate) mod signature;

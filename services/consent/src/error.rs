@@ -40,6 +40,9 @@ pub(crate) enum Error {
     /// The journal or the request ledger refused.
     #[error("the journal refused")]
     Journal(#[from] JournalError),
+    /// The block's own journal could not be read.
+    #[error("the journal could not be read")]
+    History(#[source] tonic::Status),
     /// The block's own key could not be used.
     #[error("the block's key could not be used")]
     Key(#[from] publica_jose::JoseError),
@@ -79,6 +82,13 @@ pub(crate) enum Why {
     ReceiptIncomplete,
     DelegationForbidden,
     TooManyKeys,
+    ImmutableField,
+    TooManyWatchers,
+    DelegationNotFound,
+    DelegationInvalid,
+    TooManyDelegations,
+    UnderAge,
+    ReconsentNeeded,
 }
 
 impl Why {
@@ -226,10 +236,53 @@ impl Why {
                 "CONSUMER_NOT_YOURS",
                 "the caller may not ask on behalf of another consumer",
             ),
+            Self::ImmutableField => (
+                InvalidArgument,
+                "IMMUTABLE_FIELD",
+                "only the answer can be changed",
+            ),
+            Self::TooManyWatchers => (
+                Code::ResourceExhausted,
+                "TOO_MANY_WATCHERS",
+                "as many callers follow revocations as may",
+            ),
             Self::TooManyKeys => (
                 FailedPrecondition,
                 "TOO_MANY_KEYS",
                 "the individual has as many keys as may be",
+            ),
+            other => other.row_of_delegations(),
+        }
+    }
+
+    /// What is said about those who act for others.
+    const fn row_of_delegations(self) -> (Code, &'static str, &'static str) {
+        use Code::{FailedPrecondition, NotFound, PermissionDenied};
+        match self {
+            Self::DelegationNotFound => (
+                NotFound,
+                "DELEGATION_NOT_FOUND",
+                "there is no such delegation",
+            ),
+            Self::DelegationInvalid => (
+                PermissionDenied,
+                "DELEGATION_INVALID",
+                "no delegation lets the delegate do this now",
+            ),
+            Self::TooManyDelegations => (
+                FailedPrecondition,
+                "TOO_MANY_DELEGATIONS",
+                "the individual has as many delegations as may be",
+            ),
+            Self::UnderAge => (
+                FailedPrecondition,
+                "UNDER_AGE",
+                "the individual is too young to say yes without a delegate",
+            ),
+            Self::ReconsentNeeded => (
+                FailedPrecondition,
+                "RECONSENT_NEEDED",
+                "earlier answers cannot carry over, since what matters changed",
             ),
             _ => (Code::Internal, "INTERNAL", "something is wrong on our side"),
         }
@@ -280,7 +333,8 @@ impl Fault for Error {
             Self::Store(StoreError::UnknownTenant { .. }) => Code::PermissionDenied,
             Self::Store(StoreError::Corrupt { .. }) => Code::DataLoss,
             Self::Journal(error) => error.code(),
-            Self::Store(_) | Self::Seal(_) | Self::Key(_) => Code::Internal,
+            Self::History(status) if status.code() == Code::Unavailable => Code::Unavailable,
+            Self::Store(_) | Self::Seal(_) | Self::Key(_) | Self::History(_) => Code::Internal,
         }
     }
 
@@ -293,7 +347,8 @@ impl Fault for Error {
             Self::Store(error) if error.is_retryable() => "STORE_UNAVAILABLE",
             Self::Store(StoreError::UnknownTenant { .. }) => "TENANT_UNKNOWN",
             Self::Journal(error) => error.reason(),
-            Self::Store(_) | Self::Seal(_) | Self::Key(_) => "INTERNAL",
+            Self::History(status) if status.code() == Code::Unavailable => "STORE_UNAVAILABLE",
+            Self::Store(_) | Self::Seal(_) | Self::Key(_) | Self::History(_) => "INTERNAL",
         }
     }
 
@@ -311,7 +366,7 @@ impl Fault for Error {
             Self::Store(error) if error.is_retryable() => {
                 "the store is not available, try again".into()
             }
-            Self::Store(_) | Self::Seal(_) | Self::Key(_) => {
+            Self::Store(_) | Self::Seal(_) | Self::Key(_) | Self::History(_) => {
                 "something is wrong on our side".into()
             }
         }

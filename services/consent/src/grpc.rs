@@ -1,5 +1,7 @@
 //! The services: convert, call the use case, convert back.
 
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use publica_proto::consent::v1 as pb;
 use publica_proto::consent::v1::consent_record_service_server::{
     ConsentRecordService, ConsentRecordServiceServer,
@@ -7,6 +9,9 @@ use publica_proto::consent::v1::consent_record_service_server::{
 use publica_proto::consent::v1::consent_service_server::{ConsentService, ConsentServiceServer};
 use publica_proto::consent::v1::data_agreement_service_server::{
     DataAgreementService, DataAgreementServiceServer,
+};
+use publica_proto::consent::v1::delegation_service_server::{
+    DelegationService, DelegationServiceServer,
 };
 use publica_proto::consent::v1::individual_service_server::{
     IndividualService, IndividualServiceServer,
@@ -40,6 +45,7 @@ pub(crate) fn routes(app: &App) -> Routes {
         .add_service(
             ConsentRecordServiceServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE),
         )
+        .add_service(DelegationServiceServer::new(api.clone()))
         .add_service(RevisionServiceServer::new(api.clone()))
         .add_service(ImportServiceServer::new(api))
 }
@@ -59,11 +65,12 @@ impl Api {
     }
 }
 
-/// Implements a service whose methods are use cases of the same shape.
+/// Implements a service whose methods are use cases of the same shape; those that stream come
+/// last.
 macro_rules! serve {
     ($service:ident {
         $($method:ident: $request:ident -> $response:ident = $case:ident),* $(,)?
-    }) => {
+    } $(+ $watch:ident: $asked:ident => $stream:ident of $item:ident = $follow:ident)*) => {
         #[tonic::async_trait]
         impl $service for Api {
             $(
@@ -77,6 +84,20 @@ macro_rules! serve {
                     self.settle(&who, rpc, answer).await
                 }
             )*
+            $(
+                type $stream = BoxStream<'static, Result<pb::$item, Status>>;
+
+                async fn $watch(
+                    &self,
+                    request: Request<pb::$asked>,
+                ) -> Result<Response<Self::$stream>, Status> {
+                    let who = Who::of(&request);
+                    let answer = self.0.$follow(&who, request.into_inner()).await;
+                    let rpc = concat!(stringify!($service), ".", stringify!($watch));
+                    let stream = self.settle(&who, rpc, answer).await?.into_inner();
+                    Ok(Response::new(stream.boxed()))
+                }
+            )*
         }
     };
 }
@@ -84,7 +105,11 @@ macro_rules! serve {
 serve!(ConsentService {
     check_consent: CheckConsentRequest -> CheckConsentResponse = check_consent,
     batch_check_consent: BatchCheckConsentRequest -> BatchCheckConsentResponse = check_consents,
-});
+    list_revocations: ListRevocationsRequest -> ListRevocationsResponse = list_revocations,
+    get_verification_keys: GetVerificationKeysRequest -> GetVerificationKeysResponse
+        = verification_keys,
+} + watch_revocations: WatchRevocationsRequest => WatchRevocationsStream
+    of WatchRevocationsResponse = watch_revocations);
 
 serve!(PolicyService {
     create_policy: CreatePolicyRequest -> CreatePolicyResponse = create_policy,
@@ -106,6 +131,8 @@ serve!(DataAgreementService {
         = approve_agreement,
     publish_data_agreement: PublishDataAgreementRequest -> PublishDataAgreementResponse
         = publish_agreement,
+    compare_data_agreement_revisions: CompareDataAgreementRevisionsRequest
+        -> CompareDataAgreementRevisionsResponse = compare_revisions,
     terminate_data_agreement: TerminateDataAgreementRequest -> TerminateDataAgreementResponse
         = terminate_agreement,
 });
@@ -143,6 +170,14 @@ serve!(ConsentRecordService {
     erase_consent_records: EraseConsentRecordsRequest -> EraseConsentRecordsResponse
         = erase_records,
     get_consent_receipt: GetConsentReceiptRequest -> GetConsentReceiptResponse = get_receipt,
+    list_consent_history: ListConsentHistoryRequest -> ListConsentHistoryResponse = list_history,
+});
+
+serve!(DelegationService {
+    create_delegation: CreateDelegationRequest -> CreateDelegationResponse = create_delegation,
+    get_delegation: GetDelegationRequest -> GetDelegationResponse = get_delegation,
+    list_delegations: ListDelegationsRequest -> ListDelegationsResponse = list_delegations,
+    revoke_delegation: RevokeDelegationRequest -> RevokeDelegationResponse = revoke_delegation,
 });
 
 serve!(RevisionService {

@@ -15,6 +15,8 @@ mod error;
 mod grpc;
 mod policy;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -94,7 +96,11 @@ impl Block for Consent {
     }
 
     async fn run(&self, stop: CancellationToken) {
-        self.app.journal().run(stop).await;
+        let tenants = self.stores.tenants();
+        tokio::join!(
+            self.app.journal().run(stop.clone()),
+            self.app.keep_time(tenants, stop),
+        );
     }
 
     fn policy() -> &'static [(&'static str, Access)] {

@@ -2,12 +2,15 @@
 
 pub(crate) mod agreement;
 pub(crate) mod check;
+pub(crate) mod delegation;
 pub(crate) mod individual;
 pub(crate) mod keys;
 pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod revision;
+pub(crate) mod revocation;
 pub(crate) mod signature;
+pub(crate) mod timer;
 
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,9 @@ pub struct SurfaceConfig {
     /// Put in front of every path, such as `/api`; nothing by default.
     #[serde(default)]
     pub prefix: String,
+    /// Answers hold published members alone, where the surface has a form with more of them.
+    #[serde(default)]
+    pub strict: bool,
 }
 
 impl Settings for GatewayConfig {

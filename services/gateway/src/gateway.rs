@@ -13,7 +13,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::config::GatewayConfig;
+use crate::config::{GatewayConfig, SurfaceConfig};
 use crate::problem::Problem;
 use crate::rest::{self, SURFACES, Surface};
 use crate::state::GatewayState;
@@ -56,14 +56,18 @@ impl Gateway {
                 Some((
                     settings.listen,
                     surface.block,
-                    self.alone(surface, &settings.prefix),
+                    self.alone(surface, settings),
                 ))
             })
             .collect()
     }
 
-    fn alone(&self, surface: &Surface, prefix: &str) -> Router {
-        let own = (surface.router)(self.state.clone());
+    fn alone(&self, surface: &Surface, settings: &SurfaceConfig) -> Router {
+        let prefix = settings.prefix.as_str();
+        let mut own = (surface.router)(self.state.clone());
+        if settings.strict {
+            own = own.layer(middleware::map_request(layers::prefer_strict));
+        }
         let router: Router<GatewayState> = Router::new().route("/healthcheck", get(health_check));
         let router = if prefix.is_empty() {
             router.fallback_service(own)

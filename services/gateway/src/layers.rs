@@ -80,6 +80,13 @@ pub(crate) async fn edge(
     response
 }
 
+/// Asks the surface for its published form alone, as a client can with the same header.
+pub(crate) async fn prefer_strict(mut request: Request) -> Request {
+    let strict = HeaderValue::from_static("handling=strict");
+    request.headers_mut().append("prefer", strict);
+    request
+}
+
 /// Metric labels come from a closed list: a client must not be able to invent new ones.
 fn method_label(method: &axum::http::Method) -> &'static str {
     match method.as_str() {

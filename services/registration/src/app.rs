@@ -12,14 +12,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use publica_auth::{Caller, CallerKind};
+use publica_gate::Gate;
 use publica_journal::{Call, Journal};
-use publica_rpc::Peers;
 use publica_seal::Keyring;
 use publica_store::{Db, Stores};
 use publica_types::{Origin, SharedClock, SharedEntropy, Tenant, Timestamp, new_uuid};
 use tonic::Request;
 
-use crate::config::RegistrationConfig;
 use crate::domain::definition::Definition;
 use crate::error::Error;
 use crate::store;
@@ -34,8 +33,7 @@ pub(crate) struct App {
     pub(crate) journal: Journal,
     pub(crate) clock: SharedClock,
     pub(crate) entropy: SharedEntropy,
-    pub(crate) peers: Peers,
-    pub(crate) config: RegistrationConfig,
+    pub(crate) gate: Gate,
     pub(crate) compiled: Mutex<HashMap<(Tenant, String, i64), Arc<Definition>>>,
 }
 

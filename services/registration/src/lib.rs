@@ -17,8 +17,10 @@ mod store;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use publica_auth::{Access, DenialSink};
+use publica_gate::{Gate, GateConfig};
 use publica_host::{Block, Env, OpenError};
 use publica_journal::{Journal, JournalTail};
 use publica_proto::imports::v1::import_service_server::ImportServiceServer;
@@ -68,14 +70,22 @@ impl Block for Registration {
             env.entropy.clone(),
             config.journal.clone(),
         );
+        let peers = env.peers.clone();
+        let gate = Gate::new(
+            move || peers.link("consent"),
+            env.clock.clone(),
+            GateConfig {
+                consumer: config.consent_consumer.clone(),
+                keep_for: Duration::from_secs(config.consent_keep_seconds),
+            },
+        );
         let app = App {
             stores,
             keyring: env.keyring.clone(),
             journal: journal.clone(),
             clock: env.clock.clone(),
             entropy: env.entropy.clone(),
-            peers: env.peers.clone(),
-            config,
+            gate,
             compiled: Mutex::new(HashMap::new()),
         };
         Ok(Self {

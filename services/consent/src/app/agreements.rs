@@ -10,9 +10,11 @@ use serde_json::json;
 
 use super::policies::{self, belongs, check_id};
 use super::revisions::{self, Change, revise};
+use super::revocations::{About, revoke};
 use super::texts::{text, text_in};
 use super::{App, Input, Paging, Shop, Who, call, entry, next_token, time};
 use crate::domain::agreement;
+use crate::domain::material;
 use crate::domain::policy::normalise as normalise_policy;
 use crate::domain::snapshot::By;
 use crate::domain::violations::Violations;
@@ -50,6 +52,8 @@ pub(super) struct Changed {
     pub(super) revision: pb::Revision,
     pub(super) warnings: Vec<String>,
     pub(super) superseded: i64,
+    /// Members whose change needs new answers.
+    pub(super) material: Vec<String>,
 }
 
 impl App {
@@ -105,16 +109,24 @@ impl App {
         let revision = store::revision::find(&shop.db, &wanted).await?;
         let revision = revision.ok_or_else(|| Why::RevisionNotFound.about(&*wanted))?;
         belongs(&revision, pb::Schema::DataAgreement, id)?;
-        let agreement = if wanted == row.revision_id && !request.published {
+        let content = if wanted == row.revision_id && !request.published {
             row.agreement()?
         } else {
             let mut earlier = text(&shop, &wanted).await?.agreement.clone();
+            if request.published && earlier.lifecycle() == pb::AgreementLifecycle::Draft {
+                // A draft is nobody's business but its authors'.
+                return Err(Why::RevisionNotFound.about(wanted));
+            }
             row.stamp(&mut earlier);
             earlier
         };
         let snapshot = revisions::plain(&revision)?;
+        let told = |gaps: Vec<&'static str>| gaps.into_iter().map(str::to_owned).collect();
         Ok(pb::GetDataAgreementResponse {
-            data_agreement: Some(agreement),
+            publication_gaps: told(agreement::gaps(&content)),
+            iso27560_gaps: told(agreement::receipt_gaps(&content)),
+            kantara_gaps: told(agreement::kantara_gaps(&content)),
+            data_agreement: Some(content),
             revision: Some(revisions::present(&revision, snapshot)),
         })
     }
@@ -186,6 +198,47 @@ impl App {
         })
     }
 
+    /// Compares two revisions of an agreement.
+    pub(crate) async fn compare_revisions(
+        &self,
+        who: &Who,
+        request: pb::CompareDataAgreementRevisionsRequest,
+    ) -> Result<pb::CompareDataAgreementRevisionsResponse, Error> {
+        check_id("data_agreement_id", &request.data_agreement_id)?;
+        let shop = self.shop(&who.origin.tenant).await?;
+        let id = request.data_agreement_id.as_str();
+        let row = store::agreement::find(&shop.db, id).await?;
+        let row = row.ok_or_else(|| Why::AgreementNotFound.about(id))?;
+        let or = |asked: String, default: &String| match asked.as_str() {
+            "" => default.clone(),
+            _ => asked,
+        };
+        let from = or(request.from_revision_id, &row.published_revision_id);
+        let to = or(request.to_revision_id, &row.revision_id);
+        let old = text(&shop, &from).await?;
+        let new = text(&shop, &to).await?;
+        for (one, revision) in [(&old, &from), (&new, &to)] {
+            if one.agreement.data_agreement_id != id {
+                return Err(Why::RevisionMismatch.about(&**revision));
+            }
+        }
+        let found = material::differences(&old.agreement, &new.agreement);
+        let material = material::changes(&old.agreement, &new.agreement);
+        Ok(pb::CompareDataAgreementRevisionsResponse {
+            differences: found
+                .into_iter()
+                .map(|one| pb::DataAgreementDifference {
+                    path: one.path,
+                    before: one.before,
+                    after: one.after,
+                })
+                .collect(),
+            material_changes: material.into_iter().map(str::to_owned).collect(),
+            from_revision_id: from,
+            to_revision_id: to,
+        })
+    }
+
     /// Replaces the content of an agreement.
     pub(crate) async fn replace_agreement(
         &self,
@@ -212,6 +265,7 @@ impl App {
                     revision: Some(done.revision),
                     warnings: done.warnings,
                     superseded_records: done.superseded,
+                    material_changes: done.material,
                 })
             })
         })
@@ -291,6 +345,7 @@ async fn create(
         revision,
         warnings,
         superseded: 0,
+        material: Vec::new(),
     })
 }
 
@@ -405,6 +460,7 @@ pub(super) async fn write(
     let latest = row.agreement()?;
     let mut content = order.content;
     content.lifecycle = pb::AgreementLifecycle::Draft.into();
+    let mut material = Vec::new();
     if order.publish {
         complete(&content)?;
         content.lifecycle = pb::AgreementLifecycle::Complete.into();
@@ -413,7 +469,7 @@ pub(super) async fn write(
             id => Some(text_in(tx, shop, id).await?),
         };
         let base = published.as_deref().map(|text| &text.agreement);
-        settle_version(tx, shop, &mut content, base).await?;
+        material = settle_version(tx, shop, &mut content, base).await?;
     }
     if agreement::same_content(&latest, &content) {
         return unchanged(tx, row, latest).await;
@@ -457,6 +513,7 @@ pub(super) async fn write(
         revision,
         warnings,
         superseded,
+        material: material.into_iter().map(str::to_owned).collect(),
     })
 }
 
@@ -468,20 +525,27 @@ async fn announce(
     revision: &pb::Revision,
 ) -> Result<i64, Error> {
     note(tx, who, content, revision, "consent.agreement.published");
+    let about = About {
+        agreement_id: &content.data_agreement_id,
+        ..About::default()
+    };
+    revoke(tx, about, pb::RevocationCause::AgreementChanged).await?;
     let mut good = content.compatible_revision_ids.clone();
     good.push(revision.revision_id.clone());
     Ok(store::agreement::stale(tx, &content.data_agreement_id, &good).await?)
 }
 
-/// Gives a text that is to be published its version, and finds out whose answers carry over.
+/// Gives a text that is to be published its version, and finds out whose answers carry over:
+/// those to the text before it, unless something that matters changes. Returns what does.
 async fn settle_version(
     tx: &mut Tx<'_>,
     shop: &Shop,
     content: &mut pb::DataAgreement,
     base: Option<&pb::DataAgreement>,
-) -> Result<(), Error> {
+) -> Result<Vec<&'static str>, Error> {
     let named = content.compatible_with_version_id.clone();
     content.compatible_revision_ids.clear();
+    let mut material = Vec::new();
     if let Some(base) = base {
         if agreement::changes_only_activity(base, content) {
             content.version.clone_from(&base.version);
@@ -489,12 +553,16 @@ async fn settle_version(
                 .compatible_with_version_id
                 .clone_from(&base.compatible_with_version_id);
             content.compatible_revision_ids = agreement::compatible_with(base);
-            return Ok(());
+            return Ok(material);
         }
-        if named == base.version || named == base.revision_id {
+        material = material::changes(base, content);
+        if material.is_empty() {
             content.compatible_revision_ids = agreement::compatible_with(base);
+        } else if named == base.version || named == base.revision_id {
+            return Err(Why::ReconsentNeeded.about(material.join(", ")));
         }
-        content.version = agreement::next_version(&base.version, &content.version);
+        let needed = !material.is_empty();
+        content.version = agreement::next_version(&base.version, &content.version, needed);
     }
     if !named.is_empty() && content.compatible_revision_ids.is_empty() {
         let earlier = text_in(tx, shop, &named).await.ok();
@@ -503,9 +571,13 @@ async fn settle_version(
         let earlier = earlier.ok_or_else(|| {
             Violations::one("compatibleWithVersionId", "names no published text of it")
         })?;
+        let needed = material::changes(&earlier.agreement, content);
+        if !needed.is_empty() {
+            return Err(Why::ReconsentNeeded.about(needed.join(", ")));
+        }
         content.compatible_revision_ids = agreement::compatible_with(&earlier.agreement);
     }
-    Ok(())
+    Ok(material)
 }
 
 async fn unchanged(
@@ -521,5 +593,6 @@ async fn unchanged(
         agreement: latest,
         revision: revisions::present(&revision, snapshot),
         superseded: 0,
+        material: Vec::new(),
     })
 }

@@ -8,12 +8,15 @@ use publica_journal::append;
 use publica_proto::consent::v1 as pb;
 use publica_rpc::Fault as _;
 use publica_store::Tx;
+use publica_types::Timestamp;
 use serde_json::json;
 
+use super::delegations::check_age_of;
 use super::pairs::{Pair, settle_key, split};
 use super::policies::check_id;
 use super::records::{Intended, WRITE, fresh_row, intend_for};
 use super::revisions::first_signed;
+use super::revocations::{About, revoke};
 use super::signing::{self, Good};
 use super::{App, Shop, Who, call, entry, root};
 use crate::domain::signature;
@@ -72,6 +75,10 @@ async fn check_batch(
     let mut ready: Vec<Result<(Intended, pb::Signature), (String, String)>> = Vec::new();
     for one in sent {
         let intended = match split(one) {
+            Ok((_, sent)) if sent.verification_signed_as == signature::DELEGATE => {
+                let what = "delegates sign one record at a time";
+                Err(signature::Misfit { step: "key", what }.into())
+            }
             Ok((record, signature)) => intend_one(shop, &mut agreements, record)
                 .await
                 .map(|one| (one, signature)),
@@ -117,18 +124,22 @@ async fn check_batch(
                 what: "could not be verified",
             };
             let good = checked.next().unwrap_or(Err(lost));
-            let said = |good: Good| {
-                let text = good.signature.verification_payload.clone();
-                signature::check_snapshot(&text, &intended.record, now)?;
-                Ok(Pair {
-                    signed: Snapshot::of(text),
-                    intended,
-                    good,
-                })
-            };
-            good.and_then(said).map_err(|misfit| told(&misfit.into()))
+            let pair = good.and_then(|good| pair_of(intended, good, now));
+            pair.map_err(|misfit| told(&misfit.into()))
         })
         .collect())
+}
+
+/// An answer and its good signature, if what was signed is the answer.
+fn pair_of(intended: Intended, good: Good, now: Timestamp) -> Result<Pair, signature::Misfit> {
+    let text = good.signature.verification_payload.clone();
+    let record = &intended.record;
+    signature::check_snapshot(&text, record, &record.individual_id, now)?;
+    Ok(Pair {
+        signed: Snapshot::of(text),
+        intended,
+        good,
+    })
 }
 
 async fn intend_one(
@@ -146,7 +157,12 @@ async fn intend_one(
     }
     let row = agreements.get(&id).and_then(Option::as_ref);
     let row = row.ok_or_else(|| Why::AgreementNotFound.about(&*id))?;
-    intend_for(shop, row, record).await
+    let intended = intend_for(shop, row, record).await?;
+    if intended.record.opt_in == Some(true) {
+        let text = &intended.text.agreement;
+        check_age_of(shop, &intended.record.individual_id, text).await?;
+    }
+    Ok(intended)
 }
 
 /// A pair of a batch with the rows that it becomes.
@@ -259,9 +275,10 @@ async fn sort_group(
             settle_key(tx, who, &pair.intended.record.individual_id, &pair.good).await?;
         }
         let mut record = fresh_row(&pair.intended, &shop.id(), &key, now)?;
-        let revision = first_signed(shop, &key, &record.record_id, &pair.signed, now)?;
+        let signer = record.individual_id.as_str();
+        let revision = first_signed(shop, &key, &record.record_id, signer, &pair.signed, now)?;
         let (id, revision_id) = (&record.record_id, &revision.revision_id);
-        let signature = signing::row(shop, &key, &pair.good, id, revision_id, now);
+        let signature = signing::row(shop, &key, &pair.good, None, id, revision_id, now);
         record.revision_id.clone_from(&revision.revision_id);
         record.revision_sha256.clone_from(&revision.sha256);
         record.signature_id.clone_from(&signature.signature_id);
@@ -295,7 +312,7 @@ async fn store_group(
         .map(|one| one.record.individual_id.as_str())
         .collect();
     let agreement = first.record.agreement_id.clone();
-    store::record::retire_many(tx, &people, &agreement, answered, now).await?;
+    let retired = store::record::retire_many(tx, &people, &agreement, answered, now).await?;
     let rows: Vec<Row> = ready.iter().map(|one| one.record.clone()).collect();
     let new = store::record::insert_many(tx, &rows, now).await?;
     let new: BTreeSet<String> = new.into_iter().collect();
@@ -315,6 +332,14 @@ async fn store_group(
     }
     store::revision::insert_first(tx, &revisions).await?;
     store::signature::insert_many(tx, &signatures).await?;
+    if retired > 0 || rows.iter().any(|row| row.opt_in != Some(true)) {
+        // One word for all of them: who keeps answers about this agreement asks again.
+        let about = About {
+            agreement_id: &agreement,
+            ..About::default()
+        };
+        revoke(tx, about, pb::RevocationCause::AnswerChanged).await?;
+    }
     tracing::debug!(
         stored = revisions.len(),
         actor = who.origin.actor,

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use publica_proto::consent::v1 as pb;
+use publica_seal::SubjectKey;
 use publica_store::Tx;
 
+use super::delegations::{Acting, Matter, check_age_of, word};
 use super::policies::check_id;
-use super::records::{WRITE, action, note, record_revision};
+use super::records::{WRITE, action, by_word, note, record_revision, tell};
 use super::revisions;
 use super::shown::{fill, name, open_circumstances, seal_circumstances, with_text};
 use super::texts::{Text, text, text_in};
-use super::{App, Shop, Who, by, call};
+use super::{App, Shop, Who, call};
+use crate::domain::delegation::Act;
 use crate::domain::record;
 use crate::domain::violations::Violations;
 use crate::error::{Error, Why};
@@ -35,6 +38,9 @@ impl App {
         if request.opt_in.is_none() {
             return Err(Violations::one("optIn", "is required").into());
         }
+        if let Some(known) = &request.known {
+            keep(&row, known)?;
+        }
         let call = call(
             "consent.change_record",
             RPC,
@@ -43,14 +49,48 @@ impl App {
             &request.request_id,
         );
         let text = text(&shop, &row.agreement_revision_id).await?;
-        let input = (Arc::clone(&shop), who.clone(), (request, Arc::clone(&text)));
+        let (act, matter) = (Act::of(request.opt_in), Matter::of(&text.agreement));
+        let named = request.delegate_individual_id.as_str();
+        let acting = word(&shop, who, &row.individual_id, named, act, matter).await?;
+        if acting.is_none() && act == Act::Give {
+            check_age_of(&shop, &row.individual_id, &text.agreement).await?;
+        }
+        let asked = (request, Arc::clone(&text), acting);
+        let input = (Arc::clone(&shop), who.clone(), asked);
         let changed = publica_journal::write(&shop.db, call, input, |tx, (shop, who, asked)| {
-            Box::pin(change(tx, shop, who, &asked.0, &asked.1))
+            Box::pin(change(tx, shop, who, &asked.0, &asked.1, asked.2.as_ref()))
         });
         let mut answer: pb::ChangeConsentRecordResponse = changed.await?;
         answer.consent_record = with_text(answer.consent_record, &text);
         Ok(answer)
     }
+}
+
+/// Refuses to change anything about a record but its answer.
+fn keep(row: &Row, known: &pb::ConsentRecord) -> Result<(), Error> {
+    for (field, said, stored) in [
+        ("id", &known.consent_record_id, &row.record_id),
+        ("individualId", &known.individual_id, &row.individual_id),
+        (
+            "dataAgreementId",
+            &known.data_agreement_id,
+            &row.agreement_id,
+        ),
+        (
+            "dataAgreementRevisionId",
+            &known.data_agreement_revision_id,
+            &row.agreement_revision_id,
+        ),
+    ] {
+        if !said.is_empty() && said != stored {
+            return Err(Why::ImmutableField.about(field));
+        }
+    }
+    let hash = &known.data_agreement_revision_hash;
+    if !hash.is_empty() && !hash.eq_ignore_ascii_case(&row.agreement_revision_hash) {
+        return Err(Why::ImmutableField.about("dataAgreementRevisionHash"));
+    }
+    Ok(())
 }
 
 async fn change(
@@ -59,6 +99,7 @@ async fn change(
     who: &Who,
     request: &pb::ChangeConsentRecordRequest,
     text: &Text,
+    acting: Option<&Acting>,
 ) -> Result<pb::ChangeConsentRecordResponse, Error> {
     let now = tx.now();
     let row = store::record::lock(tx, &request.consent_record_id).await?;
@@ -83,23 +124,19 @@ async fn change(
     };
     let published = published.as_deref().map(|text| &text.agreement);
     name(&mut shown, &row);
-    if row.opt_in == request.opt_in && shown.attributes == attributes {
-        let revision = store::revision::find_in(tx, &row.revision_id).await?;
-        let revision = revision.ok_or_else(|| Why::RevisionNotFound.about(&*row.revision_id))?;
-        let text = revisions::open(&revision, Some(&key))?;
+    // The person confirms what a delegate answered by answering the same.
+    let confirms = acting.is_none() && !row.delegation_id.is_empty() && yes;
+    if row.opt_in == request.opt_in && shown.attributes == attributes && !confirms {
         shown.opt_in = row.opt_in;
         fill(&mut shown, &row, published, now);
-        return Ok(pb::ChangeConsentRecordResponse {
-            consent_record: Some(shown),
-            revision: Some(revisions::present(&revision, text)),
-        });
+        return unchanged(tx, &row, &key, shown).await;
     }
     if yes {
         allow_yes(&row, published)?;
     }
     shown.attributes = attributes;
     shown.opt_in = request.opt_in;
-    let by = by(who, &row.individual_id);
+    let by = by_word(who, &row.individual_id, acting);
     let revision = record_revision(tx, shop, &key, &shown, by, &row.signature_id).await?;
     if yes {
         row.valid_from = now;
@@ -107,6 +144,11 @@ async fn change(
     }
     row.opt_in = request.opt_in;
     row.ever_given |= yes;
+    row.delegation_id = acting
+        .map(|one| one.delegation_id.clone())
+        .unwrap_or_default();
+    row.reconfirm_from = acting.and_then(|one| one.ends);
+    row.delegation_void = false;
     row.state = i64::from(pb::RecordState::Unsigned as i32);
     row.sealed = seal_circumstances(&key, &shown);
     row.revision_id.clone_from(&revision.revision_id);
@@ -114,11 +156,28 @@ async fn change(
         .clone_from(&revision.serialized_hash_sha256);
     row.updated = now;
     store::record::change(tx, &row).await?;
+    tell(tx, &row, true).await?;
     note(tx, who, &row, action(row.opt_in, row.ever_given));
     fill(&mut shown, &row, published, now);
     Ok(pb::ChangeConsentRecordResponse {
         consent_record: Some(shown),
         revision: Some(revision),
+    })
+}
+
+/// The answer to the same answer again: nothing is written.
+async fn unchanged(
+    tx: &mut Tx<'_>,
+    row: &Row,
+    key: &SubjectKey,
+    shown: pb::ConsentRecord,
+) -> Result<pb::ChangeConsentRecordResponse, Error> {
+    let revision = store::revision::find_in(tx, &row.revision_id).await?;
+    let revision = revision.ok_or_else(|| Why::RevisionNotFound.about(&*row.revision_id))?;
+    let text = revisions::open(&revision, Some(key))?;
+    Ok(pb::ChangeConsentRecordResponse {
+        consent_record: Some(shown),
+        revision: Some(revisions::present(&revision, text)),
     })
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use publica_jose::{Protected, sign_jws};
 use publica_journal::{Entry, Outcome};
 use publica_proto::consent::v1 as pb;
+use publica_store::Tx;
 use publica_types::Timestamp;
 use serde_json::json;
 
@@ -16,6 +17,7 @@ use crate::domain::decision::{Candidate, Question, decide, reason_name};
 use crate::domain::record::Answer;
 use crate::domain::snapshot::canonical;
 use crate::domain::violations::{MAX_NAME, Violations, is_id};
+use crate::domain::{agreement, limit, purpose};
 use crate::error::{Error, Why};
 use crate::store;
 use crate::store::check::{Key, Row};
@@ -24,7 +26,8 @@ use crate::store::check::{Key, Row};
 const MAX_ATTRIBUTES: usize = 200;
 /// Questions in one call.
 const MAX_BATCH: usize = 1_000;
-const DAY_MICROS: i64 = 86_400_000_000;
+/// Issuer of decision tokens.
+pub(crate) const ISSUER: &str = "publica-consent";
 const DAY: std::time::Duration = std::time::Duration::from_hours(24);
 
 /// A question that was found sound.
@@ -74,6 +77,9 @@ fn check(sent: pb::CheckConsentRequest, who: &Who, shop: &Shop) -> Result<Asked,
     }
     key.agreement_id = sent.data_agreement_id;
     key.purpose.clone_from(&sent.purpose);
+    if key.agreement_id.is_empty() {
+        key.codes = purpose::covering(&sent.purpose);
+    }
     let question = Question {
         consumer,
         purpose: sent.purpose,
@@ -81,6 +87,7 @@ fn check(sent: pb::CheckConsentRequest, who: &Who, shop: &Shop) -> Result<Asked,
         revision_id: sent.data_agreement_revision_id,
         access_mode: sent.access_mode,
         require_signature: sent.require_signature,
+        partial: sent.allow_partial,
     };
     Ok(Asked {
         question,
@@ -109,6 +116,7 @@ async fn complete(shop: &Shop, row: Row) -> Result<Found, Error> {
         valid_from: row.valid_from.unwrap_or(Timestamp::EPOCH),
         valid_until: row.valid_until,
         ever_given: row.ever_given.unwrap_or(false),
+        delegation_void: row.delegation_void.unwrap_or(false),
     });
     let choices = match (&row.sealed, &row.individual_id) {
         (Some(sealed), Some(id)) => match key_of(shop, id).await? {
@@ -225,6 +233,7 @@ impl App {
             }
             if verdict.allowed {
                 answer.cache_until_time = cache_until(shop, one, now);
+                answer.valid_until_time = one.row.valid_until.map(publica_rpc::timestamp);
             }
         }
         answer.allowed = verdict.allowed;
@@ -276,27 +285,41 @@ async fn use_once(
     one: &Found,
     now: Timestamp,
 ) -> Result<Result<Option<i32>, pb::DecisionReason>, Error> {
-    let limit = one
-        .published
-        .as_ref()
-        .and_then(|text| text.agreement.max_uses_per_day);
-    let (Some(limit), Some(record_id)) = (limit, one.row.record_id.clone()) else {
+    let text = one.published.as_ref().map(|text| &text.agreement);
+    let windows = text.map_or_else(Vec::new, |text| limit::windows(text, now));
+    let (false, Some(record_id)) = (windows.is_empty(), one.row.record_id.clone()) else {
         return Ok(Ok(None));
     };
-    let day = now.micros().div_euclid(DAY_MICROS);
-    let input = (record_id, day, i64::from(limit));
-    let uses = shop
+    let input = (record_id, windows);
+    let counted = shop
         .db
-        .write("consent.count_use", input, |tx, (record_id, day, limit)| {
-            Box::pin(async move {
-                let uses = store::check::count_use(tx, record_id, *day, *limit).await?;
-                Ok::<_, Error>(uses)
-            })
+        .write("consent.count_use", input, |tx, (record_id, windows)| {
+            Box::pin(count(tx, record_id, windows))
         });
-    Ok(match uses.await? {
-        Some(uses) => Ok(i32::try_from(i64::from(limit) - uses).ok()),
+    Ok(match counted.await? {
+        Some(left) => Ok(i32::try_from(left).ok()),
         None => Err(pb::DecisionReason::FrequencyExceeded),
     })
+}
+
+/// Counts a use in all windows or in none; the uses left in the tightest.
+async fn count(
+    tx: &mut Tx<'_>,
+    record_id: &str,
+    windows: &[limit::Window],
+) -> Result<Option<i64>, Error> {
+    let mut left = i64::MAX;
+    for (n, window) in windows.iter().enumerate() {
+        let most = i64::from(window.uses);
+        let Some(uses) = store::check::count_use(tx, record_id, window.key, most).await? else {
+            for counted in windows.iter().take(n) {
+                store::check::uncount_use(tx, record_id, counted.key).await?;
+            }
+            return Ok(None);
+        };
+        left = left.min(most - uses);
+    }
+    Ok(Some(left))
 }
 
 fn obligations(one: &Found, uses_left: Option<i32>, now: Timestamp) -> pb::Obligations {
@@ -319,7 +342,7 @@ fn cache_until(shop: &Shop, one: &Found, now: Timestamp) -> Option<prost_types::
     let counted = one
         .published
         .as_ref()
-        .is_some_and(|text| text.agreement.max_uses_per_day.is_some());
+        .is_some_and(|text| limit::is_limited(&text.agreement));
     if shop.rules.cache_seconds == 0 || counted {
         return None;
     }
@@ -335,10 +358,16 @@ fn token(
     answer: &pb::CheckConsentResponse,
 ) -> Result<String, Error> {
     let reasons: Vec<String> = answer.reasons().map(reason_name).collect();
+    let evaluated = answer.evaluate_time.map_or(0, |time| time.seconds);
+    let obligations = answer.obligations.as_ref();
+    let erase_by = obligations.and_then(|one| one.erase_by_time.as_ref());
     let claims = json!({
-        "iss": "publica-consent",
+        "iss": ISSUER,
+        "aud": question.consumer,
         "jti": answer.decision_id,
-        "iat": answer.evaluate_time.map_or(0, |time| time.seconds),
+        "iat": evaluated,
+        // The token proves what was decided then; it lets data be used no longer than a cache.
+        "exp": answer.cache_until_time.map_or(evaluated, |time| time.seconds),
         "sub": answer.individual_id,
         "consumer": question.consumer,
         "purpose": question.purpose,
@@ -348,6 +377,9 @@ fn token(
         "allowed": answer.allowed,
         "reasons": reasons,
         "attributes": answer.granted_attributes,
+        "denied": answer.denied_attributes,
+        "accessMode": agreement::access_mode_name(question.access_mode),
+        "eraseBy": erase_by.map(|time| time.seconds),
     });
     let header = Protected::new().typ("consent-decision+jwt");
     Ok(sign_jws(&shop.key, header, canonical(&claims).as_bytes())?)

@@ -8,7 +8,8 @@ use publica_store::Tx;
 use serde_json::json;
 
 use super::policies::check_id;
-use super::records::{WRITE, action, note, record_revision};
+use super::records::{WRITE, action, note, record_revision, tell};
+use super::revocations::{About, revoke};
 use super::shown::{name, open_circumstances};
 use super::{App, Input, Shop, Who, by, call, entry};
 use crate::error::{Error, Why};
@@ -64,6 +65,12 @@ async fn erase(
             store::signature::erase(tx, &one.record_id).await?;
             store::revision::erase(tx, kind, &one.record_id, now).await?;
             store::record::delete(tx, &one.record_id).await?;
+            let about = About {
+                individual_id,
+                record_id: &one.record_id,
+                ..About::default()
+            };
+            revoke(tx, about, pb::RevocationCause::Erased).await?;
             erased.push(one.record_id);
         } else {
             retained.push(one.record_id);
@@ -118,6 +125,7 @@ async fn opt_out(tx: &mut Tx<'_>, shop: &Shop, who: &Who, record_id: &str) -> Re
     row.revision_sha256 = revision.serialized_hash_sha256;
     row.updated = now;
     store::record::change(tx, &row).await?;
+    tell(tx, &row, true).await?;
     note(tx, who, &row, action(row.opt_in, row.ever_given));
     Ok(())
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::policies::check_id;
 use super::{App, Input, Paging, Shop, Who, call, entry, next_token};
+use crate::domain::delegation::BirthDate;
 use crate::domain::violations::{MAX_NAME, Violations};
 use crate::error::{Error, Why};
 use crate::store::individual::{KeyRow, Row, Write};
@@ -49,6 +50,16 @@ pub(super) fn external(one: &pb::Individual) -> pb::ExternalIdentity {
     }
 }
 
+/// What is kept of a person, encrypted.
+fn known(one: &pb::Individual) -> pb::KnownIdentity {
+    pb::KnownIdentity {
+        external_id: one.external_id.clone(),
+        external_id_type: one.external_id_type.clone(),
+        identity_provider_id: one.identity_provider_id.clone(),
+        birth_date: one.birth_date.clone(),
+    }
+}
+
 /// Ids of the people with this external id, whatever its kind and provider; at most two.
 pub(crate) async fn with_external_id(shop: &Shop, external_id: &str) -> Result<Vec<String>, Error> {
     let hash = external_hash(&shop.keyring, external_id);
@@ -69,6 +80,9 @@ pub(crate) fn check(one: &pb::Individual) -> Result<(), Violations> {
     found.line("externalId", &one.external_id, MAX_NAME);
     found.line("externalIdType", &one.external_id_type, MAX_NAME);
     found.line("identityProviderId", &one.identity_provider_id, MAX_NAME);
+    if !one.birth_date.is_empty() && BirthDate::parse(&one.birth_date).is_none() {
+        found.push("birthDate", "is not a date such as 2010-05-17");
+    }
     let kind = !one.external_id_type.is_empty() || !one.identity_provider_id.is_empty();
     if one.external_id.is_empty() && kind {
         found.push(
@@ -86,10 +100,12 @@ pub(crate) fn sealed(keyring: &Keyring, key: &SubjectKey, one: &pb::Individual) 
         ..Write::default()
     };
     if !one.external_id.is_empty() {
-        let identity = external(one);
-        write.identity_hash = Some(identity_hash(keyring, &identity));
+        write.identity_hash = Some(identity_hash(keyring, &external(one)));
         write.external_hash = Some(external_hash(keyring, &one.external_id));
-        write.sealed = Some(key.seal(IDENTITY, &identity.encode_to_vec()));
+    }
+    let known = known(one);
+    if known != pb::KnownIdentity::default() {
+        write.sealed = Some(key.seal(IDENTITY, &known.encode_to_vec()));
     }
     write
 }
@@ -100,8 +116,8 @@ pub(crate) fn same_identity(
     sealed: &[u8],
     one: &pb::Individual,
 ) -> Result<bool, Error> {
-    let identity: pb::ExternalIdentity = store::decode(&key.open(IDENTITY, sealed)?)?;
-    Ok(identity == external(one))
+    let kept: pb::KnownIdentity = store::decode(&key.open(IDENTITY, sealed)?)?;
+    Ok(kept == known(one))
 }
 
 fn opened(row: &Row, key: Option<&SubjectKey>) -> Result<pb::Individual, Error> {
@@ -112,7 +128,8 @@ fn opened(row: &Row, key: Option<&SubjectKey>) -> Result<pb::Individual, Error> 
         ..pb::Individual::default()
     };
     if let (Some(sealed), Some(key)) = (&row.sealed, key) {
-        let identity: pb::ExternalIdentity = store::decode(&key.open(IDENTITY, sealed)?)?;
+        let identity: pb::KnownIdentity = store::decode(&key.open(IDENTITY, sealed)?)?;
+        one.birth_date = identity.birth_date;
         one.external_id = identity.external_id;
         one.external_id_type = identity.external_id_type;
         one.identity_provider_id = identity.identity_provider_id;

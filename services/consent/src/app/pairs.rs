@@ -7,15 +7,18 @@ use std::sync::Arc;
 use publica_journal::append;
 use publica_proto::consent::v1 as pb;
 use publica_store::Tx;
+use publica_types::Timestamp;
 use serde_json::json;
 
+use super::delegations::{Acting, Matter, check_age_of, keys_of_delegates};
 use super::policies::check_id;
-use super::records::{Intended, WRITE, action, fresh_row, intend, note, retire};
+use super::records::{Intended, WRITE, action, fresh_row, intend, note, retire, tell};
 use super::revisions::{self, first_signed};
 use super::shown::{fill, name, open_circumstances, with_text};
 use super::signing::{self, Good};
 use super::texts::{text, text_in};
 use super::{App, Input, Shop, Who, call, entry};
+use crate::domain::delegation::Act;
 use crate::domain::signature;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::violations::Violations;
@@ -73,17 +76,29 @@ impl App {
         let (record, sent) = split(request)?;
         let row = store::individual::find(&shop.db, &record.individual_id).await?;
         let row = row.ok_or_else(|| Why::IndividualNotFound.about(&*record.individual_id))?;
-        let intended = intend(&shop, record).await?;
+        let mut intended = intend(&shop, record).await?;
         let person = if sent.verification_method.eq_ignore_ascii_case("oidc-token") {
             Some(super::individuals::open(&shop, &row).await?)
         } else {
             None
         };
-        let keys = signing::keys_of(&shop, &intended.record.individual_id).await?;
         let now = shop.now();
-        let good = signing::check(&shop, sent, &keys, person.as_ref(), now)?;
+        let agreement = Arc::clone(&intended.text);
+        let act = Act::of(intended.record.opt_in);
+        let signed = Signing {
+            individual_id: &intended.record.individual_id,
+            act,
+            matter: Matter::of(&agreement.agreement),
+        };
+        let (good, acting) = check_signer(&shop, who, sent, person.as_ref(), signed, now).await?;
+        if acting.is_none() && act == Act::Give {
+            check_age_of(&shop, &intended.record.individual_id, &agreement.agreement).await?;
+        }
+        intended.acting = acting;
+        let signer = intended.acting.as_ref().map(|one| one.delegate_id.clone());
+        let signer = signer.unwrap_or_else(|| intended.record.individual_id.clone());
         let said = &good.signature.verification_payload;
-        signature::check_snapshot(said, &intended.record, now)?;
+        signature::check_snapshot(said, &intended.record, &signer, now)?;
         let text = Arc::clone(&intended.text);
         let signed = Snapshot::of(said.clone());
         let pair = Pair {
@@ -151,17 +166,57 @@ impl App {
             Some(person) => Some(super::individuals::open(&shop, &person).await?),
             None => None,
         };
-        let keys = signing::keys_of(&shop, &row.individual_id).await?;
-        let good = signing::check(&shop, sent, &keys, person.as_ref(), shop.now())?;
         let text = text(&shop, &row.agreement_revision_id).await?;
-        let input = (Arc::clone(&shop), who.clone(), (row.record_id, good));
+        let signed = Signing {
+            individual_id: &row.individual_id,
+            act: Act::of(row.opt_in),
+            matter: Matter::of(&text.agreement),
+        };
+        let now = shop.now();
+        let (good, acting) = check_signer(&shop, who, sent, person.as_ref(), signed, now).await?;
+        let input = (
+            Arc::clone(&shop),
+            who.clone(),
+            (row.record_id, good, acting),
+        );
         let written = publica_journal::write(&shop.db, call, input, |tx, (shop, who, asked)| {
-            Box::pin(attach(tx, shop, who, &asked.0, &asked.1))
+            Box::pin(attach(tx, shop, who, &asked.0, &asked.1, asked.2.as_ref()))
         });
         let mut answer: pb::AttachSignatureResponse = written.await?;
         answer.consent_record = with_text(answer.consent_record, &text);
         Ok(answer)
     }
+}
+
+/// What is signed, for whom.
+struct Signing<'a> {
+    individual_id: &'a str,
+    act: Act,
+    matter: Matter<'a>,
+}
+
+/// Checks a signature of the person or of a delegate who may, and says which.
+async fn check_signer(
+    shop: &Shop,
+    who: &Who,
+    sent: pb::Signature,
+    person: Option<&pb::Individual>,
+    signed: Signing<'_>,
+    now: Timestamp,
+) -> Result<(Good, Option<Acting>), Error> {
+    let id = signed.individual_id;
+    if sent.verification_signed_as == signature::DELEGATE {
+        let delegates = keys_of_delegates(shop, id, signed.act, signed.matter).await?;
+        let (good, acting) = signing::check_delegate(sent, delegates, now)?;
+        return match who.delegate() {
+            Some(own) if own != acting.delegate_id => Err(Why::NotYours.about("")),
+            _ => Ok((good, Some(acting))),
+        };
+    }
+    // A delegate may bring what the person signed.
+    let keys = signing::keys_of(shop, id).await?;
+    let good = signing::check(shop, sent, &keys, person, now)?;
+    Ok((good, None))
 }
 
 /// Registers a key that is trusted on first use, and refuses one revoked meanwhile.
@@ -209,24 +264,27 @@ async fn store_pair(
     if let Some(same) = store::record::same(tx, answered, person).await? {
         return stored_before(tx, shop, pair, &same).await;
     }
-    settle_key(tx, who, person, &pair.good).await?;
+    let acting = pair.intended.acting.as_ref();
+    let signer = acting.map_or(person, |one| &one.delegate_id);
+    settle_key(tx, who, signer, &pair.good).await?;
     let key = shop.keyring.subject(tx, person).await?;
     let mut row = fresh_row(&pair.intended, &shop.id(), &key, now)?;
-    let revision = first_signed(shop, &key, &row.record_id, &pair.signed, now)?;
+    let revision = first_signed(shop, &key, &row.record_id, signer, &pair.signed, now)?;
     let (record_id, revision_id) = (&row.record_id, &revision.revision_id);
-    let signed = signing::row(shop, &key, &pair.good, record_id, revision_id, now);
+    let signed = signing::row(shop, &key, &pair.good, acting, record_id, revision_id, now);
     row.revision_id.clone_from(&revision.revision_id);
     row.revision_sha256.clone_from(&revision.sha256);
     row.signature_id.clone_from(&signed.signature_id);
     let roles = BTreeSet::from([signed.signed_as.clone()]);
     let required = &pair.intended.text.agreement.required_signatures;
     row.state = i64::from(signature::state(required, &roles) as i32);
-    retire(tx, &row, now).await?;
+    let retired = retire(tx, &row, now).await?;
     if !store::record::insert(tx, &row).await? {
         return Err(Why::RecordExists.about(&*row.agreement_id));
     }
     store::revision::insert(tx, &revision).await?;
     store::signature::insert(tx, &signed).await?;
+    tell(tx, &row, retired).await?;
     note(tx, who, &row, action(row.opt_in, row.ever_given));
     let mut shown = record.clone();
     name(&mut shown, &row);
@@ -281,11 +339,13 @@ async fn attach(
     who: &Who,
     record_id: &str,
     good: &Good,
+    acting: Option<&Acting>,
 ) -> Result<pb::AttachSignatureResponse, Error> {
     let now = tx.now();
     let row = store::record::lock(tx, record_id).await?;
     let mut row = row.ok_or_else(|| Why::RecordNotFound.about(record_id))?;
-    settle_key(tx, who, &row.individual_id, good).await?;
+    let signer = acting.map_or(&row.individual_id, |one| &one.delegate_id);
+    settle_key(tx, who, signer, good).await?;
     let key = shop.keyring.subject(tx, &row.individual_id).await?;
     let revision = store::revision::find_in(tx, &row.revision_id).await?;
     let revision = revision.ok_or_else(|| Why::RevisionNotFound.about(&*row.revision_id))?;
@@ -296,7 +356,7 @@ async fn attach(
         // Signed was an earlier state of the record, or something else altogether.
         return Err(Why::RevisionSuperseded.about(&*row.revision_id));
     }
-    let signed = signing::row(shop, &key, good, record_id, &row.revision_id, now);
+    let signed = signing::row(shop, &key, good, acting, record_id, &row.revision_id, now);
     if !store::signature::insert(tx, &signed).await? {
         return Err(Why::AlreadySigned.about(signed.signed_as));
     }
@@ -307,7 +367,12 @@ async fn attach(
     row.state = i64::from(state as i32);
     row.signature_id.clone_from(&signed.signature_id);
     row.updated = now;
-    store::record::signed(tx, record_id, row.state, &row.signature_id, now).await?;
+    if let Some(acting) = acting.filter(|_| row.delegation_id.is_empty()) {
+        // The answer rests on the delegate's word from now on.
+        row.delegation_id.clone_from(&acting.delegation_id);
+        row.reconfirm_from = acting.ends;
+    }
+    store::record::signed(tx, &row).await?;
     note(tx, who, &row, "consent.record.signed");
     let signature = signing::open(&signed, &key, &snapshot)?;
     let mut shown = match &row.sealed {

@@ -5,8 +5,10 @@ use publica_types::Origin;
 use tonic::Request;
 
 use super::Shop;
+use super::delegations;
 use super::individuals;
 use super::records::READ;
+use crate::domain::delegation::Act;
 use crate::error::{Error, Why};
 use crate::store;
 
@@ -18,6 +20,8 @@ pub(crate) struct Who {
     caller: Option<Caller>,
     /// The person that the caller turned out to be.
     own: Option<String>,
+    /// The caller's own id, where they act as somebody's delegate.
+    delegate: Option<String>,
 }
 
 impl Who {
@@ -27,7 +31,13 @@ impl Who {
             origin: publica_rpc::origin(request),
             caller: publica_rpc::caller(request).cloned(),
             own: None,
+            delegate: None,
         }
+    }
+
+    /// The verified caller.
+    pub(crate) fn caller(&self) -> Option<&Caller> {
+        self.caller.as_ref()
     }
 
     /// Whether a person calls, rather than a system.
@@ -112,13 +122,53 @@ impl Who {
         let may = self.may(scope) || (scope == READ && self.may("consent:audit:read"));
         let own_act = own && self.is_person();
         if !may && !own_act {
-            return Err(Why::NotYours.about(""));
+            return self.as_delegate(shop, individual_id, scope).await;
         }
         let own = own.then(|| individual_id.to_owned());
         Ok(Self {
             own,
             ..self.clone()
         })
+    }
+
+    /// The caller as the person's delegate, if they are one.
+    async fn as_delegate(
+        &self,
+        shop: &Shop,
+        individual_id: &str,
+        scope: &'static str,
+    ) -> Result<Self, Error> {
+        let act = if scope == READ { Act::View } else { Act::Give };
+        let subject = self.caller.as_ref().map_or("", |caller| &caller.subject);
+        let known = !individual_id.is_empty() && self.is_person() && !subject.is_empty();
+        if known {
+            let me = self.resolve(shop, subject).await?;
+            if delegations::is_delegate(shop, individual_id, &me, act).await? {
+                return Ok(Self {
+                    delegate: Some(me),
+                    ..self.clone()
+                });
+            }
+        }
+        Err(Why::NotYours.about(""))
+    }
+
+    /// Whether the caller is this person, by id or by external id.
+    pub(crate) async fn is_person_of(
+        &self,
+        shop: &Shop,
+        individual_id: &str,
+    ) -> Result<bool, Error> {
+        let subject = self.caller.as_ref().map_or("", |caller| &caller.subject);
+        if !self.is_person() || subject.is_empty() {
+            return Ok(false);
+        }
+        Ok(individual_id == subject || self.resolve(shop, subject).await? == individual_id)
+    }
+
+    /// The caller's own id, where they act as the person's delegate.
+    pub(crate) fn delegate(&self) -> Option<&str> {
+        self.delegate.as_deref()
     }
 
     /// Whether the caller is this very person.

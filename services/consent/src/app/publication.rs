@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::agreements::{Order, complete, note, open_row, write, write_revision};
 use super::policies::check_id;
+use super::revocations::{About, revoke};
 use super::{App, Input, Shop, Who, call, entry};
 use crate::error::{Error, Why};
 use crate::store;
@@ -71,6 +72,7 @@ impl App {
                     revision: Some(done.revision),
                     warnings: done.warnings,
                     superseded_records: done.superseded,
+                    material_changes: done.material,
                 })
             })
         })
@@ -145,6 +147,11 @@ async fn terminate(
     let write = row.keeping(&content, &revision.revision_id, now);
     store::agreement::update(tx, &write).await?;
     note(tx, who, &content, &revision, "consent.agreement.terminated");
+    let about = About {
+        agreement_id: id,
+        ..About::default()
+    };
+    revoke(tx, about, pb::RevocationCause::AgreementTerminated).await?;
     Ok(pb::TerminateDataAgreementResponse {
         revision: Some(revision),
     })

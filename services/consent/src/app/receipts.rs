@@ -10,7 +10,17 @@ use super::texts::text;
 use super::{App, Who, revisions};
 use crate::domain::receipt::{self, Source};
 use crate::domain::snapshot::canonical;
+use crate::domain::violations::Violations;
 use crate::error::{Error, Why};
+
+/// The media type of a format that is JSON.
+fn media_type(format: pb::ReceiptFormat) -> &'static str {
+    match format {
+        pb::ReceiptFormat::Fhir => "application/fhir+json",
+        pb::ReceiptFormat::Dpv => "application/ld+json",
+        _ => "application/json",
+    }
+}
 
 impl App {
     /// Returns a receipt of a record.
@@ -43,21 +53,37 @@ impl App {
             event_time: event.unwrap_or(row.updated),
             public_key: &public_key,
         };
-        let kantara = request.format == i32::from(pb::ReceiptFormat::Kantara);
-        let made = if kantara {
-            receipt::kantara(source)
-        } else {
-            receipt::iso27560(source)
+        let format = pb::ReceiptFormat::try_from(request.format)
+            .map_err(|_| Violations::one("format", "is not a known value"))?;
+        let made = match format {
+            pb::ReceiptFormat::Kantara => receipt::kantara(source),
+            pb::ReceiptFormat::Fhir => Ok(receipt::fhir::consent(source)),
+            pb::ReceiptFormat::Dpv => Ok(receipt::dpv::record(source)),
+            pb::ReceiptFormat::Unspecified
+            | pb::ReceiptFormat::Iso27560
+            | pb::ReceiptFormat::Pdf => receipt::iso27560(source),
         };
         let made = made.map_err(|gaps| Why::ReceiptIncomplete.about(gaps.join(", ")))?;
         let text = canonical(&made);
         let header = Protected::new().typ("consent-receipt+jws");
         let signed_receipt = sign_jws(&shop.key, header, text.as_bytes())?;
+        let (document, content_type) = if format == pb::ReceiptFormat::Pdf {
+            let paper = receipt::page::Paper {
+                receipt: &made,
+                signed: &signed_receipt,
+                language: receipt::language(&source),
+                made: shop.now(),
+            };
+            (receipt::page::pdf(paper), "application/pdf")
+        } else {
+            (Vec::new(), media_type(format))
+        };
         self.journal_read(who, "consent_receipt", id).await?;
         Ok(pb::GetConsentReceiptResponse {
             receipt: text,
             signed_receipt,
-            content_type: "application/json".to_owned(),
+            content_type: content_type.to_owned(),
+            document: document.into(),
         })
     }
 }

@@ -9,12 +9,15 @@ use publica_store::Tx;
 use publica_types::Timestamp;
 use serde_json::json;
 
+use super::delegations::{Acting, Matter, acting, check_age_of, word};
 use super::policies::check_id;
 use super::revisions::{self, Change, revise};
+use super::revocations::{About, revoke};
 use super::shown::{fill, key_of, present, present_all, seal_circumstances, with_text};
 use super::texts::{Text, text, text_in};
 use super::{App, Input, Paging, Shop, Who, by, call, entry, next_token, time};
 use crate::domain::agreement;
+use crate::domain::delegation::Act;
 use crate::domain::record;
 use crate::domain::signature;
 use crate::domain::snapshot::{By, snapshot};
@@ -33,6 +36,8 @@ pub(crate) struct Intended {
     pub(crate) record: pb::ConsentRecord,
     /// The text that it answers.
     pub(crate) text: Arc<Text>,
+    /// On whose word, when it is not the person's own.
+    pub(crate) acting: Option<Acting>,
 }
 
 /// Checks that an agreement takes this answer, and fills the record with what is known.
@@ -61,7 +66,9 @@ pub(crate) async fn intend_for(
     if published.agreement.active != Some(true) {
         return Err(Why::AgreementInactive.about(id));
     }
-    if !agreement::rests_on_consent(&published.agreement) {
+    // On some other grounds people may object; there is nothing to say yes to.
+    let objects = sent.opt_in == Some(false) && agreement::may_be_objected(&published.agreement);
+    if !agreement::rests_on_consent(&published.agreement) && !objects {
         return Err(Why::BasisNotConsent.about(id));
     }
     let asked = sent.data_agreement_revision_id.as_str();
@@ -95,6 +102,7 @@ pub(crate) async fn intend_for(
     Ok(Intended {
         record: sent,
         text: answered,
+        acting: None,
     })
 }
 
@@ -126,6 +134,13 @@ pub(crate) fn fresh_row(
         signature_id: String::new(),
         created: now,
         updated: now,
+        delegation_id: intended
+            .acting
+            .as_ref()
+            .map(|one| one.delegation_id.clone())
+            .unwrap_or_default(),
+        reconfirm_from: intended.acting.as_ref().and_then(|one| one.ends),
+        delegation_void: false,
         lifecycle: i64::from(pb::AgreementLifecycle::Complete as i32),
         published_revision_id: record.data_agreement_revision_id.clone(),
     })
@@ -152,6 +167,18 @@ pub(crate) async fn record_revision(
     revise(tx, shop, change).await
 }
 
+/// Who causes an answer: the person, the delegate on whose word it is, or whoever writes it down.
+pub(crate) fn by_word<'a>(
+    who: &'a Who,
+    individual_id: &'a str,
+    acting: Option<&'a Acting>,
+) -> By<'a> {
+    match acting {
+        Some(acting) => By::Individual(&acting.delegate_id),
+        None => by(who, individual_id),
+    }
+}
+
 /// The journal's name for what an answer does.
 pub(crate) fn action(opt_in: Option<bool>, ever_given: bool) -> &'static str {
     match (opt_in, ever_given) {
@@ -171,9 +198,10 @@ impl App {
         let shop = self.shop(&who.origin.tenant).await?;
         check_id("individual_id", &request.individual_id)?;
         request.individual_id = who.resolve(&shop, &request.individual_id).await?;
-        who.acts_for(&shop, &request.individual_id, WRITE).await?;
+        let who = &who.acts_for(&shop, &request.individual_id, WRITE).await?;
         let known = store::individual::find(&shop.db, &request.individual_id).await?;
         known.ok_or_else(|| Why::IndividualNotFound.about(&*request.individual_id))?;
+        let named = request.delegate_individual_id;
         let intended = intend(
             &shop,
             pb::ConsentRecord {
@@ -191,16 +219,26 @@ impl App {
         let Intended {
             record: mut drafted,
             text,
+            ..
         } = intended.await?;
+        let (act, matter) = (Act::of(drafted.opt_in), Matter::of(&text.agreement));
+        let acting = word(&shop, who, &drafted.individual_id, &named, act, matter).await?;
+        let mut known = pb::Signature::default();
+        if acting.is_some() {
+            signature::DELEGATE.clone_into(&mut known.verification_signed_as);
+        }
+        let signer = acting
+            .as_ref()
+            .map_or(&drafted.individual_id, |one| &one.delegate_id);
         let locked = snapshot(
             pb::Schema::ConsentRecord,
             None,
             record::data(&drafted),
             shop.now(),
-            By::Individual(&drafted.individual_id),
+            By::Individual(signer),
         );
         let now = publica_rpc::timestamp(shop.now());
-        let signature = signature::draft(pb::Signature::default(), &locked.text, None, now);
+        let signature = signature::draft(known, &locked.text, None, now);
         drafted.state = pb::RecordState::Unsigned.into();
         drafted.effective_status = pb::EffectiveStatus::Requested.into();
         drafted.data_agreement = Some(text.agreement.clone());
@@ -229,13 +267,14 @@ impl App {
             &request,
             &request.request_id,
         );
-        let own = who.is_self(&request.individual_id);
+        let own = who.is_self(&request.individual_id) || who.delegate().is_some();
         let assisted = if own {
             String::new()
         } else {
             who.origin.actor.clone()
         };
-        let intended = intend(
+        let named = request.delegate_individual_id;
+        let mut intended = intend(
             &shop,
             pb::ConsentRecord {
                 individual_id: request.individual_id,
@@ -252,6 +291,12 @@ impl App {
         )
         .await?;
         let text = Arc::clone(&intended.text);
+        let person = intended.record.individual_id.as_str();
+        let matter = Matter::of(&text.agreement);
+        intended.acting = word(&shop, who, person, &named, Act::Give, matter).await?;
+        if intended.acting.is_none() {
+            check_age_of(&shop, person, &text.agreement).await?;
+        }
         let input: Input<Intended> = (Arc::clone(&shop), who.clone(), intended);
         let written = publica_journal::write(&shop.db, call, input, |tx, (shop, who, one)| {
             Box::pin(create(tx, shop, who, one))
@@ -272,7 +317,14 @@ impl App {
             check_id("individual_id", &request.individual_id)?;
             check_id("data_agreement_id", &request.data_agreement_id)?;
             request.individual_id = who.resolve(&shop, &request.individual_id).await?;
-            who.acts_for(&shop, &request.individual_id, READ).await?;
+            let who = &who.acts_for(&shop, &request.individual_id, READ).await?;
+            view(
+                &shop,
+                who,
+                &request.individual_id,
+                &request.data_agreement_id,
+            )
+            .await?;
             let (person, agreement) = (&request.individual_id, &request.data_agreement_id);
             store::record::current(&shop.db, person, agreement).await?
         } else {
@@ -316,6 +368,9 @@ impl App {
             return Err(Why::RecordNotFound.about(record_id));
         };
         let who = who.acts_for(shop, &row.individual_id, scope).await?;
+        if scope == READ {
+            view(shop, &who, &row.individual_id, &row.agreement_id).await?;
+        }
         if !individual_id.is_empty() && row.individual_id != individual_id {
             return Err(Why::NotYours.about(""));
         }
@@ -334,7 +389,14 @@ impl App {
             check_id("individual_id", &request.individual_id)?;
             request.individual_id = who.resolve(&shop, &request.individual_id).await?;
         }
-        who.acts_for(&shop, &request.individual_id, READ).await?;
+        let who = &who.acts_for(&shop, &request.individual_id, READ).await?;
+        view(
+            &shop,
+            who,
+            &request.individual_id,
+            &request.data_agreement_id,
+        )
+        .await?;
         let arguments = (
             (
                 "records",
@@ -385,6 +447,28 @@ impl App {
     }
 }
 
+/// Checks that a delegate may see what was answered under this agreement, or under any.
+async fn view(
+    shop: &Shop,
+    who: &Who,
+    individual_id: &str,
+    agreement_id: &str,
+) -> Result<(), Error> {
+    let Some(delegate) = who.delegate() else {
+        return Ok(());
+    };
+    let row = store::agreement::find(&shop.db, agreement_id).await?;
+    let code = row
+        .map(|row| row.published_purpose_code)
+        .unwrap_or_default();
+    let matter = Matter {
+        agreement_id,
+        purpose_code: &code,
+    };
+    acting(shop, individual_id, delegate, Act::View, matter).await?;
+    Ok(())
+}
+
 fn filter(request: &pb::ListConsentRecordsRequest) -> Result<Filter, Error> {
     Ok(Filter {
         individual_id: request.individual_id.clone(),
@@ -417,14 +501,16 @@ async fn create(
     let mut shown = intended.record.clone();
     shown.consent_record_id = shop.id();
     let mut row = fresh_row(intended, &shown.consent_record_id, &key, now)?;
-    retire(tx, &row, now).await?;
-    let revision = record_revision(tx, shop, &key, &shown, by(who, person), "").await?;
+    let retired = retire(tx, &row, now).await?;
+    let by = by_word(who, person, intended.acting.as_ref());
+    let revision = record_revision(tx, shop, &key, &shown, by, "").await?;
     row.revision_id.clone_from(&revision.revision_id);
     row.revision_sha256
         .clone_from(&revision.serialized_hash_sha256);
     if !store::record::insert(tx, &row).await? {
         return Err(Why::RecordExists.about(&*row.agreement_id));
     }
+    tell(tx, &row, retired).await?;
     note(tx, who, &row, action(row.opt_in, row.ever_given));
     fill(&mut shown, &row, Some(&text.agreement), now);
     Ok(pb::CreateConsentRecordResponse {
@@ -433,12 +519,26 @@ async fn create(
     })
 }
 
-/// Makes the person's earlier answers to other texts of the agreement history.
-pub(crate) async fn retire(tx: &mut Tx<'_>, row: &Row, now: Timestamp) -> Result<(), Error> {
+/// Makes the person's earlier answers to other texts of the agreement history; whether there
+/// were any.
+pub(crate) async fn retire(tx: &mut Tx<'_>, row: &Row, now: Timestamp) -> Result<bool, Error> {
     let (person, agreement) = (&row.individual_id, &row.agreement_id);
     let answered = &row.agreement_revision_id;
-    store::record::retire(tx, person, agreement, answered, now).await?;
-    Ok(())
+    let retired = store::record::retire(tx, person, agreement, answered, now).await?;
+    Ok(retired > 0)
+}
+
+/// Tells of an answer that takes something back: a no, or one in place of an earlier answer.
+pub(crate) async fn tell(tx: &mut Tx<'_>, row: &Row, replaces: bool) -> Result<(), Error> {
+    if row.opt_in == Some(true) && !replaces {
+        return Ok(());
+    }
+    let about = About {
+        individual_id: &row.individual_id,
+        agreement_id: &row.agreement_id,
+        record_id: &row.record_id,
+    };
+    revoke(tx, about, pb::RevocationCause::AnswerChanged).await
 }
 
 /// Journals what became of a record.

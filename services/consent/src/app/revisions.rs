@@ -95,6 +95,7 @@ pub(crate) fn first_signed(
     shop: &Shop,
     key: &SubjectKey,
     record_id: &str,
+    signer: &str,
     signed: &Snapshot,
     now: Timestamp,
 ) -> Result<revision::Row, Error> {
@@ -112,7 +113,7 @@ pub(crate) fn first_signed(
         snapshot: Some(key.seal(SNAPSHOT, signed.text.as_bytes())),
         subject: Some(key.subject().to_owned()),
         body: None,
-        by_individual: key.subject().to_owned(),
+        by_individual: signer.to_owned(),
         by_other: String::new(),
         without_id: true,
         seal: String::new(),
@@ -288,16 +289,82 @@ pub(crate) async fn present_all(
         .collect()
 }
 
-/// A revision by id.
+/// A revision by id, with its seal and the link to its predecessor checked.
 pub(crate) async fn read(shop: &Shop, revision_id: &str) -> Result<pb::Revision, Error> {
     let row = store::revision::find(&shop.db, revision_id).await?;
     let row = row.ok_or_else(|| Why::RevisionNotFound.about(revision_id))?;
+    let before = match row.predecessor_id.as_str() {
+        "" => revision::Head::default(),
+        id => {
+            let before = store::revision::find(&shop.db, id).await?;
+            let before = before.ok_or_else(|| Why::RevisionAltered.about(&*row.revision_id))?;
+            head_of(&before)
+        }
+    };
+    sound(shop, &row, &before)?;
     let mut all = present_all(shop, std::slice::from_ref(&row)).await?;
     all.pop()
         .ok_or_else(|| Why::RevisionNotFound.about(revision_id))
 }
 
+/// A row as what its successor must refer to.
+fn head_of(row: &revision::Row) -> revision::Head {
+    revision::Head {
+        revision_id: row.revision_id.clone(),
+        seq: row.seq,
+        sha1: row.sha1.clone(),
+        sha256: row.sha256.clone(),
+    }
+}
+
+/// Whether a revision follows the one before it.
+fn follows(row: &revision::Row, before: &revision::Head) -> bool {
+    row.seq == before.seq + 1
+        && row.predecessor_id == before.revision_id
+        && row.predecessor_sha1 == before.sha1
+        && row.predecessor_sha256 == before.sha256
+}
+
+/// Whether the service sealed just this.
+fn is_sealed(shop: &Shop, row: &revision::Row) -> bool {
+    let sealed = verify_jws(&row.seal, &shop.keys, &[Alg::EdDsa]);
+    let claims = canonical(&sealed_claims(row));
+    sealed.is_ok_and(|sealed| sealed.payload == claims.as_bytes())
+}
+
+/// Refuses a revision whose link or seal does not hold.
+fn sound(shop: &Shop, row: &revision::Row, before: &revision::Head) -> Result<(), Error> {
+    if follows(row, before) && is_sealed(shop, row) {
+        return Ok(());
+    }
+    tracing::error!(revision.id = row.revision_id, "a revision was altered");
+    Err(Why::RevisionAltered.about(&*row.revision_id))
+}
+
 impl App {
+    /// Checks that the caller may read revisions of this kind, or of this one object.
+    async fn may_read_revisions(
+        &self,
+        shop: &Shop,
+        who: &Who,
+        schema: pb::Schema,
+        object_id: &str,
+    ) -> Result<(), Error> {
+        if who.may("consent:audit:read") {
+            return Ok(());
+        }
+        match schema {
+            pb::Schema::Policy => who.need("consent:policy:read"),
+            pb::Schema::DataAgreement if who.may("consent:agreement:write") => Ok(()),
+            pb::Schema::DataAgreement => who.need("consent:agreement:read"),
+            pb::Schema::ConsentRecord if !object_id.is_empty() => self
+                .own_row(shop, who, object_id, "", super::records::READ)
+                .await
+                .map(drop),
+            _ => who.need("consent:audit:read"),
+        }
+    }
+
     /// Returns one revision.
     pub(crate) async fn get_revision(
         &self,
@@ -305,7 +372,14 @@ impl App {
         request: pb::GetRevisionRequest,
     ) -> Result<pb::GetRevisionResponse, Error> {
         let shop = self.shop(&who.origin.tenant).await?;
-        let revision = read(&shop, &request.revision_id).await?;
+        let revision = read(&shop, &request.revision_id).await;
+        if revision.is_err() {
+            // Who may not see all of them learns nothing from the difference.
+            who.need("consent:audit:read")?;
+        }
+        let revision = revision?;
+        let (kind, object) = (revision.schema(), revision.object_id.as_str());
+        self.may_read_revisions(&shop, who, kind, object).await?;
         self.journal_read(who, "revision", &request.revision_id)
             .await?;
         Ok(pb::GetRevisionResponse {
@@ -320,6 +394,9 @@ impl App {
         request: pb::ListRevisionsRequest,
     ) -> Result<pb::ListRevisionsResponse, Error> {
         let shop = self.shop(&who.origin.tenant).await?;
+        let kind = request.schema();
+        self.may_read_revisions(&shop, who, kind, &request.object_id)
+            .await?;
         let ascending = request.order == i32::from(pb::SortOrder::Ascending);
         let arguments = (
             "revisions",
@@ -360,7 +437,8 @@ impl App {
         })
     }
 
-    /// A page of one object's chain; chains are short, so it is cut in memory.
+    /// A page of one object's chain, the whole of which is checked; chains are short, so it is
+    /// cut in memory.
     async fn of_object(
         &self,
         shop: &Shop,
@@ -372,11 +450,17 @@ impl App {
         let kinds = if kind == 0 { vec![1, 2, 3] } else { vec![kind] };
         let mut all = Vec::new();
         for kind in kinds {
-            let mut after = 0;
+            let mut before = revision::Head::default();
             loop {
+                let after = before.seq;
                 let rows = store::revision::chain(&shop.db, kind, object_id, after, CHUNK).await?;
-                let Some(last) = rows.last() else { break };
-                after = last.seq;
+                if rows.is_empty() {
+                    break;
+                }
+                for row in &rows {
+                    sound(shop, row, &before)?;
+                    before = head_of(row);
+                }
                 all.extend(rows);
             }
         }
@@ -448,12 +532,7 @@ impl App {
                     problem.clone_into(&mut found.problem);
                 }
                 found.revisions += 1;
-                previous = revision::Head {
-                    revision_id: row.revision_id.clone(),
-                    seq: row.seq,
-                    sha1: row.sha1.clone(),
-                    sha256: row.sha256.clone(),
-                };
+                previous = head_of(row);
             }
         }
         if found.revisions == 0 {
@@ -488,16 +567,10 @@ impl App {
         key: Option<&SubjectKey>,
         found: &mut pb::VerifyChainResponse,
     ) -> Result<Option<&'static str>, Error> {
-        if row.seq != previous.seq + 1
-            || row.predecessor_id != previous.revision_id
-            || row.predecessor_sha1 != previous.sha1
-            || row.predecessor_sha256 != previous.sha256
-        {
+        if !follows(row, previous) {
             return Ok(Some("link"));
         }
-        let sealed = verify_jws(&row.seal, &shop.keys, &[Alg::EdDsa]);
-        let claims = canonical(&sealed_claims(row));
-        if !sealed.is_ok_and(|sealed| sealed.payload == claims.as_bytes()) {
+        if !is_sealed(shop, row) {
             return Ok(Some("seal"));
         }
         let Ok(text) = open(row, key) else {

@@ -47,6 +47,7 @@ pub(crate) fn answer(row: &Row) -> Answer {
         valid_from: row.valid_from,
         valid_until: row.valid_until,
         ever_given: row.ever_given,
+        delegation_void: row.delegation_void,
     }
 }
 
@@ -179,6 +180,9 @@ pub(crate) fn fill(
     shown.valid_until_time = row.valid_until.map(publica_rpc::timestamp);
     shown.revision_id.clone_from(&row.revision_id);
     shown.current = row.is_current;
+    shown.delegation_id.clone_from(&row.delegation_id);
+    let ended = row.reconfirm_from.is_some_and(|from| now >= from);
+    shown.reconfirmation_due = ended && row.opt_in == Some(true) && !row.delegation_void;
     shown.effective_status = record::status(&answer(row), standing, now).into();
 }
 

@@ -9,6 +9,7 @@ use publica_seal::SubjectKey;
 use publica_types::Timestamp;
 
 use super::Shop;
+use super::delegations::Acting;
 use crate::domain::signature::{self, Method, Misfit};
 use crate::error::Error;
 use crate::store::{self, signature::Row};
@@ -54,8 +55,10 @@ pub(crate) fn check(
     match method {
         Method::Jws => {
             let named = signature::named_key(&sent)?;
+            let own = sent.verification_signed_as != signature::DELEGATE;
+            let trusts = own && keys.is_empty() && shop.rules.trust_on_first_use;
             let first = match named {
-                Some(named) if keys.is_empty() && shop.rules.trust_on_first_use => Some(named),
+                Some(named) if trusts => Some(named),
                 _ => None,
             };
             let offered = first.as_ref().map_or(keys, std::slice::from_ref);
@@ -78,6 +81,41 @@ pub(crate) fn check(
             })
         }
     }
+}
+
+/// Checks a signature of somebody who signs for the person, and finds out which of the delegates
+/// made it.
+pub(crate) fn check_delegate(
+    sent: pb::Signature,
+    delegates: Vec<(Acting, Vec<Jwk>)>,
+    now: Timestamp,
+) -> Result<(Good, Acting), Misfit> {
+    let method = signature::check_form(&sent, now)?;
+    if method != Method::Jws {
+        return Err(Misfit {
+            step: "method",
+            what: "delegates sign with a registered key",
+        });
+    }
+    let mut last = Misfit {
+        step: "key",
+        what: "belongs to a delegate, and no delegation lets anybody do this now",
+    };
+    for (acting, keys) in delegates {
+        match signature::check_jws(&sent, &keys) {
+            Ok(key_id) => {
+                let good = Good {
+                    signature: sent,
+                    method,
+                    key_id,
+                    first_use: None,
+                };
+                return Ok((good, acting));
+            }
+            Err(misfit) => last = misfit,
+        }
+    }
+    Err(last)
 }
 
 /// Checks a token of the person's identity provider: its issuer is configured, it speaks of
@@ -134,6 +172,7 @@ pub(crate) fn row(
     shop: &Shop,
     key: &SubjectKey,
     good: &Good,
+    acting: Option<&Acting>,
     record_id: &str,
     revision_id: &str,
     now: Timestamp,
@@ -144,12 +183,11 @@ pub(crate) fn row(
     }
     bare.verification_payload.clear();
     bare.signature_id.clear();
-    let role = bare.verification_signed_as.as_str();
     Row {
         signature_id: shop.id(),
         record_id: record_id.to_owned(),
         revision_id: revision_id.to_owned(),
-        signed_as: if role.is_empty() { "individual" } else { role }.to_owned(),
+        signed_as: signature::signed_as(acting.map(|one| one.delegate_id.as_str())),
         method: match good.method {
             Method::Jws => "jws".to_owned(),
             Method::OidcToken => "oidc-token".to_owned(),
@@ -232,7 +270,8 @@ pub(crate) async fn still_holds(
             .and_then(|claims| claims.text("nonce").map(str::to_owned));
         return Ok(signature::check_nonce(&stored, nonce.as_deref()).is_ok());
     }
-    let rows = store::individual::keys(&shop.db, key.subject()).await?;
+    let signer = signature::delegate_of(&row.signed_as).unwrap_or(key.subject());
+    let rows = store::individual::keys(&shop.db, signer).await?;
     let rows: Vec<_> = rows
         .into_iter()
         .filter(|known| known.key_id == row.key_id)

@@ -1,14 +1,17 @@
 //! Data agreements: what a draft may leave out, what publication needs, how versions grow and
 //! which earlier answers carry over.
 
+mod told;
+
 use std::collections::BTreeSet;
 
 use publica_proto::consent::v1 as pb;
-use serde_json::{Value, json};
 
-use super::policy::{self, FIRST_VERSION};
-use super::snapshot::Members;
+use super::limit;
+use super::policy::FIRST_VERSION;
 use super::violations::{MAX_NAME, MAX_TEXT, Violations};
+
+pub(crate) use told::{access_mode_name, basis_name, data, data_use_name};
 
 /// The most attributes of an agreement.
 pub(crate) const MAX_ATTRIBUTES: usize = 200;
@@ -102,8 +105,8 @@ fn texts(agreement: &pb::DataAgreement, found: &mut Violations) {
     {
         found.push("requiredSignatures", "may hold individual and delegate");
     }
-    if roles.iter().collect::<BTreeSet<_>>().len() != roles.len() {
-        found.push("requiredSignatures", "names a role twice");
+    if roles.iter().filter(|role| *role == "individual").count() > 1 {
+        found.push("requiredSignatures", "names the individual twice");
     }
 }
 
@@ -117,6 +120,7 @@ fn numbers(agreement: &pb::DataAgreement, found: &mut Violations) {
     if agreement.max_uses_per_day.is_some_and(|uses| uses < 1) {
         found.push("maxUsesPerDay", "must be at least 1");
     }
+    limit::check(&agreement.use_limits, found);
     if !(0..=150).contains(&agreement.minimum_age) {
         found.push("minimumAge", "must be 0 to 150");
     }
@@ -194,6 +198,13 @@ fn parties(agreement: &pb::DataAgreement, found: &mut Violations) {
         let mut inner = Violations::new();
         inner.name("id", &recipient.recipient_id);
         inner.line("name", &recipient.name, MAX_NAME);
+        inner.line("country", &recipient.country, MAX_NAME);
+        inner.count("attributes", recipient.attributes.len(), MAX_ATTRIBUTES);
+        for name in &recipient.attributes {
+            if attribute(agreement, name).is_none() {
+                inner.push("attributes", "names what is no attribute of the agreement");
+            }
+        }
         found.nest(&format!("recipients[{n}]"), inner);
     }
 }
@@ -217,15 +228,26 @@ pub(crate) fn gaps(agreement: &pb::DataAgreement) -> Vec<&'static str> {
         need("controller.url", !controller.url.is_empty());
     }
     if agreement.receipt_profile == ISO27560 {
-        receipt_gaps(agreement, &mut need);
+        for gap in receipt_gaps(agreement) {
+            if !gaps.contains(&gap) {
+                gaps.push(gap);
+            }
+        }
     }
     gaps
 }
 
-/// What the mandatory fields of an ISO/IEC TS 27560 receipt are taken from.
-fn receipt_gaps(agreement: &pb::DataAgreement, need: &mut impl FnMut(&'static str, bool)) {
+/// Mandatory fields of an ISO/IEC TS 27560 receipt that nothing can be taken for.
+pub(crate) fn receipt_gaps(agreement: &pb::DataAgreement) -> Vec<&'static str> {
+    let mut gaps = Vec::new();
+    let mut need = |field: &'static str, there: bool| {
+        if !there {
+            gaps.push(field);
+        }
+    };
     let policy = agreement.policy.clone().unwrap_or_default();
     let controller = agreement.controller.clone().unwrap_or_default();
+    need("purpose", !agreement.purpose.trim().is_empty());
     need("controller.name", !controller.name.is_empty());
     need("controller.address", !controller.address.is_empty());
     need("controller.contact", !controller.contact.is_empty());
@@ -247,6 +269,26 @@ fn receipt_gaps(agreement: &pb::DataAgreement, need: &mut impl FnMut(&'static st
         "policy.withdrawalMethod",
         !policy.withdrawal_method.is_empty(),
     );
+    gaps
+}
+
+/// Mandatory fields of a Kantara 1.1 receipt that nothing can be taken for.
+pub(crate) fn kantara_gaps(agreement: &pb::DataAgreement) -> Vec<&'static str> {
+    let policy = agreement.policy.clone().unwrap_or_default();
+    let controller = agreement.controller.clone().unwrap_or_default();
+    let notice = &agreement.notice_url;
+    let needed = [
+        ("policy.jurisdiction", policy.jurisdiction.is_empty()),
+        ("controller.name", controller.name.is_empty()),
+        ("controller.contact", controller.contact.is_empty()),
+        ("controller.address", controller.address.is_empty()),
+        ("controller.email", controller.email.is_empty()),
+        ("controller.phone", controller.phone.is_empty()),
+        ("noticeUrl", notice.is_empty() && policy.url.is_empty()),
+        ("dataAttributes", agreement.attributes.is_empty()),
+    ];
+    let missing = needed.into_iter().filter(|(_, missing)| *missing);
+    missing.map(|(name, _)| name).collect()
 }
 
 /// What the administrator should look at: consent may not be bundled (GDPR article 7(4)).
@@ -263,18 +305,20 @@ pub(crate) fn warnings(agreement: &pb::DataAgreement) -> Vec<String> {
 }
 
 /// The version of the next published text. A version that the author changed stands; otherwise
-/// the major number grows.
-pub(crate) fn next_version(published: &str, written: &str) -> String {
+/// the major number grows where new answers are needed, and the minor one where they are not.
+pub(crate) fn next_version(published: &str, written: &str, material: bool) -> String {
     if published != written {
         return written.to_owned();
     }
-    let major = published
+    let mut numbers = published
         .split('.')
-        .next()
-        .and_then(|major| major.parse::<u32>().ok());
-    match major {
-        Some(major) => format!("{}.0.0", major.saturating_add(1)),
-        None => format!("{published}.1"),
+        .map(|number| number.parse::<u32>().ok());
+    let major = numbers.next().flatten();
+    let minor = numbers.next().flatten().unwrap_or(0);
+    match (major, material) {
+        (Some(major), true) => format!("{}.0.0", major.saturating_add(1)),
+        (Some(major), false) => format!("{major}.{}.0", minor.saturating_add(1)),
+        (None, _) => format!("{published}.1"),
     }
 }
 
@@ -308,6 +352,16 @@ pub(crate) fn rests_on_consent(agreement: &pb::DataAgreement) -> bool {
     agreement.lawful_basis == pb::LawfulBasis::Consent as i32
 }
 
+/// Whether data is used until the person objects, as GDPR article 21 has it.
+pub(crate) fn may_be_objected(agreement: &pb::DataAgreement) -> bool {
+    [
+        pb::LawfulBasis::PublicTask,
+        pb::LawfulBasis::LegitimateInterest,
+    ]
+    .iter()
+    .any(|basis| agreement.lawful_basis == *basis as i32)
+}
+
 /// The attribute that is meant, by id or name.
 pub(crate) fn attribute<'a>(
     agreement: &'a pb::DataAgreement,
@@ -322,137 +376,6 @@ pub(crate) fn attribute<'a>(
 /// Whether two agreements say the same.
 pub(crate) fn same_content(old: &pb::DataAgreement, new: &pb::DataAgreement) -> bool {
     data(old) == data(new)
-}
-
-/// How the specification spells a lawful basis.
-pub(crate) fn basis_name(basis: i32) -> &'static str {
-    match pb::LawfulBasis::try_from(basis).unwrap_or_default() {
-        pb::LawfulBasis::Unspecified => "",
-        pb::LawfulBasis::Consent => "consent",
-        pb::LawfulBasis::LegalObligation => "legal_obligation",
-        pb::LawfulBasis::Contract => "contract",
-        pb::LawfulBasis::VitalInterest => "vital_interest",
-        pb::LawfulBasis::PublicTask => "public_task",
-        pb::LawfulBasis::LegitimateInterest => "legitimate_interest",
-    }
-}
-
-/// How the specification spells a side of an exchange.
-pub(crate) fn data_use_name(data_use: i32) -> &'static str {
-    match pb::DataUse::try_from(data_use).unwrap_or_default() {
-        pb::DataUse::Unspecified => "",
-        pb::DataUse::DataSource => "data_source",
-        pb::DataUse::DataUsingService => "data_using_service",
-    }
-}
-
-/// How an access mode is spelt.
-pub(crate) fn access_mode_name(mode: i32) -> &'static str {
-    match pb::AccessMode::try_from(mode).unwrap_or_default() {
-        pb::AccessMode::Unspecified => "",
-        pb::AccessMode::View => "view",
-        pb::AccessMode::Store => "store",
-        pb::AccessMode::Query => "query",
-        pb::AccessMode::Stream => "stream",
-    }
-}
-
-/// The name of a stage of life, as the reference data spells it.
-pub(crate) fn lifecycle_name(lifecycle: i32) -> &'static str {
-    match pb::AgreementLifecycle::try_from(lifecycle).unwrap_or_default() {
-        pb::AgreementLifecycle::Unspecified => "",
-        pb::AgreementLifecycle::Draft => "Draft",
-        pb::AgreementLifecycle::Complete => "Complete",
-        pb::AgreementLifecycle::Terminated => "Terminated",
-    }
-}
-
-/// What a snapshot of an agreement holds: all related objects with it.
-pub(crate) fn data(agreement: &pb::DataAgreement) -> Value {
-    let lifecycle = lifecycle_name(agreement.lifecycle);
-    let texts = |text: &String| json!(text);
-    Members::new()
-        .text("id", &agreement.data_agreement_id)
-        .text("version", &agreement.version)
-        .maybe("controller", agreement.controller.as_ref().map(controller))
-        .maybe("policy", agreement.policy.as_ref().map(policy::data))
-        .text("policyRevisionId", &agreement.policy_revision_id)
-        .text("policyRevisionHash", &agreement.policy_revision_hash)
-        .text("purpose", &agreement.purpose)
-        .text("purposeDescription", &agreement.purpose_description)
-        .text("purposeCode", &agreement.purpose_code)
-        .text("lawfulBasis", basis_name(agreement.lawful_basis))
-        .text("dataUse", data_use_name(agreement.data_use))
-        .text("dpia", &agreement.dpia)
-        .text("dpiaDate", &agreement.dpia_date)
-        .maybe("active", agreement.active)
-        .maybe("forgettable", agreement.forgettable)
-        .text(
-            "compatibleWithVersionId",
-            &agreement.compatible_with_version_id,
-        )
-        .maybe(
-            "lifecycle",
-            (!lifecycle.is_empty()).then(|| json!({ "name": lifecycle })),
-        )
-        .list("dataAttributes", &agreement.attributes, attribute_data)
-        .list("dataSources", &agreement.data_sources, |one| {
-            Members::new()
-                .text("name", &one.name)
-                .text("sector", &one.sector)
-                .text("location", &one.location)
-                .text("privacyDashboardUrl", &one.privacy_dashboard_url)
-                .done()
-        })
-        .list("recipients", &agreement.recipients, |one| {
-            Members::new()
-                .text("id", &one.recipient_id)
-                .text("name", &one.name)
-                .done()
-        })
-        .maybe("validityDays", agreement.validity_days)
-        .maybe("maxUsesPerDay", agreement.max_uses_per_day)
-        .text("accessMode", access_mode_name(agreement.access_mode))
-        .maybe(
-            "minimumAge",
-            (agreement.minimum_age > 0).then_some(agreement.minimum_age),
-        )
-        .list("requiredSignatures", &agreement.required_signatures, texts)
-        .list("processingMethods", &agreement.processing_methods, texts)
-        .list("privacyRights", &agreement.privacy_rights, texts)
-        .text("noticeUrl", &agreement.notice_url)
-        .text("language", &agreement.language)
-        .text("receiptProfile", &agreement.receipt_profile)
-        .done()
-}
-
-/// What a snapshot holds of the accountable organisation.
-fn controller(one: &pb::Controller) -> Value {
-    Members::new()
-        .text("id", &one.controller_id)
-        .text("name", &one.name)
-        .text("url", &one.url)
-        .text("address", &one.address)
-        .text("contact", &one.contact)
-        .text("email", &one.email)
-        .text("phone", &one.phone)
-        .text("country", &one.country)
-        .text("role", &one.role)
-        .done()
-}
-
-fn attribute_data(one: &pb::DataAgreementAttribute) -> Value {
-    Members::new()
-        .text("id", &one.attribute_id)
-        .text("name", &one.name)
-        .text("sensitivity", &one.sensitivity)
-        .text("category", &one.category)
-        .text("description", &one.description)
-        .text("necessity", &one.necessity)
-        .list("restrictions", &one.restrictions, |text| json!(text))
-        .text("schemaPath", &one.schema_path)
-        .maybe("specialCategory", one.special_category)
-        .done()
 }
 
 #[cfg(test)]
@@ -531,14 +454,16 @@ mod tests {
     }
 
     #[test]
-    fn publication_bumps_the_major_version() {
-        for (published, written, next) in [
-            ("1.0.0", "1.0.0", "2.0.0"),
-            ("1.0", "1.0", "2.0.0"),
-            ("1.0.0", "1.1.0", "1.1.0"),
-            ("draft", "draft", "draft.1"),
+    fn publication_bumps_the_version() {
+        for (published, written, material, next) in [
+            ("1.0.0", "1.0.0", true, "2.0.0"),
+            ("1.0.0", "1.0.0", false, "1.1.0"),
+            ("1.0", "1.0", true, "2.0.0"),
+            ("1.2", "1.2", false, "1.3.0"),
+            ("1.0.0", "1.1.0", true, "1.1.0"),
+            ("draft", "draft", true, "draft.1"),
         ] {
-            assert_eq!(next_version(published, written), next);
+            assert_eq!(next_version(published, written, material), next);
         }
     }
 

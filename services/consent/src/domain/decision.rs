@@ -3,8 +3,8 @@
 use publica_proto::consent::v1 as pb;
 use publica_types::Timestamp;
 
-use super::agreement;
 use super::record::{self, Answer, Standing};
+use super::{agreement, purpose};
 
 /// What is asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(crate) struct Question {
     pub(crate) access_mode: i32,
     /// Whether only complete signatures count.
     pub(crate) require_signature: bool,
+    /// Whether some of the attributes are enough.
+    pub(crate) partial: bool,
 }
 
 /// One agreement that may cover the question, with the person's current answer to it.
@@ -99,9 +101,7 @@ fn judge(question: &Question, known: bool, candidate: &Candidate<'_>, now: Times
     if candidate.lifecycle == pb::AgreementLifecycle::Terminated {
         return refuse(question, vec![Reason::AgreementTerminated]);
     }
-    if !lists(text, &question.consumer) {
-        reasons.push(Reason::ConsumerNotListed);
-    }
+    reasons.extend(sharing_reason(text, &question.consumer));
     if !purpose_fits(text, &question.purpose) {
         reasons.push(Reason::PurposeMismatch);
     }
@@ -113,10 +113,15 @@ fn judge(question: &Question, known: bool, candidate: &Candidate<'_>, now: Times
     let on_consent = agreement::rests_on_consent(text);
     if on_consent {
         reasons.extend(answer_reasons(question, known, candidate, now));
+    } else if agreement::may_be_objected(text) && candidate.answer.is_some_and(is_no) {
+        // On these grounds data is used until the person objects.
+        reasons.push(Reason::Refused);
     }
     let choices = if on_consent { candidate.choices } else { &[] };
-    let (granted, denied) = attributes(text, choices, &question.attributes);
-    if !denied.is_empty() {
+    let (granted, denied) = attributes(text, question, choices);
+    let lacking = !denied.is_empty();
+    let enough = question.partial && !granted.is_empty();
+    if lacking && !enough {
         reasons.push(Reason::AttributeNotGranted);
     }
     if !reasons.is_empty() {
@@ -134,17 +139,22 @@ fn judge(question: &Question, known: bool, candidate: &Candidate<'_>, now: Times
             denied,
         };
     }
-    let reasons = if on_consent {
-        Vec::new()
-    } else {
-        vec![Reason::BasisNotConsent]
-    };
+    if !on_consent {
+        reasons.push(Reason::BasisNotConsent);
+    }
+    if lacking {
+        reasons.push(Reason::AttributeNotGranted);
+    }
     Verdict {
         allowed: true,
         reasons,
         granted,
         denied,
     }
+}
+
+fn is_no(answer: &Answer) -> bool {
+    answer.opt_in == Some(false)
 }
 
 fn refuse(question: &Question, reasons: Vec<pb::DecisionReason>) -> Verdict {
@@ -183,6 +193,9 @@ fn answer_reasons(
         pb::EffectiveStatus::Withdrawn => vec![Reason::Withdrawn],
         pb::EffectiveStatus::Expired => vec![Reason::Expired],
         pb::EffectiveStatus::Superseded => vec![Reason::Superseded],
+        pb::EffectiveStatus::Invalidated if answer.delegation_void => {
+            vec![Reason::DelegationInvalid]
+        }
         pb::EffectiveStatus::Invalidated => vec![Reason::AgreementTerminated],
         pb::EffectiveStatus::Requested | pb::EffectiveStatus::Unspecified => {
             vec![Reason::NoRecord]
@@ -210,39 +223,50 @@ fn answer_reasons(
     reasons
 }
 
-fn lists(text: &pb::DataAgreement, consumer: &str) -> bool {
-    text.recipients.is_empty()
-        || text
-            .recipients
-            .iter()
-            .any(|one| one.recipient_id == consumer)
-        || text
-            .controller
-            .as_ref()
-            .is_some_and(|one| one.controller_id == consumer)
+/// What stands against sharing data with the consumer. The controller and the recipients that
+/// the agreement names are no third parties.
+fn sharing_reason(text: &pb::DataAgreement, consumer: &str) -> Option<pb::DecisionReason> {
+    let controller = text.controller.as_ref();
+    let is_controller = controller.is_some_and(|one| one.controller_id == consumer);
+    if is_controller || recipient(text, consumer).is_some() {
+        return None;
+    }
+    if !text.recipients.is_empty() {
+        return Some(pb::DecisionReason::ConsumerNotListed);
+    }
+    let policy = text.policy.as_ref();
+    let forbidden = policy.is_some_and(|one| one.third_party_data_sharing == Some(false));
+    forbidden.then_some(pb::DecisionReason::ThirdPartyNotAllowed)
+}
+
+fn recipient<'a>(text: &'a pb::DataAgreement, consumer: &str) -> Option<&'a pb::Recipient> {
+    let mut all = text.recipients.iter();
+    all.find(|one| one.recipient_id == consumer)
 }
 
 fn purpose_fits(text: &pb::DataAgreement, asked: &str) -> bool {
-    asked.is_empty() || asked == text.purpose_code || asked == text.purpose
+    asked.is_empty() || asked == text.purpose || purpose::covers(&text.purpose_code, asked)
 }
 
 /// Splits what is asked for into what is granted and what is not; asks for everything when
 /// nothing is named.
 fn attributes(
     text: &pb::DataAgreement,
+    question: &Question,
     choices: &[pb::AttributeChoice],
-    asked: &[String],
 ) -> (Vec<String>, Vec<String>) {
-    if asked.is_empty() {
-        let granted = text
-            .attributes
-            .iter()
-            .filter(|one| record::grants(choices, one));
+    let shared =
+        recipient(text, &question.consumer).map_or(&[][..], |one| one.attributes.as_slice());
+    let goes = |one: &pb::DataAgreementAttribute| {
+        let named = |name: &String| *name == one.attribute_id || *name == one.name;
+        record::grants(choices, one) && (shared.is_empty() || shared.iter().any(named))
+    };
+    if question.attributes.is_empty() {
+        let granted = text.attributes.iter().filter(|one| goes(one));
         return (granted.map(|one| one.name.clone()).collect(), Vec::new());
     }
-    asked.iter().cloned().partition(|name| {
-        agreement::attribute(text, name).is_some_and(|one| record::grants(choices, one))
-    })
+    let asked = question.attributes.iter().cloned();
+    asked.partition(|name| agreement::attribute(text, name).is_some_and(goes))
 }
 
 /// How a reason is spelt on the published surface and in the journal.
@@ -279,7 +303,7 @@ mod tests {
             ],
             recipients: vec![pb::Recipient {
                 recipient_id: "programme".to_owned(),
-                name: String::new(),
+                ..pb::Recipient::default()
             }],
             ..pb::DataAgreement::default()
         }
@@ -293,6 +317,7 @@ mod tests {
             valid_from: Timestamp::from_micros(50),
             valid_until: None,
             ever_given: true,
+            delegation_void: false,
         }
     }
 
@@ -389,6 +414,80 @@ mod tests {
     }
 
     #[test]
+    fn some_attributes_may_be_enough() {
+        let choices = [pb::AttributeChoice {
+            attribute: "2".to_owned(),
+            granted: false,
+        }];
+        let mut question = ask();
+        question.partial = true;
+        question.attributes = vec!["name".to_owned(), "income".to_owned()];
+        let verdict = judged(&question, &text(), Some(&yes()), &choices);
+        assert!(verdict.allowed);
+        assert_eq!(verdict.reasons, [R::AttributeNotGranted]);
+        assert_eq!((verdict.granted.len(), verdict.denied.len()), (1, 1));
+        question.attributes.remove(0);
+        assert!(!judged(&question, &text(), Some(&yes()), &choices).allowed);
+    }
+
+    #[test]
+    fn data_goes_to_whom_the_agreement_names() {
+        let sharing = |allowed: Option<bool>| {
+            Some(pb::Policy {
+                third_party_data_sharing: allowed,
+                ..pb::Policy::default()
+            })
+        };
+        let mut open = text();
+        open.recipients.clear();
+        open.controller = Some(pb::Controller {
+            controller_id: "ministry".to_owned(),
+            ..pb::Controller::default()
+        });
+        let by = |text: &pb::DataAgreement, consumer: &str| {
+            let question = Question {
+                consumer: consumer.to_owned(),
+                ..Question::default()
+            };
+            judged(&question, text, Some(&yes()), &[])
+        };
+        for allowed in [None, Some(true)] {
+            open.policy = sharing(allowed);
+            assert!(by(&open, "anybody").allowed, "{allowed:?}");
+        }
+        open.policy = sharing(Some(false));
+        assert_eq!(by(&open, "anybody").reasons, [R::ThirdPartyNotAllowed]);
+        assert!(by(&open, "ministry").allowed);
+        let mut named = text();
+        named.policy = sharing(Some(false));
+        assert!(by(&named, "programme").allowed);
+        named.policy = sharing(Some(true));
+        assert_eq!(by(&named, "anybody").reasons, [R::ConsumerNotListed]);
+        named.recipients[0].attributes = vec!["name".to_owned()];
+        assert_eq!(by(&named, "programme").granted, ["name"]);
+    }
+
+    #[test]
+    fn an_agreement_covers_more_special_purposes() {
+        let mut broad = text();
+        "https://w3id.org/dpv#ServiceProvision".clone_into(&mut broad.purpose_code);
+        for (asked, allowed) in [
+            ("dpv:PaymentManagement", true),
+            ("dpv:ServiceProvision", true),
+            ("dpv:Marketing", false),
+            ("Pay a grant", true),
+        ] {
+            let mut question = ask();
+            asked.clone_into(&mut question.purpose);
+            assert_eq!(
+                judged(&question, &broad, Some(&yes()), &[]).allowed,
+                allowed,
+                "{asked}"
+            );
+        }
+    }
+
+    #[test]
     fn nothing_leaks_about_a_refused_use() {
         let mut question = ask();
         question.attributes = vec!["name".to_owned()];
@@ -404,6 +503,38 @@ mod tests {
         let verdict = judged(&ask(), &other, None, &[]);
         assert!(verdict.allowed);
         assert_eq!(verdict.reasons, [R::BasisNotConsent]);
+    }
+
+    #[test]
+    fn an_objection_stands_against_grounds_that_know_one() {
+        let mut no = yes();
+        (no.opt_in, no.ever_given) = (Some(false), false);
+        for (basis, allowed) in [
+            (pb::LawfulBasis::PublicTask, false),
+            (pb::LawfulBasis::LegitimateInterest, false),
+            (pb::LawfulBasis::LegalObligation, true),
+            (pb::LawfulBasis::VitalInterest, true),
+        ] {
+            let mut other = text();
+            other.lawful_basis = basis.into();
+            assert_eq!(
+                judged(&ask(), &other, Some(&no), &[]).allowed,
+                allowed,
+                "{basis:?}"
+            );
+            assert!(
+                judged(&ask(), &other, Some(&yes()), &[]).allowed,
+                "{basis:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_delegate_without_authority_gave_nothing() {
+        let mut void = yes();
+        void.delegation_void = true;
+        let verdict = judged(&ask(), &text(), Some(&void), &[]);
+        assert_eq!(verdict.reasons, [R::DelegationInvalid]);
     }
 
     #[test]

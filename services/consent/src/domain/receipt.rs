@@ -1,5 +1,9 @@
-//! Receipts: a record told in the structures of ISO/IEC TS 27560 and of Kantara's consent
-//! receipt 1.1.
+//! Receipts: a record told in the structures of ISO/IEC TS 27560, of Kantara's consent receipt
+//! 1.1, of HL7 FHIR and of the Data Privacy Vocabulary, and on paper.
+
+pub(crate) mod dpv;
+pub(crate) mod fhir;
+pub(crate) mod page;
 
 use publica_proto::consent::v1 as pb;
 use publica_types::Timestamp;
@@ -56,7 +60,7 @@ impl Source<'_> {
 /// The ISO/IEC TS 27560 structure, or the mandatory fields that have no source.
 pub(crate) fn iso27560(source: Source<'_>) -> Result<Value, Vec<&'static str>> {
     let (agreement, policy) = (source.agreement, source.policy());
-    let gaps = iso_gaps(&source);
+    let gaps = agreement::receipt_gaps(source.agreement);
     if !gaps.is_empty() {
         return Err(gaps);
     }
@@ -107,17 +111,8 @@ pub(crate) fn iso27560(source: Source<'_>) -> Result<Value, Vec<&'static str>> {
     }))
 }
 
-fn iso_gaps(source: &Source<'_>) -> Vec<&'static str> {
-    let profile = pb::DataAgreement {
-        receipt_profile: "iso27560".to_owned(),
-        ..source.agreement.clone()
-    };
-    let mut gaps = agreement::gaps(&profile);
-    gaps.dedup();
-    gaps
-}
-
-fn language<'a>(source: &Source<'a>) -> &'a str {
+/// The language that was shown, or else that of the texts.
+pub(crate) fn language<'a>(source: &Source<'a>) -> &'a str {
     let (shown, own) = (&source.record.language, &source.agreement.language);
     match (shown.is_empty(), own.is_empty()) {
         (false, _) => shown,
@@ -200,7 +195,7 @@ fn state(record: &pb::ConsentRecord) -> String {
 /// Kantara's consent receipt 1.1, or the mandatory fields that have no source.
 pub(crate) fn kantara(source: Source<'_>) -> Result<Value, Vec<&'static str>> {
     let (agreement, policy, controller) = (source.agreement, source.policy(), source.controller());
-    let gaps = kantara_gaps(&source);
+    let gaps = agreement::kantara_gaps(source.agreement);
     if !gaps.is_empty() {
         return Err(gaps);
     }
@@ -231,23 +226,6 @@ pub(crate) fn kantara(source: Source<'_>) -> Result<Value, Vec<&'static str>> {
         "sensitive": !special.is_empty(),
         "spiCat": special,
     }))
-}
-
-/// Mandatory fields of Kantara's receipt that have no source.
-fn kantara_gaps(source: &Source<'_>) -> Vec<&'static str> {
-    let (policy, controller) = (source.policy(), source.controller());
-    let needed = [
-        ("policy.jurisdiction", policy.jurisdiction.is_empty()),
-        ("controller.name", controller.name.is_empty()),
-        ("controller.contact", controller.contact.is_empty()),
-        ("controller.address", controller.address.is_empty()),
-        ("controller.email", controller.email.is_empty()),
-        ("controller.phone", controller.phone.is_empty()),
-        ("noticeUrl", source.notice().is_empty()),
-        ("dataAttributes", source.agreement.attributes.is_empty()),
-    ];
-    let missing = needed.into_iter().filter(|(_, missing)| *missing);
-    missing.map(|(name, _)| name).collect()
 }
 
 fn category(one: &pb::DataAgreementAttribute) -> Value {
@@ -406,6 +384,26 @@ mod tests {
             value["services"][0]["purposes"][0]["consentType"],
             "EXPLICIT"
         );
+    }
+
+    #[test]
+    fn fhir_tells_the_decision() {
+        let value = receipt(&agreement(), |source| Ok(fhir::consent(source))).unwrap();
+        assert_eq!(value["resourceType"], "Consent");
+        assert_eq!(value["status"], "active");
+        assert_eq!(value["decision"], Value::Null, "nothing was answered here");
+        assert_eq!(value["date"], "2023-11-14");
+        assert_eq!(value["provision"][0]["code"][0]["text"], "income");
+        assert_eq!(value["regulatoryBasis"][0]["coding"][0]["code"], "Consent");
+    }
+
+    #[test]
+    fn dpv_names_terms_of_the_vocabulary() {
+        let value = receipt(&agreement(), |source| Ok(dpv::record(source))).unwrap();
+        assert_eq!(value["@type"], "dpv:ConsentRecord");
+        assert_eq!(value["dpv:hasConsentStatus"]["@type"], "dpv:ConsentGiven");
+        let data = &value["dpv:hasProcess"]["dpv:hasPersonalData"][0];
+        assert_eq!(data["@type"], "dpv:SpecialCategoryPersonalData");
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(crate) struct Answer {
     pub(crate) valid_until: Option<Timestamp>,
     /// Whether it ever was a yes.
     pub(crate) ever_given: bool,
+    /// Whether a delegate gave it whose authority never held.
+    pub(crate) delegation_void: bool,
 }
 
 /// Where the agreement of an answer stands now.
@@ -52,7 +54,7 @@ pub(crate) fn status(
         Some(false) => return pb::EffectiveStatus::Refused,
         Some(true) => {}
     }
-    if standing.lifecycle == pb::AgreementLifecycle::Terminated {
+    if standing.lifecycle == pb::AgreementLifecycle::Terminated || answer.delegation_void {
         pb::EffectiveStatus::Invalidated
     } else if answer.valid_until.is_some_and(|until| now >= until) {
         pb::EffectiveStatus::Expired
@@ -209,6 +211,7 @@ mod tests {
             valid_from: Timestamp::EPOCH,
             valid_until: until.map(Timestamp::from_micros),
             ever_given,
+            delegation_void: false,
         }
     }
 

@@ -12,7 +12,9 @@ use super::snapshot::{Members, canonical, schema_of, sha1_hex, sha256_hex};
 use super::violations::{MAX_SNAPSHOT, MAX_TEXT};
 
 /// Roles in which a record can be signed.
-pub(crate) const ROLES: &[&str] = &["individual", "delegate"];
+pub(crate) const ROLES: &[&str] = &["individual", DELEGATE];
+/// The role of whoever signs for the person.
+pub(crate) const DELEGATE: &str = "delegate";
 
 /// How a signature is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,11 +141,7 @@ pub(crate) fn check_form(signature: &pb::Signature, now: Timestamp) -> Result<Me
 fn check_role(signature: &pb::Signature) -> Result<(), Misfit> {
     let role = signature.verification_signed_as.as_str();
     match role {
-        "" | "individual" => Ok(()),
-        "delegate" => Err(misfit(
-            "key",
-            "belongs to a delegate, and no delegation is on file",
-        )),
+        "" | "individual" | DELEGATE => Ok(()),
         _ => Err(misfit(
             "payload",
             "verificationSignedAs is not individual or delegate",
@@ -243,10 +241,12 @@ fn within_tolerance(time: Timestamp, now: Timestamp) -> Result<(), Misfit> {
     Ok(())
 }
 
-/// Checks that a snapshot signed before the record had an id says just what the record says.
+/// Checks that a snapshot signed before the record had an id says just what the record says, on
+/// the word of `by`: the person or a delegate.
 pub(crate) fn check_snapshot(
     signed: &str,
     record: &pb::ConsentRecord,
+    by: &str,
     now: Timestamp,
 ) -> Result<(), Misfit> {
     let Ok(Value::Object(snapshot)) = parse_json(signed.as_bytes()) else {
@@ -273,13 +273,13 @@ pub(crate) fn check_snapshot(
         time.ok_or(misfit("snapshot", "timestamp is not a time"))?,
         now,
     )?;
-    let by = snapshot
+    let said = snapshot
         .get("authorizedByIndividual")
         .and_then(|by| by.as_str().or_else(|| by.get("id").and_then(Value::as_str)));
-    if by != Some(record.individual_id.as_str()) {
+    if said != Some(by) {
         return Err(misfit(
             "snapshot",
-            "authorizedByIndividual is not the person",
+            "authorizedByIndividual is not who signs",
         ));
     }
     let Some(Value::Object(mut said)) = snapshot.get("objectData").cloned() else {
@@ -385,11 +385,30 @@ pub(crate) fn check_nonce(signature: &pb::Signature, nonce: Option<&str>) -> Res
     }
 }
 
-/// How far a record's signatures have come, given the roles that signed its latest revision.
+/// How a stored signature names the role in which it was made: each delegate signs once.
+pub(crate) fn signed_as(delegate_id: Option<&str>) -> String {
+    match delegate_id {
+        Some(id) => format!("{DELEGATE}:{id}"),
+        None => "individual".to_owned(),
+    }
+}
+
+/// The delegate who made a stored signature, if it was one.
+pub(crate) fn delegate_of(signed_as: &str) -> Option<&str> {
+    signed_as.strip_prefix(DELEGATE)?.strip_prefix(':')
+}
+
+/// How far a record's signatures have come, given who signed its latest revision.
 pub(crate) fn state(required: &[String], signed: &BTreeSet<String>) -> pb::RecordState {
+    let needed = |role: &str| required.iter().filter(|one| *one == role).count();
+    let delegates = signed
+        .iter()
+        .filter(|one| one.starts_with(DELEGATE))
+        .count();
+    let persons = signed.len() - delegates;
     if signed.is_empty() {
         pb::RecordState::Unsigned
-    } else if required.iter().all(|role| signed.contains(role)) {
+    } else if persons >= needed("individual") && delegates >= needed(DELEGATE) {
         pb::RecordState::Signed
     } else {
         pb::RecordState::PendingMoreSignatures
@@ -461,7 +480,7 @@ mod tests {
             let keys = [key.public_jwk().clone()];
             assert_eq!(check_jws(&signature, &keys).unwrap(), keys[0].thumbprint());
             assert_eq!(
-                check_snapshot(&signature.verification_payload, &record, NOW),
+                check_snapshot(&signature.verification_payload, &record, "p", NOW),
                 Ok(())
             );
         }
@@ -517,7 +536,8 @@ mod tests {
         assert_eq!(check_form(&bad, NOW).unwrap_err().step, "payload");
         let mut no = record.clone();
         no.opt_in = Some(false);
-        let misfit = check_snapshot(&good.verification_payload, &no, NOW).unwrap_err();
+        let misfit = check_snapshot(&good.verification_payload, &no, "p", NOW).unwrap_err();
+        assert!(check_snapshot(&good.verification_payload, &record, "q", NOW).is_err());
         assert_eq!(misfit.step, "snapshot");
     }
 
@@ -526,13 +546,41 @@ mod tests {
         use pb::RecordState as S;
         let roles = |roles: &[&str]| roles.iter().map(|role| (*role).to_owned()).collect();
         let both: Vec<String> = vec!["individual".to_owned(), "delegate".to_owned()];
-        assert_eq!(state(&[], &BTreeSet::new()), S::Unsigned);
-        assert_eq!(state(&[], &roles(&["individual"])), S::Signed);
-        assert_eq!(
-            state(&both, &roles(&["individual"])),
-            S::PendingMoreSignatures
-        );
-        assert_eq!(state(&both, &roles(&["delegate", "individual"])), S::Signed);
+        let parents: Vec<String> = vec!["delegate".to_owned(); 2];
+        for (required, signed, expected) in [
+            (&[][..], &[][..], S::Unsigned),
+            (&[], &["individual"], S::Signed),
+            (&[], &["delegate:a"], S::Signed),
+            (&both, &["individual"], S::PendingMoreSignatures),
+            (
+                &both,
+                &["delegate:a", "delegate:b"],
+                S::PendingMoreSignatures,
+            ),
+            (&both, &["delegate:a", "individual"], S::Signed),
+            (
+                &parents,
+                &["delegate:a", "individual"],
+                S::PendingMoreSignatures,
+            ),
+            (&parents, &["delegate:a", "delegate:b"], S::Signed),
+            // From an earlier system, which did not say who.
+            (&both, &["delegate", "individual"], S::Signed),
+        ] {
+            assert_eq!(
+                state(required, &roles(signed)),
+                expected,
+                "{required:?} {signed:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn delegates_are_told_apart() {
+        assert_eq!(signed_as(None), "individual");
+        assert_eq!(delegate_of(&signed_as(Some("p"))), Some("p"));
+        assert_eq!(delegate_of("individual"), None);
+        assert_eq!(delegate_of("delegate"), None);
     }
 
     #[test]

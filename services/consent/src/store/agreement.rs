@@ -6,6 +6,7 @@ use publica_store::{Db, StoreError, Tx, statements};
 use publica_types::Timestamp;
 
 use super::{Page, Span, decode};
+use crate::domain::purpose;
 
 statements! {
     INSERT = "INSERT INTO agreement (agreement_id, body, lifecycle, active, forgettable, \
@@ -177,7 +178,8 @@ macro_rules! bind_write {
             .bind($write.approved.1)
             .bind($write.published.0)
             .bind($write.published.1)
-            .bind($write.published.2)
+            // Checks look for it in the one form in which codes are compared.
+            .bind(purpose::canonical($write.published.2))
     }};
 }
 

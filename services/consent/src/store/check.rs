@@ -11,14 +11,14 @@ statements! {
         sqlite: "SELECT k.key AS n, COALESCE(i.individual_id, j.individual_id) \
             AS individual_id, a.agreement_id, a.lifecycle, a.published_revision_id, \
             r.record_id, r.agreement_revision_id, r.opt_in, r.ever_given, r.state, \
-            r.valid_from, r.valid_until, r.sealed, r.revision_sha256 \
+            r.valid_from, r.valid_until, r.sealed, r.revision_sha256, r.delegation_void \
             FROM json_each($1) k \
             LEFT JOIN individual i ON i.individual_id = k.value ->> 0 \
             LEFT JOIN individual j ON j.identity_hash = unhex(k.value ->> 1) \
             LEFT JOIN agreement a ON a.agreement_id IN ( \
                 SELECT k.value ->> 2 UNION ALL \
-                SELECT q.agreement_id FROM agreement q WHERE k.value ->> 2 = '' \
-                AND q.published_purpose_code = k.value ->> 3 UNION ALL \
+                SELECT q.agreement_id FROM json_each(k.value ->> 4) c JOIN agreement q \
+                ON q.published_purpose_code = c.value UNION ALL \
                 SELECT q.agreement_id FROM agreement q WHERE k.value ->> 2 = '' \
                 AND q.published_purpose = k.value ->> 3) \
             LEFT JOIN consent_record r \
@@ -27,9 +27,10 @@ statements! {
         postgres: "SELECT k.n, COALESCE(i.individual_id, j.individual_id) \
             AS individual_id, a.agreement_id, a.lifecycle, a.published_revision_id, \
             r.record_id, r.agreement_revision_id, r.opt_in, r.ever_given, r.state, \
-            r.valid_from, r.valid_until, r.sealed, r.revision_sha256 \
+            r.valid_from, r.valid_until, r.sealed, r.revision_sha256, r.delegation_void \
             FROM (SELECT e ->> 0 AS person, decode(e ->> 1, 'hex') AS hash, \
-                e ->> 2 AS agreement, e ->> 3 AS purpose, place - 1 AS n \
+                e ->> 2 AS agreement, e ->> 3 AS purpose, \
+                ARRAY(SELECT jsonb_array_elements_text(e -> 4)) AS codes, place - 1 AS n \
                 FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) \
                 WITH ORDINALITY AS t (e, place)) k \
             LEFT JOIN individual i ON i.individual_id = k.person \
@@ -38,15 +39,16 @@ statements! {
                 FROM agreement b WHERE b.agreement_id = k.agreement UNION ALL \
                 SELECT b.agreement_id, b.lifecycle, b.published_revision_id \
                 FROM agreement b \
-                WHERE k.agreement = '' AND b.published_purpose_code = k.purpose UNION ALL \
+                WHERE b.published_purpose_code = ANY (k.codes) UNION ALL \
                 SELECT b.agreement_id, b.lifecycle, b.published_revision_id \
                 FROM agreement b \
                 WHERE k.agreement = '' AND b.published_purpose = k.purpose \
-                AND b.published_purpose_code <> k.purpose) a ON TRUE \
+                AND b.published_purpose_code <> ALL (k.codes)) a ON TRUE \
             LEFT JOIN consent_record r \
             ON r.individual_id = COALESCE(i.individual_id, j.individual_id) \
             AND r.agreement_id = a.agreement_id AND r.is_current",
     },
+    UNUSE = "UPDATE record_use SET uses = uses - 1 WHERE record_id = $1 AND day = $2",
     USE = "INSERT INTO record_use (record_id, day, uses) VALUES ($1, $2, 1) \
            ON CONFLICT (record_id, day) DO UPDATE SET uses = record_use.uses + 1 \
            WHERE record_use.uses < $3 RETURNING uses",
@@ -63,6 +65,9 @@ pub(crate) struct Key {
     pub(crate) agreement_id: String,
     /// The purpose or its code.
     pub(crate) purpose: String,
+    /// Codes, an agreement to any of which covers the purpose; empty when the agreement is
+    /// named.
+    pub(crate) codes: Vec<String>,
 }
 
 /// One agreement that may cover a question, and the person's current answer to it.
@@ -82,6 +87,7 @@ pub(crate) struct Row {
     pub(crate) valid_until: Option<Timestamp>,
     pub(crate) sealed: Option<Vec<u8>>,
     pub(crate) revision_sha256: Option<String>,
+    pub(crate) delegation_void: Option<bool>,
 }
 
 /// Looks up all keys at once; the rows of each, in the order of the keys.
@@ -98,6 +104,7 @@ pub(crate) fn look_up<'a>(
                     hex::encode(&key.identity_hash),
                     key.agreement_id,
                     key.purpose,
+                    key.codes,
                 ])
             })
             .collect();
@@ -117,17 +124,28 @@ pub(crate) fn look_up<'a>(
     })
 }
 
-/// Counts one use; how many there are now, or none when the limit is reached.
+/// Counts one use in a window; how many there are now, or none when the limit is reached.
 pub(crate) async fn count_use(
     tx: &mut Tx<'_>,
     record_id: &str,
-    day: i64,
+    window: i64,
     limit: i64,
 ) -> Result<Option<i64>, StoreError> {
     tx.query(USE)
         .bind(record_id)
-        .bind(day)
+        .bind(window)
         .bind(limit)
         .fetch_scalar_optional()
         .await
+}
+
+/// Takes a counted use back, when another limit does not allow it.
+pub(crate) async fn uncount_use(
+    tx: &mut Tx<'_>,
+    record_id: &str,
+    window: i64,
+) -> Result<(), StoreError> {
+    let query = tx.query(UNUSE).bind(record_id).bind(window);
+    query.execute().await?;
+    Ok(())
 }

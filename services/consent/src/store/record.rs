@@ -10,9 +10,9 @@ statements! {
     INSERT = "INSERT INTO consent_record (record_id, individual_id, agreement_id, \
               agreement_revision_id, agreement_revision_hash, opt_in, ever_given, state, \
               is_current, valid_from, valid_until, sealed, revision_id, revision_sha256, \
-              signature_id, created, updated) \
+              signature_id, created, updated, delegation_id, reconfirm_from) \
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
-              $17) ON CONFLICT DO NOTHING",
+              $17, $18, $19) ON CONFLICT DO NOTHING",
     // Signed answers of many people at once. One text of rows for both engines: joining lists
     // by position takes SQLite quadratic time.
     INSERT_MANY = {
@@ -50,7 +50,8 @@ statements! {
     FIND = "SELECT r.record_id, r.individual_id, r.agreement_id, r.agreement_revision_id, \
             r.agreement_revision_hash, r.opt_in, r.ever_given, r.state, r.is_current, \
             r.valid_from, r.valid_until, r.sealed, r.revision_id, r.revision_sha256, \
-            r.signature_id, r.created, r.updated, a.lifecycle, a.published_revision_id \
+            r.signature_id, r.created, r.updated, r.delegation_id, r.reconfirm_from, \
+            r.delegation_void, a.lifecycle, a.published_revision_id \
             FROM consent_record r JOIN agreement a ON a.agreement_id = r.agreement_id \
             WHERE r.record_id = $1",
     // Writers of one record wait for each other; SQLite has one writer anyway.
@@ -58,14 +59,16 @@ statements! {
         sqlite: "SELECT r.record_id, r.individual_id, r.agreement_id, \
             r.agreement_revision_id, r.agreement_revision_hash, r.opt_in, r.ever_given, \
             r.state, r.is_current, r.valid_from, r.valid_until, r.sealed, r.revision_id, \
-            r.revision_sha256, r.signature_id, r.created, r.updated, a.lifecycle, \
+            r.revision_sha256, r.signature_id, r.created, r.updated, r.delegation_id, \
+            r.reconfirm_from, r.delegation_void, a.lifecycle, \
             a.published_revision_id \
             FROM consent_record r JOIN agreement a ON a.agreement_id = r.agreement_id \
             WHERE r.record_id = $1",
         postgres: "SELECT r.record_id, r.individual_id, r.agreement_id, \
             r.agreement_revision_id, r.agreement_revision_hash, r.opt_in, r.ever_given, \
             r.state, r.is_current, r.valid_from, r.valid_until, r.sealed, r.revision_id, \
-            r.revision_sha256, r.signature_id, r.created, r.updated, a.lifecycle, \
+            r.revision_sha256, r.signature_id, r.created, r.updated, r.delegation_id, \
+            r.reconfirm_from, r.delegation_void, a.lifecycle, \
             a.published_revision_id \
             FROM consent_record r JOIN agreement a ON a.agreement_id = r.agreement_id \
             WHERE r.record_id = $1 FOR UPDATE OF r",
@@ -73,7 +76,8 @@ statements! {
     CURRENT = "SELECT r.record_id, r.individual_id, r.agreement_id, r.agreement_revision_id, \
             r.agreement_revision_hash, r.opt_in, r.ever_given, r.state, r.is_current, \
             r.valid_from, r.valid_until, r.sealed, r.revision_id, r.revision_sha256, \
-            r.signature_id, r.created, r.updated, a.lifecycle, a.published_revision_id \
+            r.signature_id, r.created, r.updated, r.delegation_id, r.reconfirm_from, \
+            r.delegation_void, a.lifecycle, a.published_revision_id \
             FROM consent_record r JOIN agreement a ON a.agreement_id = r.agreement_id \
             WHERE r.individual_id = $1 AND r.agreement_id = $2 AND r.is_current",
     SAME = "SELECT record_id, revision_id, revision_sha256 FROM consent_record \
@@ -89,9 +93,12 @@ statements! {
     },
     CHANGE = "UPDATE consent_record SET opt_in = $2, ever_given = $3, state = $4, \
               valid_from = $5, valid_until = $6, sealed = $7, revision_id = $8, \
-              revision_sha256 = $9, signature_id = '', updated = $10 WHERE record_id = $1",
-    SIGNED = "UPDATE consent_record SET state = $2, signature_id = $3, updated = $4 \
-              WHERE record_id = $1",
+              revision_sha256 = $9, signature_id = '', updated = $10, delegation_id = $11, \
+              reconfirm_from = $12, delegation_void = $13 WHERE record_id = $1",
+    SIGNED = "UPDATE consent_record SET state = $2, signature_id = $3, updated = $4, \
+              delegation_id = $5, reconfirm_from = $6 WHERE record_id = $1",
+    IDS_OF_PERSON = "SELECT record_id FROM consent_record WHERE individual_id = $1 \
+                     ORDER BY created DESC, record_id DESC LIMIT $2",
     DELETE = "DELETE FROM consent_record WHERE record_id = $1",
     // All answers of a person with what decides about their erasure.
     OF_PERSON = {
@@ -105,7 +112,8 @@ statements! {
     LIST = "SELECT r.record_id, r.individual_id, r.agreement_id, r.agreement_revision_id, \
             r.agreement_revision_hash, r.opt_in, r.ever_given, r.state, r.is_current, \
             r.valid_from, r.valid_until, r.sealed, r.revision_id, r.revision_sha256, \
-            r.signature_id, r.created, r.updated, a.lifecycle, a.published_revision_id \
+            r.signature_id, r.created, r.updated, r.delegation_id, r.reconfirm_from, \
+            r.delegation_void, a.lifecycle, a.published_revision_id \
             FROM consent_record r JOIN agreement a ON a.agreement_id = r.agreement_id \
             WHERE (r.created, r.record_id) < ($1, $2) AND r.created >= $3 AND r.created < $4 \
             AND ($5 = '' OR r.agreement_id = $5) AND ($6 = '' OR r.agreement_revision_id = $6) \
@@ -117,7 +125,8 @@ statements! {
             r.agreement_revision_id, \
             r.agreement_revision_hash, r.opt_in, r.ever_given, r.state, r.is_current, \
             r.valid_from, r.valid_until, r.sealed, r.revision_id, r.revision_sha256, \
-            r.signature_id, r.created, r.updated, a.lifecycle, a.published_revision_id \
+            r.signature_id, r.created, r.updated, r.delegation_id, r.reconfirm_from, \
+            r.delegation_void, a.lifecycle, a.published_revision_id \
             FROM consent_record r JOIN agreement a ON a.agreement_id = r.agreement_id \
             WHERE (r.created, r.record_id) > ($1, $2) AND r.created >= $3 AND r.created < $4 \
             AND ($5 = '' OR r.agreement_id = $5) AND ($6 = '' OR r.agreement_revision_id = $6) \
@@ -129,7 +138,8 @@ statements! {
             r.agreement_revision_id, \
             r.agreement_revision_hash, r.opt_in, r.ever_given, r.state, r.is_current, \
             r.valid_from, r.valid_until, r.sealed, r.revision_id, r.revision_sha256, \
-            r.signature_id, r.created, r.updated, a.lifecycle, a.published_revision_id \
+            r.signature_id, r.created, r.updated, r.delegation_id, r.reconfirm_from, \
+            r.delegation_void, a.lifecycle, a.published_revision_id \
             FROM consent_record r JOIN agreement a ON a.agreement_id = r.agreement_id \
             WHERE r.individual_id = $14 \
             AND (r.created, r.record_id) < ($1, $2) AND r.created >= $3 AND r.created < $4 \
@@ -167,6 +177,12 @@ pub(crate) struct Row {
     pub(crate) signature_id: String,
     pub(crate) created: Timestamp,
     pub(crate) updated: Timestamp,
+    /// The delegation by which the present answer was given; empty when the person gave it.
+    pub(crate) delegation_id: String,
+    /// From when on the person is to confirm what a delegate answered.
+    pub(crate) reconfirm_from: Option<Timestamp>,
+    /// The delegate's authority turned out never to have held.
+    pub(crate) delegation_void: bool,
     pub(crate) lifecycle: i64,
     pub(crate) published_revision_id: String,
 }
@@ -192,6 +208,8 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, row: &Row) -> Result<bool, StoreErro
         .bind(row.signature_id.as_str())
         .bind(row.created)
         .bind(row.updated)
+        .bind(row.delegation_id.as_str())
+        .bind(row.reconfirm_from)
         .execute()
         .await?;
     Ok(added == 1)
@@ -315,25 +333,25 @@ pub(crate) async fn change(tx: &mut Tx<'_>, row: &Row) -> Result<(), StoreError>
         .bind(row.revision_id.as_str())
         .bind(row.revision_sha256.as_str())
         .bind(row.updated)
+        .bind(row.delegation_id.as_str())
+        .bind(row.reconfirm_from)
+        .bind(row.delegation_void)
         .execute()
         .await?;
     Ok(())
 }
 
-/// Stores how far the signatures have come.
-pub(crate) async fn signed(
-    tx: &mut Tx<'_>,
-    record_id: &str,
-    state: i64,
-    signature_id: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let query = tx
-        .query(SIGNED)
-        .bind(record_id)
-        .bind(state)
-        .bind(signature_id);
-    query.bind(now).execute().await?;
+/// Stores how far the signatures have come, and on whose word.
+pub(crate) async fn signed(tx: &mut Tx<'_>, row: &Row) -> Result<(), StoreError> {
+    tx.query(SIGNED)
+        .bind(row.record_id.as_str())
+        .bind(row.state)
+        .bind(row.signature_id.as_str())
+        .bind(row.updated)
+        .bind(row.delegation_id.as_str())
+        .bind(row.reconfirm_from)
+        .execute()
+        .await?;
     Ok(())
 }
 
@@ -357,6 +375,19 @@ pub(crate) async fn of_person(
     individual_id: &str,
 ) -> Result<Vec<Erasable>, StoreError> {
     tx.query(OF_PERSON).bind(individual_id).fetch_all().await
+}
+
+/// Ids of a person's records, newest first.
+pub(crate) async fn ids_of_person(
+    db: &Db,
+    individual_id: &str,
+    limit: i64,
+) -> Result<Vec<String>, StoreError> {
+    db.query(IDS_OF_PERSON)
+        .bind(individual_id)
+        .bind(limit)
+        .fetch_scalars()
+        .await
 }
 
 /// Which records a list shows.

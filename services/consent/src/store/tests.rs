@@ -9,12 +9,16 @@ both_engines! {
             crate::store::ALL,
             crate::store::agreement::ALL,
             crate::store::check::ALL,
+            crate::store::delegation::ALL,
             crate::store::individual::ALL,
             crate::store::keys::ALL,
             crate::store::policy::ALL,
             crate::store::record::ALL,
             crate::store::revision::ALL,
+            crate::store::revocation::ALL,
             crate::store::signature::ALL,
+            crate::store::timer::ALL,
+            crate::tests::ALL,
         ] {
             prepare_all(&db, statements).await;
         }

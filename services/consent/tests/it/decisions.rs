@@ -113,6 +113,7 @@ both_engines! {
         closed.recipients = vec![pb::Recipient {
             recipient_id: "programme".to_owned(),
             name: "The programme".to_owned(),
+            ..pb::Recipient::default()
         }];
         let closed = bench.publish(closed).await;
         let id = closed.data_agreement_id.as_str();

@@ -8,12 +8,17 @@
 
 mod agreements;
 mod decisions;
+mod delegations;
 mod erasure;
+mod faults;
 mod imports;
 mod individuals;
 mod policies;
 mod policy_table;
+mod receipts;
+mod reconsent;
 mod records;
 mod revisions;
 mod settings;
+mod sharing;
 mod support;

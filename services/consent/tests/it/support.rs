@@ -21,7 +21,7 @@ use tonic_types::StatusExt as _;
 
 /// The block with a clock that tests move.
 pub(crate) struct Bench {
-    _env: TestEnv,
+    env: TestEnv,
     pub(crate) block: TestBlock<Consent>,
     pub(crate) clock: Arc<MockClock>,
     /// Keeps the database while the bench lives.
@@ -42,7 +42,7 @@ pub(crate) async fn bench_with(db: TestDatabase, set: impl FnOnce(&mut ConsentCo
     set(&mut config);
     let block = env.open::<Consent>(config).await.unwrap();
     Bench {
-        _env: env,
+        env,
         block,
         clock,
         db,
@@ -50,6 +50,16 @@ pub(crate) async fn bench_with(db: TestDatabase, set: impl FnOnce(&mut ConsentCo
 }
 
 impl Bench {
+    /// The same caller at a second replica over the same store.
+    pub(crate) async fn replica(&self) -> Link {
+        let config = ConsentConfig {
+            database: self.db.config(),
+            ..ConsentConfig::default()
+        };
+        let block = self.env.open::<Consent>(config).await.unwrap();
+        block.as_caller(&["consent:*"])
+    }
+
     /// A caller who may do everything.
     pub(crate) fn admin(&self) -> Link {
         self.block.as_caller(&["consent:*"])
@@ -64,6 +74,11 @@ impl Bench {
     pub(crate) fn colleague(&self) -> Link {
         let token = token_for("colleague", &["consent:*"], &Tenant::default());
         with_token(&self.block.link, &token)
+    }
+
+    pub(crate) fn clock_now(&self) -> Timestamp {
+        use publica_types::Clock as _;
+        self.clock.now()
     }
 
     pub(crate) fn pass(&self, seconds: u64) {

@@ -5,7 +5,9 @@
 mod agreements;
 mod audit;
 mod call;
+mod delegations;
 mod error;
+mod export;
 mod individuals;
 mod input;
 mod native;
@@ -13,6 +15,7 @@ mod output;
 mod policies;
 mod reading;
 mod records;
+mod strict;
 mod verification;
 mod webhooks;
 
@@ -39,6 +42,7 @@ pub(crate) const SURFACE: Surface = Surface {
         "publica.consent.v1.DataAgreementService",
         "publica.consent.v1.IndividualService",
         "publica.consent.v1.ConsentRecordService",
+        "publica.consent.v1.DelegationService",
         "publica.consent.v1.RevisionService",
     ],
 };
@@ -100,11 +104,31 @@ operations! {
     published "GET" "/audit/data-agreement/{dataAgreementId}/" "One agreement, for auditors";
     native "GET" "/config/data-agreement/{dataAgreementId}/revisions/" "Its revisions";
     native "GET" "/config/data-agreement/{dataAgreementId}/attributes/" "Its attributes";
+    native "GET" "/config/data-agreement/{dataAgreementId}/compare/"
+        "What differs between two revisions, and what needs new answers";
+    native "GET" "/config/data-agreement/{dataAgreementId}/gaps/"
+        "What publication and receipts lack";
     native "POST" "/config/data-agreement/{dataAgreementId}/publish/" "Publish the draft";
     native "POST" "/config/data-agreement/{dataAgreementId}/approve/" "Approve the draft";
+    native "GET" "/config/lifecycles/" "Stages of an agreement's life";
+    native "GET" "/config/lifecycle/{lifecycleId}/" "One of them";
+    native "GET" "/config/webhooks/event-types/" "Events that webhooks can subscribe to";
+    native "POST" "/config/webhook/{webhookId}/rotate-secret/" "A new signing secret";
+    native "GET" "/config/webhook/{webhookId}/deliveries/" "Deliveries that were given up";
+    native "POST" "/config/webhook/{webhookId}/deliveries/{deliveryId}/redeliver/"
+        "Send one of them again";
     native "GET" "/service/individual/{individualId}/keys/" "Keys that the person signs with";
     native "POST" "/service/individual/{individualId}/keys/" "Register a key";
     native "DELETE" "/service/individual/{individualId}/keys/{keyId}/" "Revoke a key";
+    native "POST" "/service/delegation/" "Let somebody act for a person";
+    native "GET" "/service/delegations/" "Who may act for a person";
+    native "GET" "/service/delegation/{delegationId}/" "One delegation";
+    native "DELETE" "/service/delegation/{delegationId}/" "End a delegation";
+    native "GET" "/service/individual/export/" "Everything about a person";
+    native "GET" "/service/individual/record/history/" "What happened, and who used data";
+    native "GET" "/audit/export/" "Records, a line each";
+    native "GET" "/audit/chain/head/" "The signed head of the log";
+    native "GET" "/audit/admin-log/" "Entries of the log";
     native "GET" "/service/individual/notifications/" "Whether changes are told";
     native "PUT" "/service/individual/notifications/" "Switch change notices on or off";
     native "GET" "/service/individual/record/consent-record/{consentRecordId}/receipt/"
@@ -115,6 +139,8 @@ operations! {
     native "GET" "/audit/revision/{revisionId}/verify/" "Verify the chain of a revision";
     native "GET" "/audit/consent-record/{consentRecordId}/verify/" "Verify a record's chain";
     native "POST" "/v1/decisions" "May this data be used now?";
+ native "GET" "/v1/revocations" "What was revoked after a cursor";
+    native "GET" "/v1/keys" "Keys that verify decisions and receipts";
     native "POST" "/v1/individuals:batch" "Create individuals with their keys";
     native "POST" "/v1/records:batch" "Store signed pairs";
 }
@@ -159,6 +185,14 @@ fn config() -> Vec<(&'static str, MethodRouter<GatewayState>)> {
             get(on(agreements::attributes)),
         ),
         (
+            "/config/data-agreement/{dataAgreementId}/compare/",
+            get(on(agreements::compare)),
+        ),
+        (
+            "/config/data-agreement/{dataAgreementId}/gaps/",
+            get(on(agreements::gaps)),
+        ),
+        (
             "/config/data-agreement/{dataAgreementId}/publish/",
             post(on(agreements::publish)),
         ),
@@ -181,6 +215,27 @@ fn config() -> Vec<(&'static str, MethodRouter<GatewayState>)> {
                 .delete(on(webhooks::delete)),
         ),
         ("/config/webhooks/", get(on(webhooks::list))),
+        (
+            "/config/webhooks/event-types/",
+            get(on(webhooks::event_types)),
+        ),
+        (
+            "/config/webhook/{webhookId}/rotate-secret/",
+            post(on(webhooks::rotate)),
+        ),
+        (
+            "/config/webhook/{webhookId}/deliveries/",
+            get(on(webhooks::given_up)),
+        ),
+        (
+            "/config/webhook/{webhookId}/deliveries/{deliveryId}/redeliver/",
+            post(on(webhooks::redeliver)),
+        ),
+        ("/config/lifecycles/", get(on(agreements::lifecycles))),
+        (
+            "/config/lifecycle/{lifecycleId}/",
+            get(on(agreements::lifecycle)),
+        ),
     ]
 }
 
@@ -191,6 +246,7 @@ fn service() -> Vec<(&'static str, MethodRouter<GatewayState>)> {
             "/service/individual/notifications/",
             get(on(individuals::preference)).put(on(individuals::set_preference)),
         ),
+        ("/service/individual/export/", get(on(export::person))),
         (
             "/service/individual/{individualId}/",
             get(on(individuals::read)).put(on(individuals::replace)),
@@ -204,6 +260,12 @@ fn service() -> Vec<(&'static str, MethodRouter<GatewayState>)> {
             axum::routing::delete(on(individuals::revoke_key)),
         ),
         ("/service/individuals/", get(on(individuals::list))),
+        ("/service/delegation/", post(on(delegations::create))),
+        ("/service/delegations/", get(on(delegations::list))),
+        (
+            "/service/delegation/{delegationId}/",
+            get(on(delegations::read)).delete(on(delegations::end)),
+        ),
         (
             "/service/data-agreement/{dataAgreementId}/",
             get(on(agreements::read_published)),
@@ -237,6 +299,10 @@ fn answers() -> Vec<(&'static str, MethodRouter<GatewayState>)> {
         (
             "/service/individual/record/",
             axum::routing::delete(on(records::erase)),
+        ),
+        (
+            "/service/individual/record/history/",
+            get(on(export::history)),
         ),
         (
             "/service/individual/record/data-agreement/{dataAgreementId}/",
@@ -286,6 +352,9 @@ fn auditing() -> Vec<(&'static str, MethodRouter<GatewayState>)> {
             get(on(audit::agreement)),
         ),
         ("/audit/revisions/", get(on(audit::revisions))),
+        ("/audit/export/", get(on(export::audit))),
+        ("/audit/chain/head/", get(on(export::head))),
+        ("/audit/admin-log/", get(on(export::log))),
         (
             "/audit/revision/{revisionId}/verify/",
             get(on(audit::verify_revision)),
@@ -308,10 +377,13 @@ fn router(state: GatewayState) -> Router {
         .nest("/api", published.clone())
         .merge(published)
         .route("/v1/decisions", post(native::decide))
+        .route("/v1/revocations", axum::routing::get(native::revocations))
+        .route("/v1/keys", axum::routing::get(native::keys))
         .route("/v1/individuals:batch", post(native::create_individuals))
         .route("/v1/records:batch", post(native::sign_records))
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
+        .layer(axum::middleware::from_fn(strict::on_request))
         // Answers are about people; no cache on the way may keep them.
         .layer(axum::middleware::map_response(
             |mut response: Response| async move {

@@ -98,6 +98,7 @@ fn override_with(suite: &mut Suite, args: &UpArgs) {
         let surface = publica_gateway::SurfaceConfig {
             listen: *listen,
             prefix: String::new(),
+            strict: false,
         };
         suite.gateway.surfaces.insert(block.clone(), surface);
     }

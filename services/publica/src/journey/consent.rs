@@ -35,7 +35,7 @@ pub(crate) async fn publish(parties: &Parties) -> Result<String> {
         "dataRetentionPeriodDays": 365,
         "geographicRestriction": "XX",
         "storageLocation": "XX",
-        "thirdPartyDataSharing": false,
+        "thirdPartyDataSharing": true,
     }});
     let answer = parties
         .programme

@@ -3,11 +3,10 @@
 mod file;
 mod route;
 
+use publica_gate::{GateError, Use};
 use publica_journal::{Entry, append, write};
-use publica_proto::consent::v1 as consent;
-use publica_proto::consent::v1::consent_service_client::ConsentServiceClient;
 use publica_proto::registration::v1 as pb;
-use publica_rpc::{Invalid, PageToken, from_timestamp, outgoing, page_size, timestamp};
+use publica_rpc::{Invalid, PageToken, from_timestamp, page_size, timestamp};
 use publica_store::Db;
 use serde_json::{Map, Value, json};
 
@@ -216,31 +215,24 @@ impl App {
         agreement_id: &str,
         fields: &[String],
     ) -> Result<String, Error> {
-        let mut client = ConsentServiceClient::new(self.peers.link("consent"));
-        let request = consent::CheckConsentRequest {
-            person: Some(consent::PersonReference {
-                person: Some(consent::person_reference::Person::IndividualId(
-                    person_id.to_owned(),
-                )),
-            }),
-            consumer: self.config.consent_consumer.clone(),
+        let wanted = Use {
+            individual_id: person_id.to_owned(),
             data_agreement_id: agreement_id.to_owned(),
             attributes: fields.to_vec(),
-            ..consent::CheckConsentRequest::default()
+            ..Use::default()
         };
-        let answer = client.check_consent(outgoing(&who.origin, request)).await;
-        let answer = answer.map_err(Error::ConsentUnknown)?.into_inner();
-        if answer.allowed {
-            return Ok(answer.consent_record_id);
+        match self.gate.check(&who.origin, wanted).await {
+            Ok(permit) => Ok(permit.consent_record_id),
+            Err(GateError::Unknown(status)) => Err(Error::ConsentUnknown(status)),
+            Err(GateError::Denied { reasons, .. }) => Err(Error::ConsentRequired {
+                reason: reasons
+                    .first()
+                    .copied()
+                    .unwrap_or_default()
+                    .as_str_name()
+                    .to_owned(),
+            }),
         }
-        Err(Error::ConsentRequired {
-            reason: answer
-                .reasons()
-                .next()
-                .unwrap_or_default()
-                .as_str_name()
-                .to_owned(),
-        })
     }
 
     pub(crate) async fn get_application(

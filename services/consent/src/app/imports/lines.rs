@@ -116,6 +116,8 @@ pub(crate) struct AttributeLine {
 pub(crate) struct RecipientLine {
     pub(crate) id: String,
     pub(crate) name: String,
+    pub(crate) attributes: Vec<String>,
+    pub(crate) country: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -156,6 +158,7 @@ pub(crate) struct IndividualLine {
     pub(crate) external_id: String,
     pub(crate) external_id_type: String,
     pub(crate) identity_provider_id: String,
+    pub(crate) birth_date: String,
     pub(crate) jwks: Vec<Value>,
     pub(crate) notifications: Option<bool>,
     pub(crate) created_at: Option<Timestamp>,
@@ -283,6 +286,8 @@ impl AgreementLine {
                 .map(|one| pb::Recipient {
                     recipient_id: one.id.clone(),
                     name: one.name.clone(),
+                    attributes: one.attributes.clone(),
+                    country: one.country.clone(),
                 })
                 .collect(),
             validity_days: self.validity_days,
@@ -333,6 +338,7 @@ impl IndividualLine {
             external_id: self.external_id.clone(),
             external_id_type: self.external_id_type.clone(),
             identity_provider_id: self.identity_provider_id.clone(),
+            birth_date: self.birth_date.clone(),
             ..pb::Individual::default()
         }
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::super::individuals;
 use super::super::policies::{as_of_in, check_id};
+use super::super::records::tell;
 use super::super::revisions::{Past, past};
 use super::super::shown::seal_circumstances;
 use super::super::texts::text_in;
@@ -218,7 +219,7 @@ pub(crate) async fn individual(
     if let Some(row) = store::individual::find_in(tx, &line.id).await? {
         let same = match &row.sealed {
             Some(sealed) => individuals::same_identity(&key, sealed, &one)?,
-            None => one.external_id.is_empty(),
+            None => one.external_id.is_empty() && one.birth_date.is_empty(),
         };
         return Ok(if same {
             Stored::Repeated
@@ -342,9 +343,11 @@ async fn store_record(
     let (person, agreement) = (&line.individual_id, &line.data_agreement_id);
     let answered = &shown.data_agreement_revision_id;
     let current = line.current.unwrap_or(true);
-    if current {
-        store::record::retire(tx, person, agreement, answered, created).await?;
-    }
+    let retired = if current {
+        store::record::retire(tx, person, agreement, answered, created).await?
+    } else {
+        0
+    };
     let mut row = store::record::Row {
         record_id: line.id.clone(),
         individual_id: person.clone(),
@@ -363,6 +366,9 @@ async fn store_record(
         signature_id: String::new(),
         created,
         updated: created,
+        delegation_id: String::new(),
+        reconfirm_from: None,
+        delegation_void: false,
         lifecycle: 0,
         published_revision_id: String::new(),
     };
@@ -374,6 +380,9 @@ async fn store_record(
     }
     if !store::record::insert(tx, &row).await? {
         return Ok(refused("id", "stands in the way of a current record"));
+    }
+    if current {
+        tell(tx, &row, retired > 0).await?;
     }
     Ok(Stored::New)
 }

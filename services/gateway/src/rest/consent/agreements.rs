@@ -17,7 +17,10 @@ fn shown(agreement: Option<&pb::DataAgreement>, revision: Option<&pb::Revision>)
     })
 }
 
-fn with_notes(mut body: Value, warnings: &[String], superseded: i64) -> Value {
+fn with_notes(mut body: Value, warnings: &[String], superseded: i64, material: &[String]) -> Value {
+    if !material.is_empty() {
+        body["materialChanges"] = json!(material);
+    }
     if !warnings.is_empty() {
         body["warnings"] = json!(warnings);
     }
@@ -44,7 +47,7 @@ pub(crate) async fn create(call: Call) -> Answer {
     let body = shown(answer.data_agreement.as_ref(), answer.revision.as_ref());
     Ok(respond::json(
         StatusCode::OK,
-        &with_notes(body, &answer.warnings, 0),
+        &with_notes(body, &answer.warnings, 0, &[]),
     ))
 }
 
@@ -87,6 +90,76 @@ pub(crate) async fn attributes(call: Call) -> Answer {
     ))
 }
 
+/// What differs between two revisions: the published and the latest unless `from` and `to` name
+/// others.
+pub(crate) async fn compare(call: Call) -> Answer {
+    let entry = call.enter().await?;
+    let message = pb::CompareDataAgreementRevisionsRequest {
+        data_agreement_id: call.id("dataAgreementId")?,
+        from_revision_id: call.query_id("from")?,
+        to_revision_id: call.query_id("to")?,
+    };
+    let answer = call
+        .agreements()
+        .compare_data_agreement_revisions(entry.request(message))
+        .await?
+        .into_inner();
+    let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+    let differences: Vec<Value> = answer
+        .differences
+        .iter()
+        .map(|one| {
+            let mut shown = json!({ "path": one.path });
+            for (name, value) in [("before", read(&one.before)), ("after", read(&one.after))] {
+                if let Some(value) = value {
+                    shown[name] = value;
+                }
+            }
+            shown
+        })
+        .collect();
+    let body = json!({
+        "from": answer.from_revision_id,
+        "to": answer.to_revision_id,
+        "differences": differences,
+        "materialChanges": answer.material_changes,
+    });
+    Ok(respond::json(StatusCode::OK, &body))
+}
+
+/// What publication, and each kind of receipt, still lacks in the latest content.
+pub(crate) async fn gaps(call: Call) -> Answer {
+    let answer = find(&call, false).await?;
+    let body = json!({
+        "publication": answer.publication_gaps,
+        "iso27560": answer.iso27560_gaps,
+        "kantara": answer.kantara_gaps,
+    });
+    Ok(respond::json(StatusCode::OK, &body))
+}
+
+/// Stages of an agreement's life, as reference data.
+pub(crate) async fn lifecycles(call: Call) -> Answer {
+    call.enter().await?;
+    let all: Vec<Value> = output::LIFECYCLES
+        .iter()
+        .map(|(_, id, name)| json!({ "id": id, "name": name }))
+        .collect();
+    Ok(respond::json(StatusCode::OK, &json!({ "lifecycles": all })))
+}
+
+pub(crate) async fn lifecycle(call: Call) -> Answer {
+    call.enter().await?;
+    let wanted = call.id("lifecycleId")?;
+    let found = output::LIFECYCLES.iter().find(|(_, id, _)| *id == wanted);
+    let (_, id, name) = found.ok_or_else(|| {
+        let text = "there is no such lifecycle";
+        Fault::bad("lifecycle_not_found", text)
+    })?;
+    let body = json!({ "lifecycle": { "id": id, "name": name } });
+    Ok(respond::json(StatusCode::OK, &body))
+}
+
 pub(crate) async fn replace(call: Call) -> Answer {
     let entry = call.enter().await?;
     let data_agreement_id = call.id("dataAgreementId")?;
@@ -107,7 +180,8 @@ pub(crate) async fn replace(call: Call) -> Answer {
         .await?
         .into_inner();
     let body = shown(answer.data_agreement.as_ref(), answer.revision.as_ref());
-    let body = with_notes(body, &answer.warnings, answer.superseded_records);
+    let (superseded, material) = (answer.superseded_records, &answer.material_changes);
+    let body = with_notes(body, &answer.warnings, superseded, material);
     Ok(respond::json(StatusCode::OK, &body))
 }
 
@@ -163,7 +237,8 @@ pub(crate) async fn publish(call: Call) -> Answer {
         .await?
         .into_inner();
     let body = shown(answer.data_agreement.as_ref(), answer.revision.as_ref());
-    let body = with_notes(body, &answer.warnings, answer.superseded_records);
+    let (superseded, material) = (answer.superseded_records, &answer.material_changes);
+    let body = with_notes(body, &answer.warnings, superseded, material);
     Ok(respond::json(StatusCode::OK, &body))
 }
 

@@ -11,7 +11,14 @@ use super::{agreements, output, verification};
 use crate::respond;
 
 pub(crate) async fn records(call: Call) -> Answer {
-    verification::page(&call, false).await
+    if call.query_id("id")?.is_empty() {
+        return verification::page(&call, false).await;
+    }
+    let record = verification::by_id(&call, call.query_id("id")?).await?;
+    let rows: Vec<_> = record.iter().map(output::record).collect();
+    let page = call.paging()?.member("", None);
+    let body = json!({ "consentRecords": rows, "pagination": page });
+    Ok(respond::json(StatusCode::OK, &body))
 }
 
 pub(crate) async fn record(call: Call) -> Answer {

@@ -2,16 +2,18 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use publica_auth::CallerKind;
 use publica_proto::consent::v1 as pb;
 use publica_proto::consent::v1::consent_record_service_client::ConsentRecordServiceClient;
 use publica_proto::consent::v1::consent_service_client::ConsentServiceClient;
 use publica_proto::consent::v1::data_agreement_service_client::DataAgreementServiceClient;
+use publica_proto::consent::v1::delegation_service_client::DelegationServiceClient;
 use publica_proto::consent::v1::individual_service_client::IndividualServiceClient;
 use publica_proto::consent::v1::policy_service_client::PolicyServiceClient;
 use publica_proto::consent::v1::revision_service_client::RevisionServiceClient;
+use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
 use publica_proto::journal::v1::webhook_service_client::WebhookServiceClient;
 use publica_rpc::Link;
 use serde_json::{Map, Value, json};
@@ -149,7 +151,25 @@ impl Call {
     /// The body as a JSON object.
     pub(crate) fn object(&self) -> Result<Map<String, Value>, Fault> {
         let bytes = self.body.clone()?;
+        self.need_json()?;
         input::object(&bytes)
+    }
+
+    /// Refuses a body that says it is something else. One that says nothing is read as JSON.
+    fn need_json(&self) -> Result<(), Fault> {
+        let Some(kind) = self.headers.get(header::CONTENT_TYPE) else {
+            return Ok(());
+        };
+        let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if kind == "application/json"
+            || (kind.starts_with("application/") && kind.ends_with("+json"))
+        {
+            return Ok(());
+        }
+        let text = "the body must be application/json";
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Err(Fault::new(status, "unsupported_media_type", text))
     }
 
     /// The body as a JSON object; nothing at all counts as an empty one.
@@ -158,6 +178,7 @@ impl Call {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Map::new());
         }
+        self.need_json()?;
         input::object(&bytes)
     }
 
@@ -235,12 +256,20 @@ impl Call {
         ConsentRecordServiceClient::new(self.link()).max_decoding_message_size(MAX_MESSAGE)
     }
 
+    pub(crate) fn delegations(&self) -> DelegationServiceClient<Link> {
+        DelegationServiceClient::new(self.link())
+    }
+
     pub(crate) fn revisions(&self) -> RevisionServiceClient<Link> {
         RevisionServiceClient::new(self.link()).max_decoding_message_size(MAX_MESSAGE)
     }
 
     pub(crate) fn decisions(&self) -> ConsentServiceClient<Link> {
         ConsentServiceClient::new(self.link())
+    }
+
+    pub(crate) fn journal(&self) -> JournalServiceClient<Link> {
+        JournalServiceClient::new(self.link())
     }
 
     pub(crate) fn webhooks(&self) -> WebhookServiceClient<Link> {

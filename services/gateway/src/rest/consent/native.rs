@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::Fault;
 use super::{input, output, reading};
-use crate::body::read;
+use crate::body::{QueryPairs, read};
 use crate::convert::idempotency_key;
 use crate::problem::Problem;
 use crate::respond;
@@ -87,6 +87,59 @@ pub(crate) async fn decide(State(state): State<GatewayState>, request: Request) 
         Ok(output::decision(&answer))
     };
     match decided.await {
+        Ok(body) => respond::json(StatusCode::OK, &body),
+        Err(refusal) => refusal.answer(),
+    }
+}
+
+/// What was revoked after `cursor`; without one, where the record ends now.
+pub(crate) async fn revocations(
+    State(state): State<GatewayState>,
+    headers: HeaderMap,
+    query: QueryPairs,
+) -> Response {
+    let listed = async {
+        let entry = state.enter(&headers).await.map_err(Fault::from)?;
+        let limit = query.get("limit").unwrap_or_default();
+        let page_size = if limit.is_empty() {
+            0
+        } else {
+            limit
+                .parse()
+                .map_err(|_| Fault::member("limit", "must be an integer"))?
+        };
+        let message = pb::ListRevocationsRequest {
+            cursor: query.get("cursor").unwrap_or_default().to_owned(),
+            page_size,
+        };
+        let mut client = ConsentServiceClient::new(state.link("consent"));
+        let answer = client
+            .list_revocations(entry.request(message))
+            .await?
+            .into_inner();
+        let all: Vec<Value> = answer.revocations.iter().map(output::revocation).collect();
+        Ok::<_, Refusal>(json!({
+            "revocations": all,
+            "cursor": answer.cursor,
+            "more": answer.more,
+        }))
+    };
+    match listed.await {
+        Ok(body) => respond::json(StatusCode::OK, &body),
+        Err(refusal) => refusal.answer(),
+    }
+}
+
+/// A JWK set with which decision tokens, receipts and seals are verified.
+pub(crate) async fn keys(State(state): State<GatewayState>, headers: HeaderMap) -> Response {
+    let told = async {
+        let entry = state.enter(&headers).await.map_err(Fault::from)?;
+        let mut client = ConsentServiceClient::new(state.link("consent"));
+        let request = entry.request(pb::GetVerificationKeysRequest {});
+        let answer = client.get_verification_keys(request).await?.into_inner();
+        Ok::<Value, Refusal>(serde_json::from_str(&answer.jwks).unwrap_or_default())
+    };
+    match told.await {
         Ok(body) => respond::json(StatusCode::OK, &body),
         Err(refusal) => refusal.answer(),
     }

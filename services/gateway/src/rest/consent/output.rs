@@ -213,7 +213,16 @@ fn related(
             Object::default()
                 .text("id", &one.recipient_id)
                 .text("name", &one.name)
+                .list("attributes", &one.attributes, texts)
+                .text("country", &one.country)
                 .done()
+        })
+        .list("useLimits", &one.use_limits, |one| {
+            json!({
+                "unit": one.unit().as_str_name().trim_start_matches("USE_UNIT_"),
+                "value": one.span.max(1),
+                "repeats": one.uses,
+            })
         })
         .list("requiredSignatures", &one.required_signatures, texts)
         .list("processingMethods", &one.processing_methods, texts)
@@ -279,14 +288,17 @@ fn access_mode_name(mode: pb::AccessMode) -> &'static str {
     }
 }
 
-/// Id and name of a lifecycle, as in the published reference data.
+/// Lifecycles with their ids and names; the first two are published reference data.
+pub(crate) const LIFECYCLES: [(pb::AgreementLifecycle, &str, &str); 3] = [
+    (pb::AgreementLifecycle::Draft, "1", "Draft"),
+    (pb::AgreementLifecycle::Complete, "2", "Complete"),
+    (pb::AgreementLifecycle::Terminated, "3", "Terminated"),
+];
+
+/// Id and name of a lifecycle.
 fn lifecycle(lifecycle: pb::AgreementLifecycle) -> Option<(&'static str, &'static str)> {
-    match lifecycle {
-        pb::AgreementLifecycle::Unspecified => None,
-        pb::AgreementLifecycle::Draft => Some(("1", "Draft")),
-        pb::AgreementLifecycle::Complete => Some(("2", "Complete")),
-        pb::AgreementLifecycle::Terminated => Some(("3", "Terminated")),
-    }
+    let found = LIFECYCLES.iter().find(|(one, _, _)| *one == lifecycle);
+    found.map(|(_, id, name)| (*id, *name))
 }
 
 /// An individual.
@@ -296,6 +308,7 @@ pub(crate) fn individual(one: &pb::Individual) -> Value {
         .text("externalId", &one.external_id)
         .text("externalIdType", &one.external_id_type)
         .text("identityProviderId", &one.identity_provider_id)
+        .text("birthDate", &one.birth_date)
         .time("timestamp", one.update_time.as_ref())
         .done()
 }
@@ -342,6 +355,12 @@ pub(crate) fn record(one: &pb::ConsentRecord) -> Value {
         .text("language", &one.language)
         .text("assistedBy", &one.assisted_by)
         .text("revisionId", &one.revision_id)
+        .maybe(
+            "delegation",
+            (!one.delegation_id.is_empty()).then(|| json!({ "id": one.delegation_id })),
+        )
+        .text("delegationId", &one.delegation_id)
+        .maybe("reconfirmationDue", one.reconfirmation_due.then_some(true))
         .done()
 }
 
@@ -413,7 +432,54 @@ pub(crate) fn decision(one: &pb::CheckConsentResponse) -> Value {
         .put("decisionId", one.decision_id.as_str())
         .time("evaluatedAt", one.evaluate_time.as_ref())
         .time("cacheUntil", one.cache_until_time.as_ref())
+        .time("validUntil", one.valid_until_time.as_ref())
         .text("decisionToken", &one.decision_token)
+        .done()
+}
+
+/// A delegation.
+pub(crate) fn delegation(one: &pb::Delegation) -> Value {
+    let relationship = one.relationship().as_str_name();
+    let relationship = relationship.trim_start_matches("DELEGATION_RELATIONSHIP_");
+    let actions: Vec<String> = one
+        .actions()
+        .map(|action| {
+            let name = action.as_str_name();
+            name.trim_start_matches("DELEGATION_ACTION_")
+                .to_ascii_lowercase()
+        })
+        .collect();
+    Object::default()
+        .put("id", one.delegation_id.as_str())
+        .put("individualId", one.individual_id.as_str())
+        .put("delegateIndividualId", one.delegate_individual_id.as_str())
+        .put("relationship", relationship.to_ascii_lowercase())
+        .text("authorityReference", &one.authority_reference)
+        .text("authorityHash", &one.authority_hash)
+        .list("scopeAgreements", &one.scope_agreements, texts)
+        .list("scopePurposes", &one.scope_purposes, texts)
+        .put("actions", actions)
+        .time("validFrom", one.valid_from_time.as_ref())
+        .time("validUntil", one.valid_until_time.as_ref())
+        .time("revokedAt", one.revoke_time.as_ref())
+        .maybe("void", one.void.then_some(true))
+        .put("active", one.active)
+        .time("createdAt", one.create_time.as_ref())
+        .done()
+}
+
+/// A revocation.
+pub(crate) fn revocation(one: &pb::Revocation) -> Value {
+    let cause = one
+        .cause()
+        .as_str_name()
+        .trim_start_matches("REVOCATION_CAUSE_");
+    Object::default()
+        .text("individualId", &one.individual_id)
+        .text("dataAgreementId", &one.data_agreement_id)
+        .text("consentRecordId", &one.consent_record_id)
+        .put("cause", cause.to_ascii_lowercase())
+        .time("timestamp", one.time.as_ref())
         .done()
 }
 

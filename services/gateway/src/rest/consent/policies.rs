@@ -187,8 +187,7 @@ async fn one_revision(call: &Call, entry: &crate::state::Entry, revision_id: Str
         .await?
         .into_inner();
     let policies: Vec<Value> = answer.policy.iter().map(output::policy).collect();
-    Ok(respond::json(
-        StatusCode::OK,
-        &json!({ "policies": policies }),
-    ))
+    let page = call.paging()?.member("", call.flag("count")?.map(|_| 1));
+    let body = json!({ "policies": policies, "pagination": page });
+    Ok(respond::json(StatusCode::OK, &body))
 }

@@ -96,10 +96,18 @@ fn more_of_agreement(input: &Input<'_>, agreement: &mut pb::DataAgreement) {
         .map(|one| pb::Recipient {
             recipient_id: one.text("id"),
             name: one.text("name"),
+            attributes: one.texts("attributes"),
+            country: one.text("country"),
         })
         .collect();
     agreement.validity_days = input.number("validityDays");
     agreement.max_uses_per_day = input.number("maxUsesPerDay");
+    agreement.use_limits = input
+        .children("useLimits")
+        .iter()
+        .chain(&input.child("frequency"))
+        .map(use_limit)
+        .collect();
     agreement.access_mode = access_mode(input, "accessMode");
     agreement.minimum_age = input.number("minimumAge").unwrap_or_default();
     agreement.required_signatures = input.texts("requiredSignatures");
@@ -108,6 +116,26 @@ fn more_of_agreement(input: &Input<'_>, agreement: &mut pb::DataAgreement) {
     agreement.notice_url = input.text("noticeUrl");
     agreement.language = input.text("language");
     agreement.receipt_profile = input.text("receiptProfile");
+}
+
+/// A limit on uses, in the words of account aggregators: so many repeats in so many units.
+fn use_limit(one: &Input<'_>) -> pb::UseLimit {
+    let unit = match one.text("unit").to_ascii_uppercase().as_str() {
+        "HOUR" => pb::UseUnit::Hour,
+        "DAY" => pb::UseUnit::Day,
+        "WEEK" => pb::UseUnit::Week,
+        "MONTH" => pb::UseUnit::Month,
+        "YEAR" => pb::UseUnit::Year,
+        _ => {
+            one.fault("unit", "must be one of HOUR, DAY, WEEK, MONTH, YEAR");
+            pb::UseUnit::Unspecified
+        }
+    };
+    pb::UseLimit {
+        uses: one.number("repeats").unwrap_or_default(),
+        unit: unit.into(),
+        span: one.number("value").unwrap_or_default(),
+    }
 }
 
 /// The name of the lifecycle, which may be given as a text or as an object.
@@ -259,6 +287,7 @@ pub(crate) fn individual(input: &Input<'_>) -> pb::Individual {
         external_id: input.text("externalId"),
         external_id_type: input.text("externalIdType"),
         identity_provider_id: input.text("identityProviderId"),
+        birth_date: input.text("birthDate"),
         ..pb::Individual::default()
     }
 }
@@ -356,6 +385,7 @@ pub(crate) fn question(input: &Input<'_>) -> pb::CheckConsentRequest {
         access_mode: access_mode(input, "accessMode"),
         require_signature: input.flag("requireSignature").unwrap_or(false),
         want_token: input.flag("wantToken").unwrap_or(false),
+        allow_partial: input.flag("allowPartial").unwrap_or(false),
     }
 }
 

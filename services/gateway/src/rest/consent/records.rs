@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::call::{Answer, Call};
 use super::error::Fault;
-use super::{input, output, reading};
+use super::{delegations, input, output, reading};
 use crate::respond;
 use crate::state::Entry;
 
@@ -46,6 +46,7 @@ pub(crate) async fn opt_in(call: Call) -> Answer {
         data_agreement_revision_id: call.query_id("revisionId")?,
         language: call.text("language"),
         request_id: call.request_id(),
+        delegate_individual_id: delegations::named(&call)?,
         ..pb::CreateConsentRecordRequest::default()
     };
     let answer = call
@@ -99,6 +100,7 @@ pub(crate) async fn draft(call: Call) -> Answer {
         data_agreement_revision_id: call.query_id("revisionId")?,
         opt_in: call.flag("optIn")?,
         language: call.text("language"),
+        delegate_individual_id: delegations::named(&call)?,
         ..pb::DraftConsentRecordRequest::default()
     };
     let answer = call
@@ -187,6 +189,8 @@ pub(crate) async fn change(call: Call) -> Answer {
         attributes: sent.attributes.clone(),
         etag: call.etag(),
         request_id: call.request_id(),
+        known: Some(sent),
+        delegate_individual_id: delegations::named(&call)?,
     };
     let answer = call
         .records()
@@ -215,10 +219,14 @@ fn changed(call: &Call) -> Result<pb::ConsentRecord, Fault> {
     }
     let body = call.object()?;
     let wrapped = body.contains_key("consentRecord");
+    let read = |input: &input::Input<'_>| pb::ConsentRecord {
+        consent_record_id: input.text("id"),
+        ..reading::record(input)
+    };
     let sent = if wrapped {
-        input::wrapped(&body, "consentRecord", reading::record)?
+        input::wrapped(&body, "consentRecord", read)?
     } else {
-        input::whole(&body, "", reading::record)?
+        input::whole(&body, "", read)?
     };
     if sent.opt_in.is_none() {
         return Err(Fault::member("consentRecord.optIn", "is required"));
@@ -303,7 +311,13 @@ pub(crate) async fn receipt(call: Call) -> Answer {
     let format = match call.text("format").to_ascii_lowercase().as_str() {
         "" | "iso27560" => pb::ReceiptFormat::Iso27560,
         "kantara" => pb::ReceiptFormat::Kantara,
-        _ => return Err(Fault::member("format", "must be iso27560 or kantara")),
+        "fhir" => pb::ReceiptFormat::Fhir,
+        "dpv" => pb::ReceiptFormat::Dpv,
+        "pdf" => pb::ReceiptFormat::Pdf,
+        _ => {
+            let known = "must be iso27560, kantara, fhir, dpv or pdf";
+            return Err(Fault::member("format", known));
+        }
     };
     let message = pb::GetConsentReceiptRequest {
         consent_record_id: call.id("consentRecordId")?,
@@ -315,7 +329,18 @@ pub(crate) async fn receipt(call: Call) -> Answer {
         .get_consent_receipt(entry.request(message))
         .await?;
     let answer = answer.into_inner();
+    if !answer.document.is_empty() {
+        let kind = HeaderValue::from_static("application/pdf");
+        let mut response = respond::bytes_answer(StatusCode::OK, kind, answer.document);
+        let name = HeaderValue::from_static("attachment; filename=\"consent-receipt.pdf\"");
+        response.headers_mut().insert("content-disposition", name);
+        return Ok(response);
+    }
     let receipt: Value = serde_json::from_str(&answer.receipt).unwrap_or_default();
-    let body = json!({ "receipt": receipt, "signedReceipt": answer.signed_receipt });
+    let body = json!({
+        "receipt": receipt,
+        "signedReceipt": answer.signed_receipt,
+        "contentType": answer.content_type,
+    });
     Ok(respond::json(StatusCode::OK, &body))
 }

@@ -43,9 +43,12 @@ async fn person(call: &Call, entry: &Entry) -> Result<Option<String>, Fault> {
         .map(|one| one.individual_id))
 }
 
-/// The records that the query asks for.
-pub(crate) async fn page(call: &Call, current_only: bool) -> Answer {
-    let entry = call.enter().await?;
+/// What the query asks for; nothing when it names a person who is not known.
+pub(crate) async fn request(
+    call: &Call,
+    entry: &Entry,
+    current_only: bool,
+) -> Result<Option<pb::ListConsentRecordsRequest>, Fault> {
     let paging = call.paging()?;
     let state = reading::state_in_query(&call.text("state"));
     let state = state.ok_or_else(|| {
@@ -56,12 +59,10 @@ pub(crate) async fn page(call: &Call, current_only: bool) -> Answer {
     })?;
     let basis = reading::basis_in_query(&call.text("lawfulBasis"));
     let basis = basis.ok_or_else(|| Fault::member("lawfulBasis", "is not a known value"))?;
-    let Some(individual_id) = person(call, &entry).await? else {
-        let page = paging.member("", paging.count.then_some(0));
-        let body = json!({ "consentRecords": [], "pagination": page });
-        return Ok(respond::json(StatusCode::OK, &body));
+    let Some(individual_id) = person(call, entry).await? else {
+        return Ok(None);
     };
-    let message = pb::ListConsentRecordsRequest {
+    Ok(Some(pb::ListConsentRecordsRequest {
         individual_id,
         data_agreement_id: call.query_id("dataAgreementId")?,
         data_agreement_revision_id: call.query_id("revisionId")?,
@@ -78,6 +79,17 @@ pub(crate) async fn page(call: &Call, current_only: bool) -> Answer {
         page_token: paging.cursor.clone(),
         skip: paging.offset,
         include_total: paging.count,
+    }))
+}
+
+/// The records that the query asks for.
+pub(crate) async fn page(call: &Call, current_only: bool) -> Answer {
+    let entry = call.enter().await?;
+    let paging = call.paging()?;
+    let Some(message) = request(call, &entry, current_only).await? else {
+        let page = paging.member("", paging.count.then_some(0));
+        let body = json!({ "consentRecords": [], "pagination": page });
+        return Ok(respond::json(StatusCode::OK, &body));
     };
     let answer = call
         .records()
@@ -111,6 +123,25 @@ pub(crate) async fn find(call: &Call) -> Result<pb::GetConsentRecordResponse, Fa
         .get_consent_record(entry.request(message))
         .await?
         .into_inner())
+}
+
+/// The record with this id, if there is one.
+pub(crate) async fn by_id(call: &Call, id: String) -> Result<Option<pb::ConsentRecord>, Fault> {
+    let entry = call.enter().await?;
+    let message = pb::GetConsentRecordRequest {
+        consent_record_id: id,
+        view: pb::RecordView::Full.into(),
+        ..pb::GetConsentRecordRequest::default()
+    };
+    match call
+        .records()
+        .get_consent_record(entry.request(message))
+        .await
+    {
+        Ok(found) => Ok(found.into_inner().consent_record),
+        Err(status) if status.code() == tonic::Code::NotFound => Ok(None),
+        Err(status) => Err(status.into()),
+    }
 }
 
 pub(crate) async fn record(call: Call) -> Answer {

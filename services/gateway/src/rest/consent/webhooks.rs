@@ -17,6 +17,9 @@ const JSON: &str = "application/json";
 /// What is shown of a secret after its creation.
 const MASK: &str = "********";
 
+/// Given-up deliveries that are looked at for one page.
+const MAX_GIVEN_UP: usize = 10_000;
+
 /// Names of events as published, and the journal's actions behind them.
 const EVENTS: &[(&str, &str)] = &[
     ("consent.given", "consent.record.given"),
@@ -31,7 +34,21 @@ const EVENTS: &[(&str, &str)] = &[
     ("agreement.terminated", "consent.agreement.terminated"),
     ("policy.updated", "consent.policy.updated"),
     ("individual.*", "consent.individual.*"),
+    ("delegation.*", "consent.delegation.*"),
+    ("consent.expiring", "consent.record.expiring"),
+    ("consent.expired", "consent.record.expired"),
+    ("consent.auto_expiry", "consent.record.expired"),
+    (
+        "consent.reconfirmation_due",
+        "consent.record.reconfirmation_due",
+    ),
 ];
+
+/// How an action is called on this surface.
+fn event_of(action: &str) -> &str {
+    let found = EVENTS.iter().find(|(_, known)| *known == action);
+    found.map_or(action, |(name, _)| name)
+}
 
 fn read_webhook(input: &Input<'_>) -> journal::Webhook {
     let kind = input.text("contentType");
@@ -69,7 +86,7 @@ fn shown(one: &journal::Webhook, secret: &str) -> Value {
         "contentType": JSON,
         "disabled": one.disabled,
         "secretKey": if secret.is_empty() { MASK } else { secret },
-        "subscribedEvents": one.actions,
+        "subscribedEvents": one.actions.iter().map(|one| event_of(one)).collect::<Vec<_>>(),
         "signingMode": "v1",
     });
     if !one.description.is_empty() {
@@ -154,6 +171,104 @@ pub(crate) async fn delete(call: Call) -> Answer {
         .delete_webhook(entry.request(message))
         .await?;
     Ok(respond::json(StatusCode::OK, &json!({})))
+}
+
+pub(crate) async fn event_types(call: Call) -> Answer {
+    call.enter().await?;
+    let all: Vec<Value> = EVENTS
+        .iter()
+        .map(|(name, _)| json!({ "id": name, "name": name }))
+        .collect();
+    Ok(respond::json(StatusCode::OK, &json!({ "eventTypes": all })))
+}
+
+/// A new secret, told this once; the old one signs beside it for a day.
+pub(crate) async fn rotate(call: Call) -> Answer {
+    let entry = call.enter().await?;
+    let message = journal::RotateWebhookSecretRequest {
+        webhook_id: call.id("webhookId")?,
+        request_id: call.request_id(),
+    };
+    let answer = call
+        .webhooks()
+        .rotate_webhook_secret(entry.request(message))
+        .await?
+        .into_inner();
+    let secret = if answer.secret.is_empty() {
+        MASK
+    } else {
+        &answer.secret
+    };
+    Ok(respond::json(
+        StatusCode::OK,
+        &json!({ "secretKey": secret }),
+    ))
+}
+
+/// Deliveries of one webhook that were given up.
+pub(crate) async fn given_up(call: Call) -> Answer {
+    let entry = call.enter().await?;
+    let webhook_id = call.id("webhookId")?;
+    let paging = call.paging()?;
+    let mut found = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let message = journal::ListDeadLettersRequest {
+            page_size: 1_000,
+            page_token,
+        };
+        let answer = call
+            .webhooks()
+            .list_dead_letters(entry.request(message))
+            .await?
+            .into_inner();
+        let own = answer.dead_letters.into_iter();
+        found.extend(own.filter(|one| one.webhook_id == webhook_id));
+        page_token = answer.next_page_token;
+        if page_token.is_empty() || found.len() > MAX_GIVEN_UP {
+            break;
+        }
+    }
+    let skip = usize::try_from(paging.offset).unwrap_or(usize::MAX);
+    let more = found.len() > skip.saturating_add(usize::try_from(paging.limit).unwrap_or(0));
+    let rows: Vec<Value> = paging
+        .cut(found.into_iter().skip(skip).collect())
+        .iter()
+        .map(delivery)
+        .collect();
+    let mut page = paging.member("", None);
+    page["hasNext"] = json!(more);
+    let body = json!({ "deliveries": rows, "pagination": page });
+    Ok(respond::json(StatusCode::OK, &body))
+}
+
+fn delivery(one: &journal::DeadLetter) -> Value {
+    let mut body = json!({
+        "id": one.delivery_id,
+        "entryId": one.entry_id,
+        "attempts": one.attempts,
+        "reason": one.reason,
+    });
+    if let Some(time) = rfc3339(one.dead_time.as_ref()) {
+        body["givenUpAt"] = json!(time);
+    }
+    body
+}
+
+pub(crate) async fn redeliver(call: Call) -> Answer {
+    let entry = call.enter().await?;
+    call.id("webhookId")?;
+    let message = journal::RedriveDeadLettersRequest {
+        delivery_ids: vec![call.id("deliveryId")?],
+        request_id: call.request_id(),
+    };
+    let answer = call
+        .webhooks()
+        .redrive_dead_letters(entry.request(message))
+        .await?
+        .into_inner();
+    let body = json!({ "redelivered": answer.redriven_count });
+    Ok(respond::json(StatusCode::OK, &body))
 }
 
 /// All webhooks, newest first; there are never many.

@@ -1,0 +1,161 @@
+//! Revocations: written where an answer may lose its force, read by whoever keeps decisions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use publica_proto::consent::v1 as pb;
+use publica_rpc::{PageToken, page_size};
+use publica_store::Tx;
+use tonic::Status;
+
+use super::{App, PAGE_DEFAULT, PAGE_MAX, Shop, Who};
+use crate::domain::violations::{Violations, is_id};
+use crate::error::{Error, Why};
+use crate::store;
+use crate::store::revocation::{Row, SHARDS};
+
+/// How soon watchers learn what other replicas wrote.
+const POLL: Duration = Duration::from_millis(40);
+/// Watchers of a process, over all its stores.
+pub(crate) const MAX_WATCHERS: usize = 256;
+/// Revocations that a watcher is sent from one look.
+const BATCH: i64 = 256;
+/// What a cursor belongs to.
+const CURSOR: &str = "revocations";
+
+/// Whom and what a revocation is about; empty for everybody, all agreements, no record.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct About<'a> {
+    pub(crate) individual_id: &'a str,
+    pub(crate) agreement_id: &'a str,
+    pub(crate) record_id: &'a str,
+}
+
+/// Tells whoever keeps decisions that some of them may no longer hold. The lock that orders
+/// revocations is held until the commit, so this comes late in a unit.
+pub(crate) async fn revoke(
+    tx: &mut Tx<'_>,
+    about: About<'_>,
+    cause: pb::RevocationCause,
+) -> Result<(), Error> {
+    let now = tx.now();
+    let cause = i64::from(cause as i32);
+    let (person, agreement) = (about.individual_id, about.agreement_id);
+    store::revocation::insert(tx, person, agreement, about.record_id, cause, now).await?;
+    Ok(())
+}
+
+fn shown(row: &Row) -> pb::Revocation {
+    let cause = i32::try_from(row.cause).unwrap_or_default();
+    pb::Revocation {
+        individual_id: row.individual_id.clone(),
+        data_agreement_id: row.agreement_id.clone(),
+        consent_record_id: row.record_id.clone(),
+        cause,
+        time: Some(publica_rpc::timestamp(row.created)),
+    }
+}
+
+/// Moves a cursor behind a row.
+fn advance(cursor: &mut [i64], row: &Row) {
+    let place = usize::try_from(row.shard).ok();
+    if let Some(seq) = place.and_then(|shard| cursor.get_mut(shard)) {
+        *seq = row.seq;
+    }
+}
+
+fn encode(cursor: &[i64]) -> String {
+    PageToken::encode(&CURSOR, &cursor)
+}
+
+/// A cursor as sent, or the end of the record.
+async fn read_cursor(shop: &Shop, sent: &str) -> Result<(Vec<i64>, bool), Error> {
+    let known = PageToken::decode::<Vec<i64>>(&CURSOR, sent)?;
+    match known {
+        Some(cursor) if cursor.len() == SHARDS && cursor.iter().all(|seq| *seq >= 0) => {
+            Ok((cursor, false))
+        }
+        Some(_) => Err(Violations::one("cursor", "is not a cursor of revocations").into()),
+        None => Ok((store::revocation::heads(&shop.db).await?, true)),
+    }
+}
+
+impl App {
+    /// Lists revocations after a cursor.
+    pub(crate) async fn list_revocations(
+        &self,
+        who: &Who,
+        request: pb::ListRevocationsRequest,
+    ) -> Result<pb::ListRevocationsResponse, Error> {
+        let shop = self.shop(&who.origin.tenant).await?;
+        let limit = page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX)?;
+        let (mut cursor, fresh) = read_cursor(&shop, &request.cursor).await?;
+        let mut rows = if fresh {
+            Vec::new()
+        } else {
+            store::revocation::after(&shop.db, &cursor, limit + 1).await?
+        };
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = rows.len() > most;
+        rows.truncate(most);
+        rows.iter().for_each(|row| advance(&mut cursor, row));
+        Ok(pb::ListRevocationsResponse {
+            revocations: rows.iter().map(shown).collect(),
+            cursor: encode(&cursor),
+            more,
+        })
+    }
+
+    /// Follows revocations from a cursor on.
+    pub(crate) async fn watch_revocations(
+        &self,
+        who: &Who,
+        request: pb::WatchRevocationsRequest,
+    ) -> Result<
+        impl Stream<Item = Result<pb::WatchRevocationsResponse, Status>> + Send + use<>,
+        Error,
+    > {
+        let shop: Arc<Shop> = self.shop(&who.origin.tenant).await?;
+        let only = request.data_agreement_id;
+        if !only.is_empty() && !is_id(&only) {
+            return Err(Violations::one("data_agreement_id", "is not an id").into());
+        }
+        let (mut cursor, _) = read_cursor(&shop, &request.cursor).await?;
+        let place = self.watchers().clone().try_acquire_owned();
+        let place = place.map_err(|_| Why::TooManyWatchers.about(""))?;
+        Ok(async_stream::try_stream! {
+            let _place = place;
+            yield pb::WatchRevocationsResponse { revocation: None, cursor: encode(&cursor) };
+            loop {
+                let rows = store::revocation::after(&shop.db, &cursor, BATCH)
+                    .await
+                    .map_err(Error::from)?;
+                let full = i64::try_from(rows.len()).unwrap_or(0) == BATCH;
+                for row in &rows {
+                    advance(&mut cursor, row);
+                    if only.is_empty() || row.agreement_id.is_empty() || row.agreement_id == only {
+                        let revocation = Some(shown(row));
+                        yield pb::WatchRevocationsResponse { revocation, cursor: encode(&cursor) };
+                    }
+                }
+                if !full {
+                    tokio::time::sleep(POLL).await;
+                }
+            }
+        })
+    }
+
+    /// The public keys of the block.
+    pub(crate) async fn verification_keys(
+        &self,
+        who: &Who,
+        _request: pb::GetVerificationKeysRequest,
+    ) -> Result<pb::GetVerificationKeysResponse, Error> {
+        let shop = self.shop(&who.origin.tenant).await?;
+        Ok(pb::GetVerificationKeysResponse {
+            jwks: shop.keys.to_value().to_string(),
+            issuer: super::decisions::ISSUER.to_owned(),
+        })
+    }
+}

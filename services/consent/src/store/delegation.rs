@@ -1,0 +1,107 @@
+//! Delegations, sealed under the key of the person acted for.
+
+use publica_store::{Db, StoreError, Tx, statements};
+use publica_types::Timestamp;
+
+statements! {
+    INSERT = "INSERT INTO delegation (delegation_id, individual_id, delegate_id, relationship, \
+              sealed, valid_from, valid_until, void, created) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE, $8) ON CONFLICT DO NOTHING",
+    FIND = "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, valid_from, \
+            valid_until, revoked, void, created FROM delegation WHERE delegation_id = $1",
+    OF_PERSON = "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, \
+            valid_from, valid_until, revoked, void, created FROM delegation \
+            WHERE individual_id = $1 ORDER BY created, delegation_id LIMIT 200",
+    OF_DELEGATE = "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, \
+            valid_from, valid_until, revoked, void, created FROM delegation \
+            WHERE delegate_id = $1 ORDER BY created, delegation_id LIMIT 200",
+    COUNT = "SELECT COUNT(*) FROM delegation WHERE individual_id = $1 AND revoked IS NULL",
+    REVOKE = "UPDATE delegation SET revoked = $2, void = $3 \
+              WHERE delegation_id = $1 AND (revoked IS NULL OR ($3 AND NOT void))",
+    // Answers that a delegate gave: to be confirmed from now on, or without force.
+    ENDED = "UPDATE consent_record SET reconfirm_from = CASE WHEN reconfirm_from IS NULL \
+             OR reconfirm_from > $2 THEN $2 ELSE reconfirm_from END, \
+             delegation_void = (delegation_void OR $3) WHERE delegation_id = $1",
+}
+
+/// A delegation as stored.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(crate) struct Row {
+    pub(crate) delegation_id: String,
+    pub(crate) individual_id: String,
+    pub(crate) delegate_id: String,
+    pub(crate) relationship: i64,
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) valid_from: Timestamp,
+    pub(crate) valid_until: Option<Timestamp>,
+    pub(crate) revoked: Option<Timestamp>,
+    pub(crate) void: bool,
+    pub(crate) created: Timestamp,
+}
+
+/// Stores a delegation; false when the id is in use.
+pub(crate) async fn insert(tx: &mut Tx<'_>, row: &Row) -> Result<bool, StoreError> {
+    let added = tx
+        .query(INSERT)
+        .bind(row.delegation_id.as_str())
+        .bind(row.individual_id.as_str())
+        .bind(row.delegate_id.as_str())
+        .bind(row.relationship)
+        .bind(row.sealed.as_slice())
+        .bind(row.valid_from)
+        .bind(row.valid_until)
+        .bind(row.created)
+        .execute()
+        .await?;
+    Ok(added == 1)
+}
+
+/// A delegation.
+pub(crate) async fn find(db: &Db, delegation_id: &str) -> Result<Option<Row>, StoreError> {
+    db.query(FIND).bind(delegation_id).fetch_optional().await
+}
+
+/// A delegation, read within a unit.
+pub(crate) async fn find_in(
+    tx: &mut Tx<'_>,
+    delegation_id: &str,
+) -> Result<Option<Row>, StoreError> {
+    tx.query(FIND).bind(delegation_id).fetch_optional().await
+}
+
+/// Delegations over a person, oldest first.
+pub(crate) async fn of_person(db: &Db, individual_id: &str) -> Result<Vec<Row>, StoreError> {
+    db.query(OF_PERSON).bind(individual_id).fetch_all().await
+}
+
+/// Delegations that a person holds, oldest first.
+pub(crate) async fn of_delegate(db: &Db, delegate_id: &str) -> Result<Vec<Row>, StoreError> {
+    db.query(OF_DELEGATE).bind(delegate_id).fetch_all().await
+}
+
+/// Delegations over a person that were not taken back.
+pub(crate) async fn count(tx: &mut Tx<'_>, individual_id: &str) -> Result<i64, StoreError> {
+    tx.query(COUNT).bind(individual_id).fetch_scalar().await
+}
+
+/// Ends a delegation; false when it had ended so before.
+pub(crate) async fn revoke(
+    tx: &mut Tx<'_>,
+    delegation_id: &str,
+    at: Timestamp,
+    void: bool,
+) -> Result<bool, StoreError> {
+    let query = tx.query(REVOKE).bind(delegation_id).bind(at).bind(void);
+    Ok(query.execute().await? == 1)
+}
+
+/// Marks the answers that were given by a delegation; how many there are.
+pub(crate) async fn ended(
+    tx: &mut Tx<'_>,
+    delegation_id: &str,
+    at: Timestamp,
+    void: bool,
+) -> Result<u64, StoreError> {
+    let query = tx.query(ENDED).bind(delegation_id).bind(at).bind(void);
+    query.execute().await
+}

@@ -1,0 +1,59 @@
+//! What can be carried away: receipts, everything about one person, everything for auditors.
+
+use http::StatusCode;
+use publica_host::Profile;
+use publica_testkit::{both_engines, token};
+use serde_json::json;
+
+use super::{agreement, person_token, suite, text};
+
+both_engines! {
+    async fn everything_can_be_carried_away(db: TestDatabase) {
+        let mut suite = suite(db, Profile::Local).await;
+        let mut told = agreement();
+        told["controller"] = json!({"name": "Ministry", "url": "https://example.com/",
+            "address": "1 Main Street", "contact": "The desk"});
+        told["policy"]["withdrawalMethod"] = json!("online");
+        let made = suite.post("/config/data-agreement/", json!({ "dataAgreement": told })).await;
+        let agreement = text(&made.ok()["dataAgreement"]["id"]);
+        let (person, key) = suite.person("712").await;
+        let stored = suite.signed(&person, &key, &agreement).await;
+        let id = text(&stored["consentRecord"]["id"]);
+        let question = json!({"individualId": person, "dataAgreementId": agreement});
+        suite.post("/service/verification/check/", question).await.ok();
+        let receipt = format!("/service/individual/record/consent-record/{id}/receipt/");
+        for format in ["iso27560", "fhir", "dpv"] {
+            let found = suite.get(&format!("{receipt}?format={format}")).await.ok();
+            assert!(found["receipt"].is_object(), "{format}");
+            assert_eq!(text(&found["signedReceipt"]).split('.').count(), 3);
+        }
+        let pdf = suite.get(&format!("{receipt}?format=pdf")).await;
+        assert_eq!(pdf.headers["content-type"], "application/pdf");
+        assert_eq!(suite.get(&format!("{receipt}?format=x")).await.refused(400), "invalid_fields");
+        let lines = suite.get("/audit/export/?optIn=true").await;
+        assert_eq!(lines.status, StatusCode::OK);
+        assert_eq!(lines.headers["content-type"], "application/x-ndjson");
+        assert_eq!(lines.body["id"], id, "one record is one line");
+        assert_eq!(suite.get("/audit/export/?state=x").await.refused(400), "invalid_fields");
+        suite.token = Some(person_token(&person));
+        let events = suite.get("/service/individual/record/history/").await.ok();
+        let events = events["events"].as_array().unwrap().clone();
+        assert_eq!(events[0]["action"], "consent.decision.made");
+        assert_eq!(events[0]["allowed"], true);
+        let export = suite.get("/service/individual/export/").await;
+        assert!(export.headers["content-disposition"].to_str().unwrap().contains("attachment"));
+        let export = export.ok();
+        assert_eq!(export["individual"]["externalId"], "712");
+        assert_eq!(export["consentRecords"][0]["revisions"].as_array().unwrap().len(), 1);
+        assert_eq!(export["keys"].as_array().unwrap().len(), 1);
+        assert!(export["events"].as_array().unwrap().len() >= 2);
+        let other = suite.get("/service/individual/export/?individualId=other").await;
+        assert_eq!(other.refused(403), "not_yours");
+        // What the export waited for is in the log by now.
+        suite.token = Some(token(&["consent:*"]));
+        let log = suite.get("/audit/admin-log/?limit=1000").await.ok();
+        assert!(log["entries"].as_array().unwrap().iter().any(|one| one["objectId"] == id));
+        let head = suite.get("/audit/chain/head/").await.ok();
+        assert!(text(&head["checkpoint"]).contains("consent"));
+    }
+}
