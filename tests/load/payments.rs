@@ -221,6 +221,7 @@ async fn register(world: &World, people: u32) -> anyhow::Result<()> {
             source_id: SOURCE.to_owned(),
             source_request: format!("REG{start:09}"),
             beneficiaries: beneficiaries.collect(),
+            ..Default::default()
         });
         request.set_timeout(PATIENCE);
         client.register_beneficiaries(request).await?;

@@ -5,11 +5,9 @@
 
 mod deliver;
 mod event;
-mod guard;
 mod relay;
 
 pub(crate) use deliver::Deliverer;
-pub(crate) use guard::check_url;
 pub(crate) use relay::relay;
 
 use publica_types::{Entropy, Uuid};

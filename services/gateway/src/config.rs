@@ -14,8 +14,20 @@ use crate::rest;
 pub struct GatewayConfig {
     /// Surfaces with a listener of their own, byte for byte as published, by block.
     pub surfaces: BTreeMap<String, SurfaceConfig>,
+    /// How strictly the payments surface reads.
+    pub payments: PaymentsConfig,
     /// Scopes of anonymous callers, in the conformance profile only.
     pub anonymous_scopes: Vec<String>,
+}
+
+/// How strictly the payments surface reads.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PaymentsConfig {
+    /// Whether members that the published bodies do not have are refused instead of ignored.
+    pub strict_fields: bool,
+    /// How far the header `X-Date` may be from now, in seconds; 0 means that nobody looks.
+    pub date_skew_seconds: u64,
 }
 
 /// A surface with a listener of its own.

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde_json::{Value, json};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -81,6 +81,7 @@ impl Gateway {
 
     fn finish(&self, router: Router<GatewayState>) -> Router {
         router
+            .layer(Extension(self.config.payments.clone()))
             .layer(CatchPanicLayer::custom(layers::panicked))
             .layer(middleware::from_fn_with_state(
                 self.state.clone(),

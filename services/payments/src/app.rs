@@ -1,13 +1,21 @@
 //! Use cases: load, decide with the domain, save, and leave an entry in the journal.
 
 pub(crate) mod account;
+pub(crate) mod bank;
 pub(crate) mod batch;
 pub(crate) mod beneficiary;
+pub(crate) mod bill;
+pub(crate) mod callback;
 pub(crate) mod import;
 pub(crate) mod intake;
+pub(crate) mod issuance;
+pub(crate) mod partner;
 pub(crate) mod programme;
+pub(crate) mod progress;
+pub(crate) mod redemption;
 pub(crate) mod release;
 pub(crate) mod report;
+pub(crate) mod send;
 pub(crate) mod settle;
 pub(crate) mod source;
 pub(crate) mod transfer;
@@ -43,6 +51,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) rail: Arc<dyn Rail>,
     pub(crate) guesses: Guesses,
+    /// Whether callbacks may go inside a network where the settings do not say.
+    pub(crate) open_targets: bool,
     pub(crate) gathers: Mutex<HashMap<Tenant, Gatherer>>,
 }
 

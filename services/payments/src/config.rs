@@ -26,8 +26,31 @@ pub struct Config {
     pub voucher_hold_seconds: u64,
     /// How long an activated voucher can be used, in seconds.
     pub voucher_validity_seconds: u64,
+    /// How callbacks are delivered.
+    pub callbacks: CallbackConfig,
     /// The simulated rail.
     pub rail: RailConfig,
+}
+
+/// How outcomes are delivered to those who asked for them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallbackConfig {
+    /// Whether targets may be inside: plain http, and addresses that are not public. Unset:
+    /// only in the conformance profile.
+    pub allow_private: Option<bool>,
+    /// Hosts that may be called; one that begins with a dot stands for all below it. Empty: any.
+    pub hosts: Vec<String>,
+    /// A target has so many milliseconds to answer.
+    pub timeout_ms: u64,
+    /// A callback is given up after so many hours.
+    pub give_up_hours: u32,
+    /// Callbacks at a time.
+    pub concurrency: u32,
+    /// How much of a batch is done, in per cent, when its progress is told.
+    pub phases: Vec<i64>,
+    /// Where banks reach the published interface, such as `https://pay.example/payments`.
+    pub public_url: String,
 }
 
 /// Which source blocks may submit.
@@ -54,6 +77,8 @@ pub struct RailConfig {
     pub unknown_per_mille: u64,
     /// Messages in a thousand whose acknowledgement is lost after they were taken.
     pub lose_per_mille: u64,
+    /// Messages in a thousand that never arrive.
+    pub drop_per_mille: u64,
     /// Queries after which an unknown outcome becomes known.
     pub unknown_queries: i64,
     /// Addresses by their last characters; the first rule that matches wins over the fractions.
@@ -97,7 +122,61 @@ impl Default for Config {
             chunk_rows: 16_384,
             voucher_hold_seconds: 30 * 86_400,
             voucher_validity_seconds: 90 * 86_400,
+            callbacks: CallbackConfig::default(),
             rail: RailConfig::default(),
+        }
+    }
+}
+
+impl Default for CallbackConfig {
+    fn default() -> Self {
+        Self {
+            allow_private: None,
+            hosts: Vec::new(),
+            timeout_ms: 10_000,
+            give_up_hours: 24,
+            concurrency: 8,
+            phases: vec![20, 40, 60, 80, 100],
+            public_url: String::new(),
+        }
+    }
+}
+
+impl CallbackConfig {
+    pub(crate) const fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    fn check(&self, problems: &mut Problems) {
+        for (key, value, low, high) in [
+            ("callbacks.timeout_ms", self.timeout_ms, 100, 120_000),
+            (
+                "callbacks.give_up_hours",
+                u64::from(self.give_up_hours),
+                1,
+                720,
+            ),
+            (
+                "callbacks.concurrency",
+                u64::from(self.concurrency),
+                1,
+                1_000,
+            ),
+        ] {
+            if !(low..=high).contains(&value) {
+                problems.add(key, format!("must be from {low} to {high}"));
+            }
+        }
+        let sound = |phase: &i64| (1..=100).contains(phase);
+        if !self.phases.iter().all(sound) || !self.phases.is_sorted() {
+            problems.add("callbacks.phases", "must be per cents in ascending order");
+        }
+        if self
+            .hosts
+            .iter()
+            .any(|host| host.trim_start_matches('.').is_empty())
+        {
+            problems.add("callbacks.hosts", "a host must not be empty");
         }
     }
 }
@@ -115,6 +194,7 @@ impl Default for RailConfig {
             reject_per_mille: 0,
             unknown_per_mille: 0,
             lose_per_mille: 0,
+            drop_per_mille: 0,
             unknown_queries: 1,
             rules: vec![
                 rule("0000", RailOutcome::Reject, "AC04"),
@@ -159,10 +239,12 @@ impl Settings for Config {
                 problems.add(key, "must be from a minute to ten years");
             }
         }
+        self.callbacks.check(problems);
         let fractions = [
             ("rail.reject_per_mille", self.rail.reject_per_mille),
             ("rail.unknown_per_mille", self.rail.unknown_per_mille),
             ("rail.lose_per_mille", self.rail.lose_per_mille),
+            ("rail.drop_per_mille", self.rail.drop_per_mille),
         ];
         for (key, value) in fractions {
             if value > 1_000 {

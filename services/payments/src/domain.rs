@@ -9,4 +9,5 @@ pub(crate) mod instruction;
 pub(crate) mod ledger;
 pub(crate) mod merkle;
 pub(crate) mod outcome;
+pub(crate) mod siv;
 pub(crate) mod voucher;

@@ -39,6 +39,10 @@ pub(crate) enum Error {
     SourceRequestReused,
     #[error("the batch is {state}, which does not allow this")]
     BatchState { state: &'static str },
+    #[error("{0}")]
+    BillState(&'static str),
+    #[error("the voucher's value is not what is due")]
+    VoucherValue,
     #[error("the batch was made by the one who approves it")]
     ApproverIsMaker,
     #[error("the digest is not that of the batch")]
@@ -171,6 +175,8 @@ impl Error {
             Self::ProgrammeStopped => (Code::FailedPrecondition, "PROGRAMME_STOPPED"),
             Self::SourceRequestReused => (Code::AlreadyExists, "SOURCE_REQUEST_REUSED"),
             Self::BatchState { .. } => (Code::FailedPrecondition, "BATCH_STATE"),
+            Self::BillState(_) => (Code::FailedPrecondition, "BILL_STATE"),
+            Self::VoucherValue => (Code::FailedPrecondition, "VOUCHER_VALUE"),
             Self::ApproverIsMaker => (Code::PermissionDenied, "APPROVER_IS_MAKER"),
             Self::DigestChanged => (Code::FailedPrecondition, "DIGEST_CHANGED"),
             Self::UploadGap { .. } => (Code::Aborted, "UPLOAD_GAP"),

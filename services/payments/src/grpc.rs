@@ -8,6 +8,7 @@ use publica_proto::payments::v1 as pb;
 use publica_proto::payments::v1::account_service_server::AccountService;
 use publica_proto::payments::v1::batch_service_server::BatchService;
 use publica_proto::payments::v1::beneficiary_service_server::BeneficiaryService;
+use publica_proto::payments::v1::bill_service_server::BillService;
 use publica_proto::payments::v1::programme_service_server::ProgrammeService;
 use publica_proto::payments::v1::transfer_service_server::TransferService;
 use publica_proto::payments::v1::voucher_service_server::VoucherService;
@@ -83,6 +84,8 @@ methods! { ProgrammeService:
     set_programme_state(SetProgrammeStateRequest) -> SetProgrammeStateResponse;
     create_source_block(CreateSourceBlockRequest) -> CreateSourceBlockResponse;
     get_source_block(GetSourceBlockRequest) -> GetSourceBlockResponse;
+    set_payer_bank(SetPayerBankRequest) -> SetPayerBankResponse;
+    get_partner_keys(GetPartnerKeysRequest) -> GetPartnerKeysResponse;
     list_source_blocks(ListSourceBlocksRequest) -> ListSourceBlocksResponse;
 }
 
@@ -93,6 +96,8 @@ methods! { VoucherService:
     get_voucher_status(GetVoucherStatusRequest) -> GetVoucherStatusResponse;
     cancel_voucher(CancelVoucherRequest) -> CancelVoucherResponse;
     suspend_voucher(SuspendVoucherRequest) -> SuspendVoucherResponse;
+    issue_vouchers(IssueVouchersRequest) -> IssueVouchersResponse;
+    change_vouchers(ChangeVouchersRequest) -> ChangeVouchersResponse;
     create_voucher_group(CreateVoucherGroupRequest) -> CreateVoucherGroupResponse;
     list_voucher_groups(ListVoucherGroupsRequest) -> ListVoucherGroupsResponse;
     create_merchant(CreateMerchantRequest) -> CreateMerchantResponse;
@@ -103,8 +108,10 @@ methods! { BeneficiaryService:
     register_beneficiaries(RegisterBeneficiariesRequest) -> RegisterBeneficiariesResponse;
     update_beneficiaries(UpdateBeneficiariesRequest) -> UpdateBeneficiariesResponse;
     get_beneficiary(GetBeneficiaryRequest) -> GetBeneficiaryResponse;
+    look_up_beneficiaries(LookUpBeneficiariesRequest) -> LookUpBeneficiariesResponse;
     erase_beneficiary(EraseBeneficiaryRequest) -> EraseBeneficiaryResponse;
     stream validate_instructions(ValidateInstructionsRequest) -> ValidateInstructionsResponse;
+    record_bank_validation(RecordBankValidationRequest) -> RecordBankValidationResponse;
     get_validation(GetValidationRequest) -> GetValidationResponse;
 }
 
@@ -121,6 +128,24 @@ methods! { BatchService:
     pause_batch(PauseBatchRequest) -> PauseBatchResponse;
     resume_batch(ResumeBatchRequest) -> ResumeBatchResponse;
     get_batch_report(GetBatchReportRequest) -> GetBatchReportResponse;
+    get_batch_progress(GetBatchProgressRequest) -> GetBatchProgressResponse;
+    record_bank_status(RecordBankStatusRequest) -> RecordBankStatusResponse;
+    record_authorisation(RecordAuthorisationRequest) -> RecordAuthorisationResponse;
+    list_transactions(ListTransactionsRequest) -> ListTransactionsResponse;
     get_receipt(GetReceiptRequest) -> GetReceiptResponse;
     list_batch_vouchers(ListBatchVouchersRequest) -> ListBatchVouchersResponse;
+}
+
+methods! { BillService:
+    put_biller(PutBillerRequest) -> PutBillerResponse;
+    list_billers(ListBillersRequest) -> ListBillersResponse;
+    put_payer_institution(PutPayerInstitutionRequest) -> PutPayerInstitutionResponse;
+    inquire_bill(InquireBillRequest) -> InquireBillResponse;
+    record_bill(RecordBillRequest) -> RecordBillResponse;
+    notify_bill_payment(NotifyBillPaymentRequest) -> NotifyBillPaymentResponse;
+    record_bill_result(RecordBillResultRequest) -> RecordBillResultResponse;
+    request_to_pay(RequestToPayRequest) -> RequestToPayResponse;
+    record_payer_answer(RecordPayerAnswerRequest) -> RecordPayerAnswerResponse;
+    get_transfer_request(GetTransferRequestRequest) -> GetTransferRequestResponse;
+    pay_bill_by_voucher(PayBillByVoucherRequest) -> PayBillByVoucherResponse;
 }

@@ -8,6 +8,7 @@ use publica_work::{Backoff, Claimed, Handler, Job, Outcome, Policy, Worker};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::app::callback::Deliverer;
 use crate::app::release::Progress;
 use crate::app::settle::patience;
 use crate::domain::ids::BatchId;
@@ -15,6 +16,10 @@ use crate::error::Error;
 
 /// Takes an approved batch from step to step until it ends.
 pub(crate) const RELEASE: &str = "payments.release_batch";
+/// Tells somebody an outcome.
+pub(crate) const CALLBACK: &str = "payments.callback";
+/// Tells a biller that a bill was paid, until it has answered.
+pub(crate) const ADVICE: &str = "payments.bill_advice";
 /// Ends holds whose time is over.
 pub(crate) const EXPIRE: &str = "payments.expire_holds";
 
@@ -66,6 +71,34 @@ impl Release {
     }
 }
 
+struct Callbacks(Arc<App>, Arc<Deliverer>);
+
+struct Advice(Arc<App>, Arc<Deliverer>);
+
+impl Handler for Advice {
+    async fn run(&self, job: Claimed) -> Outcome {
+        match self.1.advise(&self.0, &job).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tracing::warn!(%error, "an advice could not be prepared");
+                Outcome::retry(error.reason())
+            }
+        }
+    }
+}
+
+impl Handler for Callbacks {
+    async fn run(&self, job: Claimed) -> Outcome {
+        match self.1.deliver(&self.0, &job).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tracing::warn!(%error, "a callback could not be prepared");
+                Outcome::retry(error.reason())
+            }
+        }
+    }
+}
+
 struct Expire(Arc<App>);
 
 impl Handler for Expire {
@@ -105,11 +138,23 @@ pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) {
         attempts: ATTEMPTS,
         ..Policy::default()
     };
-    Worker::new(app.stores.clone(), app.clock.clone(), app.entropy.clone())
+    let mut worker = Worker::new(app.stores.clone(), app.clock.clone(), app.entropy.clone())
         .on_with(RELEASE, Release(app.clone(), stop.clone()), policy)
-        .on_with(EXPIRE, Expire(app.clone()), single)
-        .run(stop)
-        .await;
+        .on_with(EXPIRE, Expire(app.clone()), single);
+    match Deliverer::new(&app) {
+        Ok(deliverer) => {
+            let (deliverer, policy) = (Arc::new(deliverer), Deliverer::policy(&app));
+            let callbacks = Callbacks(app.clone(), deliverer.clone());
+            worker = worker.on_with(CALLBACK, callbacks, policy).on_with(
+                ADVICE,
+                Advice(app.clone(), deliverer),
+                policy,
+            );
+        }
+        // They wait until a process can deliver them.
+        Err(error) => tracing::error!(error, "callbacks cannot be delivered"),
+    }
+    worker.run(stop).await;
 }
 
 /// Makes sure that each store has its job for ending holds; there is never a second one.

@@ -20,7 +20,7 @@ mod store;
 use std::sync::{Arc, Mutex};
 
 use publica_auth::{Access, DenialSink};
-use publica_host::{Block, Env, OpenError};
+use publica_host::{Block, Env, OpenError, Profile};
 use publica_journal::{Journal, JournalTail};
 use publica_proto::imports::v1::import_service_server::ImportServiceServer;
 use publica_proto::payments::v1 as pb;
@@ -28,7 +28,7 @@ use publica_store::{Migrations, Stores, StoresConfig};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-pub use config::{Config, RailConfig, RailOutcome, RailRule, SourceMode};
+pub use config::{CallbackConfig, Config, RailConfig, RailOutcome, RailRule, SourceMode};
 
 use crate::app::App;
 use crate::domain::guess::Guesses;
@@ -80,6 +80,7 @@ impl Block for Payments {
             entropy: env.entropy.clone(),
             config,
             rail: Arc::new(rail),
+            open_targets: env.profile == Profile::Conformance,
             guesses: Guesses::default(),
             gathers: Mutex::default(),
         };
@@ -102,6 +103,7 @@ impl Block for Payments {
         use pb::{
             account_service_server::AccountServiceServer, batch_service_server::BatchServiceServer,
             beneficiary_service_server::BeneficiaryServiceServer,
+            bill_service_server::BillServiceServer,
             programme_service_server::ProgrammeServiceServer,
             transfer_service_server::TransferServiceServer,
             voucher_service_server::VoucherServiceServer,
@@ -114,6 +116,7 @@ impl Block for Payments {
             .add_service(beneficiaries.max_decoding_message_size(MAX_MESSAGE))
             .add_service(BatchServiceServer::new(service.clone()))
             .add_service(VoucherServiceServer::new(service.clone()))
+            .add_service(BillServiceServer::new(service.clone()))
             .add_service(ImportServiceServer::new(service));
         self.journal.add_services(routes)
     }

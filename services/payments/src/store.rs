@@ -1,7 +1,10 @@
 //! SQL, one file an aggregate. Nothing outside this module mentions a table.
 
+pub(crate) mod bank;
 pub(crate) mod batch;
 pub(crate) mod beneficiary;
+pub(crate) mod bill;
+pub(crate) mod callback;
 pub(crate) mod chunk;
 mod columns;
 pub(crate) mod exception;
@@ -27,8 +30,11 @@ pub(crate) static MIGRATIONS: MigrationSet = migration_set!(
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&[(&str, Sql)]] = &[
     ALL,
+    bank::ALL,
     batch::ALL,
     beneficiary::ALL,
+    bill::ALL,
+    callback::ALL,
     chunk::ALL,
     exception::ALL,
     ledger::ALL,

@@ -41,6 +41,33 @@ both_engines! {
         assert_eq!(page["instructions"].as_array().unwrap().len(), 2);
         assert!(page["next_page_token"].is_string());
     }
+
+    async fn strictness_is_a_setting(db: TestDatabase) {
+        let mut settings = GatewayConfig::default();
+        settings.payments.strict_fields = true;
+        settings.payments.date_skew_seconds = 300;
+        let suite = suite_with(db, Profile::Local, settings).await;
+        suite.fill().await;
+        let path = "/register-beneficiary";
+        let sound = registration("REQUEST00001", &[(PAYEE, "1234567")]);
+        for pointer in ["/Unheard", "/Beneficiaries/0/Unheard"] {
+            let odd = with(sound.clone(), pointer, Some(json!(1)));
+            assert_eq!(suite.post(path, &odd).await.acknowledged(), (400, "01".to_owned()));
+        }
+        assert_eq!(suite.post(path, &sound).await.acknowledged(), (200, "00".to_owned()));
+        let path = "/vouchers/voucher_preactivation";
+        let voucher = json!({"voucher_amount": "10.50", "voucher_currency": "USD",
+            "voucher_group": "FOOD", "Gov_Stack_BB": "BB"});
+        let odd = with(voucher.clone(), "/unheard", Some(json!(1)));
+        assert_eq!(suite.post(path, &odd).await.message(), 400);
+        let dated = async |date: &str| {
+            let headers = [("x-date", date)];
+            suite.call_as("tester", "POST", path, &headers, &voucher.to_string()).await.status
+        };
+        assert_eq!(dated("2000-01-01T00:00:00Z").await, 400);
+        let now = publica_types::Clock::now(&SystemClock).to_string();
+        assert_eq!(dated(&now).await, 200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,7 +97,7 @@ async fn nothing_of_a_framework_leaks_out() {
     let suite = suite(Database::sqlite(), Profile::Local).await;
     for (method, path, status) in [
         ("GET", "/nowhere", 404),
-        ("GET", "/vouchers", 404),
+        ("GET", "/vouchers", 405),
         ("GET", "/vouchers/voucherstatuscheck/", 404),
         ("GET", "/v1/nowhere", 404),
         ("DELETE", "/v1/batches", 405),

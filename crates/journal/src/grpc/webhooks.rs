@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use publica_outbound::check_url;
 use publica_proto::journal::v1 as proto;
 use publica_proto::journal::v1::webhook_service_server::WebhookService;
 use publica_rpc::{Invalid, PageToken, page_size, timestamp};
@@ -19,7 +20,7 @@ use crate::ledger::{Call, fingerprint, write};
 use crate::store::log as log_sql;
 use crate::store::webhooks::{self as sql, WebhookRow};
 use crate::tail::append;
-use crate::webhook::{KIND, PURPOSE, check_url, key_prefix, new_secret, secret_text};
+use crate::webhook::{KIND, PURPOSE, key_prefix, new_secret, secret_text};
 
 const MAX_ACTIONS: usize = 100;
 const MAX_ACTION: usize = 200;

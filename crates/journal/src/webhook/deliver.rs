@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use publica_outbound::{Call, Client, Limits, Method, check_url};
 use publica_types::Timestamp;
 use publica_work::{Backoff, Claimed, Handler, Outcome, Policy};
 
 use super::PURPOSE;
-use super::event::{Source, cloud_event, signature};
-use super::guard::{GuardedResolver, check_url};
+use super::event::{Source, cloud_event};
 use super::relay::Delivery;
 use crate::error::JournalError;
 use crate::journal::Journal;
@@ -15,31 +15,23 @@ use crate::store::entries::{self, Filter};
 use crate::store::webhooks::{self as sql, WebhookRow};
 
 const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
-/// The longest pause that a target may ask for.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// Delivers webhooks.
 #[derive(Debug)]
 pub(crate) struct Deliverer {
     journal: Journal,
-    client: reqwest::Client,
+    client: Client,
 }
 
 impl Deliverer {
     /// A deliverer with its own connections; they never follow a redirect.
     pub(crate) fn new(journal: Journal) -> Result<Self, reqwest::Error> {
-        // Whoever started the process has usually chosen one already.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let config = &journal.config().webhooks;
-        let client = reqwest::Client::builder()
-            .dns_resolver(GuardedResolver {
-                allow_private: config.allow_private,
-            })
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(Duration::from_millis(config.timeout_ms))
-            .user_agent("publica-webhooks")
-            .build()?;
+        let client = Client::new(Limits {
+            allow_private: config.allow_private,
+            timeout: Duration::from_millis(config.timeout_ms),
+            user_agent: "publica-webhooks",
+        })?;
         Ok(Self { journal, client })
     }
 
@@ -82,21 +74,20 @@ impl Deliverer {
         let now = self.journal.clock().now();
         let id = entry.entry_id.to_string();
         let secrets = self.secrets(&row, now)?;
-        let seconds = now.micros().div_euclid(1_000_000);
-        let sent = self
-            .client
-            .post(url)
-            .header("content-type", CONTENT_TYPE)
-            .header("webhook-id", &id)
-            .header("webhook-timestamp", seconds)
-            .header(
-                "webhook-signature",
-                signature(&secrets, &id, seconds, body.as_bytes()),
-            )
-            .body(body)
-            .send()
-            .await;
-        Ok(self.judge(job, sent))
+        let call = Call {
+            method: Method::POST,
+            url,
+            id,
+            now,
+            secrets,
+            headers: Vec::new(),
+            content_type: CONTENT_TYPE,
+            body: body.into_bytes(),
+        };
+        let sent = self.client.send(call).await;
+        let give_up = self.journal.config().webhooks.give_up_hours;
+        let now = self.journal.clock().now();
+        Ok(sent.outcome(job.created, now, give_up))
     }
 
     fn secrets(&self, row: &WebhookRow, now: Timestamp) -> Result<Vec<Vec<u8>>, JournalError> {
@@ -116,47 +107,6 @@ impl Deliverer {
         }
         Ok(secrets)
     }
-
-    fn judge(&self, job: &Claimed, sent: Result<reqwest::Response, reqwest::Error>) -> Outcome {
-        let (reason, after) = match sent {
-            Ok(response) => {
-                let status = response.status();
-                if status.is_success() {
-                    return Outcome::Done;
-                }
-                let reason = format!("the target answered {}", status.as_u16());
-                let again = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-                if !again {
-                    return Outcome::dead(reason);
-                }
-                (reason, retry_after(&response))
-            }
-            // The error's own text names the target with its query, which may be confidential.
-            Err(error) if error.is_timeout() => ("the target did not answer".to_owned(), None),
-            Err(error) if error.is_connect() => ("the target cannot be reached".to_owned(), None),
-            Err(_) => ("the call to the target failed".to_owned(), None),
-        };
-        let config = &self.journal.config().webhooks;
-        let limit = Duration::from_hours(u64::from(config.give_up_hours));
-        if self.journal.clock().now().since(job.created) >= limit {
-            return Outcome::dead(format!(
-                "given up after {} hours: {reason}",
-                config.give_up_hours
-            ));
-        }
-        Outcome::Retry { after, reason }
-    }
-}
-
-fn retry_after(response: &reqwest::Response) -> Option<Duration> {
-    let seconds = response
-        .headers()
-        .get("retry-after")?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }
 
 impl Handler for Deliverer {

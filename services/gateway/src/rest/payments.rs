@@ -1,24 +1,28 @@
-//! The payments surface as GovStack publishes it (version 1: beneficiaries, bulk payment,
-//! vouchers), and the native paths under `/v1` beside it.
+//! The payments surface as GovStack publishes it (version 1: beneficiaries, bulk payment and
+//! vouchers; version 3: account mapper, batch transactions and vouchers), and the native paths
+//! under `/v1` beside it.
 
 mod currency;
 mod g2p;
 mod input;
 mod native;
+mod operations;
 mod rows;
 mod shape;
+mod strict;
 mod upload;
+mod v3;
 mod vouchers;
 
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, patch, post};
+use axum::routing::{MethodRouter, get, patch, post, put};
+use publica_proto::payments::v1 as api;
 
-use crate::description::Operation;
 use crate::problem::Problem;
 use crate::rest::Surface;
 use crate::state::GatewayState;
@@ -28,7 +32,7 @@ use crate::{body, respond};
 pub(crate) const SURFACE: Surface = Surface {
     block: "payments",
     router,
-    operations: OPERATIONS,
+    operations: operations::OPERATIONS,
     services: &[
         "publica.payments.v1.AccountService",
         "publica.payments.v1.TransferService",
@@ -36,142 +40,9 @@ pub(crate) const SURFACE: Surface = Surface {
         "publica.payments.v1.BeneficiaryService",
         "publica.payments.v1.BatchService",
         "publica.payments.v1.VoucherService",
+        "publica.payments.v1.BillService",
     ],
 };
-
-const OPERATIONS: &[Operation] = &[
-    Operation::published("POST", "/register-beneficiary", "Register beneficiaries"),
-    Operation::published(
-        "POST",
-        "/update-beneficiary-details",
-        "Change beneficiaries",
-    ),
-    Operation::published(
-        "POST",
-        "/prepayment-validation",
-        "Check a batch before paying it",
-    ),
-    Operation::published(
-        "POST",
-        "/prepayment-validation-response",
-        "Result of a check",
-    ),
-    Operation::published("POST", "/bulk-payment", "Submit a batch"),
-    Operation::published("POST", "/vouchers/voucher_preactivation", "Issue a voucher"),
-    Operation::published(
-        "PATCH",
-        "/vouchers/voucher_activation",
-        "Activate a voucher",
-    ),
-    Operation::published("POST", "/vouchers/voucher_redemption", "Redeem a voucher"),
-    Operation::published(
-        "GET",
-        "/vouchers/voucherstatuscheck/{voucherserialnumber}",
-        "State of a voucher",
-    ),
-    Operation::published(
-        "PATCH",
-        "/vouchers/voucherstatuscheck/{voucherserialnumber}",
-        "Cancel a voucher",
-    ),
-    Operation::native("POST", "/v1/funding-accounts", "Open a funding account"),
-    Operation::native("GET", "/v1/funding-accounts", "Funding accounts"),
-    Operation::native(
-        "GET",
-        "/v1/funding-accounts/{account}",
-        "One funding account",
-    ),
-    Operation::native(
-        "POST",
-        "/v1/funding-accounts/{account}/deposits",
-        "Record a deposit",
-    ),
-    Operation::native("POST", "/v1/programmes", "Create a programme"),
-    Operation::native("GET", "/v1/programmes", "Programmes"),
-    Operation::native("GET", "/v1/programmes/{programme}", "One programme"),
-    Operation::native(
-        "POST",
-        "/v1/programmes/{programme}/stop",
-        "Stop a programme",
-    ),
-    Operation::native(
-        "POST",
-        "/v1/programmes/{programme}/resume",
-        "Let a programme go on",
-    ),
-    Operation::native("POST", "/v1/source-blocks", "Register a source block"),
-    Operation::native("GET", "/v1/source-blocks", "Source blocks"),
-    Operation::native("GET", "/v1/source-blocks/{source}", "One source block"),
-    Operation::native(
-        "POST",
-        "/v1/beneficiaries/read",
-        "Read a beneficiary in clear",
-    ),
-    Operation::native("POST", "/v1/beneficiaries/erase", "Forget a beneficiary"),
-    Operation::native("POST", "/v1/batches", "Announce a batch"),
-    Operation::native("GET", "/v1/batches", "Batches, newest first"),
-    Operation::native("GET", "/v1/batches/{batch}", "One batch"),
-    Operation::native(
-        "POST",
-        "/v1/batches/{batch}/instructions",
-        "Upload instructions as CSV, JSON or JSON lines",
-    ),
-    Operation::native(
-        "GET",
-        "/v1/batches/{batch}/instructions",
-        "Instructions of a batch",
-    ),
-    Operation::native(
-        "GET",
-        "/v1/batches/{batch}/refusals",
-        "Rows refused at intake",
-    ),
-    Operation::native(
-        "POST",
-        "/v1/batches/{batch}/approve",
-        "Approve a batch by its digest",
-    ),
-    Operation::native("POST", "/v1/batches/{batch}/decline", "Decline a batch"),
-    Operation::native("POST", "/v1/batches/{batch}/cancel", "Cancel a batch"),
-    Operation::native("POST", "/v1/batches/{batch}/pause", "Pause a batch"),
-    Operation::native("POST", "/v1/batches/{batch}/resume", "Go on with a batch"),
-    Operation::native("GET", "/v1/batches/{batch}/report", "Report on a batch"),
-    Operation::native(
-        "GET",
-        "/v1/batches/{batch}/receipts/{instruction}",
-        "Proof that an instruction was approved",
-    ),
-    Operation::native(
-        "GET",
-        "/v1/batches/{batch}/vouchers",
-        "Vouchers issued for a batch",
-    ),
-    Operation::native("POST", "/v1/voucher-groups", "Create a voucher group"),
-    Operation::native(
-        "GET",
-        "/v1/voucher-groups",
-        "Voucher groups with their stock",
-    ),
-    Operation::native("POST", "/v1/vouchers/{serial}/suspend", "Suspend a voucher"),
-    Operation::native(
-        "POST",
-        "/v1/vouchers/{serial}/reactivate",
-        "Lift a suspension",
-    ),
-    Operation::native("POST", "/v1/merchants", "Register a merchant"),
-    Operation::native(
-        "POST",
-        "/v1/calling-blocks",
-        "Register a block that issues vouchers",
-    ),
-    Operation::native("GET", "/v1/ledger/accounts", "Accounts of the ledger"),
-    Operation::native(
-        "GET",
-        "/v1/ledger/accounts/{account}",
-        "One account of the ledger",
-    ),
-    Operation::native("GET", "/v1/ledger/check", "Add up the whole ledger"),
-];
 
 /// The block's part of the time that a published client waits.
 const DEADLINE: Duration = Duration::from_secs(14);
@@ -180,7 +51,7 @@ const DEADLINE: Duration = Duration::from_secs(14);
 const DRAIN_MAX: usize = 1_024 * 1_024;
 
 fn router(state: GatewayState) -> Router {
-    published(Router::new())
+    bills(third(published(Router::new())))
         .merge(programmes())
         .merge(batches())
         .merge(others())
@@ -244,6 +115,100 @@ fn published(router: Router<GatewayState>) -> Router<GatewayState> {
         )
 }
 
+/// Version 3.
+fn third(router: Router<GatewayState>) -> Router<GatewayState> {
+    let with = |path: MethodRouter<GatewayState>, allow, shape: Shape| {
+        path.fallback(move |request: Request| other_method(request, allow, shape))
+    };
+    router
+        .route(
+            "/identityAccountMapper/beneficiary",
+            with(
+                post(v3::mapper::register).put(v3::mapper::update),
+                "POST, PUT",
+                Shape::Third,
+            ),
+        )
+        .route(
+            "/beneficiary/",
+            with(
+                get(v3::mapper::look_up).put(v3::mapper::look_up_all),
+                "GET, HEAD, PUT",
+                Shape::Third,
+            ),
+        )
+        .route(
+            "/beneficiary",
+            with(
+                get(v3::mapper::look_up).put(v3::mapper::look_up_all),
+                "GET, HEAD, PUT",
+                Shape::Third,
+            ),
+        )
+        .route(
+            "/batchtransactions",
+            with(post(v3::batches::submit), "POST", Shape::Message),
+        )
+        .route(
+            "/api/v1/batch",
+            with(
+                get(v3::batches::progress).post(v3::batches::bank_status),
+                "GET, HEAD, POST",
+                Shape::Message,
+            ),
+        )
+        .route(
+            "/batches/authorization",
+            with(post(v3::banks::authorization), "POST", Shape::Message),
+        )
+        .route(
+            "/beneficiaries/validation",
+            with(post(v3::banks::validation), "POST", Shape::Message),
+        )
+        .route(
+            "/api/v1/batch/detail",
+            with(get(v3::batches::detail), "GET, HEAD", Shape::Message),
+        )
+        .route(
+            "/vouchers",
+            with(
+                post(v3::vouchers::post).put(v3::vouchers::put),
+                "POST, PUT",
+                Shape::Third,
+            ),
+        )
+        .route(
+            "/vouchers/{serial}",
+            with(get(v3::vouchers::status), "GET, HEAD", Shape::Voucher),
+        )
+}
+
+/// Bills and requests to pay, of version 3.
+fn bills(router: Router<GatewayState>) -> Router<GatewayState> {
+    let with = |path: MethodRouter<GatewayState>, allow| {
+        path.fallback(move |request: Request| other_method(request, allow, Shape::Bill))
+    };
+    router
+        .route(
+            "/bills/{bill}",
+            with(
+                get(v3::bills::inquire).post(v3::bills::present),
+                "GET, HEAD, POST",
+            ),
+        )
+        .route(
+            "/billTransferRequests",
+            with(post(v3::bills::transfer), "POST"),
+        )
+        .route("/rtpRequest", with(post(v3::bills::request_to_pay), "POST"))
+        .route("/rtpResponse", with(post(v3::bills::answer), "POST"))
+        .route(
+            "/transferRequests/{request}",
+            with(get(v3::bills::status), "GET, HEAD"),
+        )
+        .route("/voucherRedemption", with(post(v3::bills::redeem), "POST"))
+}
+
 fn programmes() -> Router<GatewayState> {
     Router::new()
         .route(
@@ -272,10 +237,15 @@ fn programmes() -> Router<GatewayState> {
             post(native::resume_programme),
         )
         .route(
+            "/v1/programmes/{programme}/payer-bank",
+            put(native::set_payer_bank),
+        )
+        .route(
             "/v1/source-blocks",
             post(native::create_source_block).get(native::list_source_blocks),
         )
         .route("/v1/source-blocks/{source}", get(native::get_source_block))
+        .route("/v1/partners/{party}/keys", get(native::partner_keys))
         .route("/v1/beneficiaries/read", post(native::read_beneficiary))
         .route("/v1/beneficiaries/erase", post(native::erase_beneficiary))
 }
@@ -319,6 +289,12 @@ fn batches() -> Router<GatewayState> {
 
 fn others() -> Router<GatewayState> {
     Router::new()
+        .route("/v1/billers", get(native::others::list_billers))
+        .route("/v1/billers/{biller}", put(native::others::put_biller))
+        .route(
+            "/v1/payer-institutions/{institution}",
+            put(native::others::put_payer_institution),
+        )
         .route(
             "/v1/voucher-groups",
             post(native::others::create_voucher_group).get(native::others::list_voucher_groups),
@@ -351,6 +327,12 @@ enum Shape {
     Acknowledgement,
     /// `message`.
     Message,
+    /// The acknowledgement of version 3.
+    Third,
+    /// The state of a voucher, of version 3.
+    Voucher,
+    /// The acknowledgement of bills, of version 3.
+    Bill,
 }
 
 /// A method that a published path does not have.
@@ -363,6 +345,9 @@ async fn other_method(request: Request, allow: &'static str, shape: Shape) -> Re
         (true, _) => respond::empty(StatusCode::NO_CONTENT),
         (false, Shape::Acknowledgement) => g2p::refused(status, &text, None),
         (false, Shape::Message) => vouchers::refused(status, &text),
+        (false, Shape::Third) => v3::other_method(status, &text),
+        (false, Shape::Bill) => v3::bills::refused(status, &text),
+        (false, Shape::Voucher) => v3::vouchers::unread(status, &text, ""),
     };
     response
         .headers_mut()
@@ -373,6 +358,32 @@ async fn other_method(request: Request, allow: &'static str, shape: Shape) -> Re
 fn not_allowed(method: &Method) -> Response {
     let text = format!("The method {method} is not offered here.");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", text).answer()
+}
+
+const CALLBACK: [&str; 3] = ["x-callback-url", "x-callbackurl", "x-callback_url"];
+const CORRELATION: [&str; 3] = [
+    "x-correlationid",
+    "x-correlation-id",
+    "x-client-correlation-id",
+];
+
+/// Where the outcome of a request of version 1 goes, if its caller wants to be called. The block
+/// judges the target.
+fn callback(headers: &HeaderMap) -> Result<Option<api::Callback>, String> {
+    let value = |names: [&str; 3]| names.into_iter().find_map(|name| headers.get(name));
+    let Some(url) = value(CALLBACK) else {
+        return Ok(None);
+    };
+    let malformed = || "X-Callback-URL is malformed.".to_owned();
+    let url = url.to_str().map_err(|_| malformed())?.trim();
+    let id = value(CORRELATION)
+        .and_then(|id| id.to_str().ok())
+        .unwrap_or_default();
+    Ok(Some(api::Callback {
+        url: url.to_owned(),
+        correlation_id: id.trim().to_owned(),
+        form: api::CallbackForm::V1.into(),
+    }))
 }
 
 /// A call with this surface's deadline.

@@ -3,13 +3,15 @@
 use publica_journal::{append, write};
 use publica_proto::payments::v1 as pb;
 use publica_rpc::{Invalid, PageToken, page_size};
+use publica_seal::Keyring;
 use publica_store::{Db, Tx};
 use publica_types::{Origin, Timestamp, Uuid};
 use publica_work::Job;
 use serde_json::json;
 
 use crate::app::account::next;
-use crate::app::source::check_twelve;
+use crate::app::callback;
+use crate::app::source::{check_number, check_source_id};
 use crate::app::{App, call, check_reason, entry, parse_id, party, wire};
 use crate::domain::batch::State;
 use crate::domain::ids::{BatchId, GroupId, TransferId};
@@ -23,6 +25,8 @@ use crate::store::{chunk, programme};
 /// How a caller changes the state of a batch.
 struct Change {
     origin: Origin,
+    keyring: Keyring,
+    phases: Vec<i64>,
     batch_id: BatchId,
     next: State,
     reason: String,
@@ -33,12 +37,13 @@ impl App {
     pub(crate) async fn create_batch(
         &self,
         origin: &Origin,
-        request: pb::CreateBatchRequest,
+        mut request: pb::CreateBatchRequest,
     ) -> Result<pb::CreateBatchResponse, Error> {
+        let target = self.target(request.callback.take(), &request.source_id)?;
         let mut invalid = Invalid::new();
-        check_twelve(&mut invalid, "source_id", &request.source_id);
-        check_twelve(&mut invalid, "source_request", &request.source_request);
-        check_twelve(&mut invalid, "source_batch", &request.source_batch);
+        check_source_id(&mut invalid, "source_id", &request.source_id);
+        check_number(&mut invalid, "source_request", &request.source_request);
+        check_number(&mut invalid, "source_batch", &request.source_batch);
         if request.expected_count < 0 {
             invalid.push("expected_count", "must not be negative");
         }
@@ -72,11 +77,17 @@ impl App {
             expected_count: request.expected_count,
             chunk_rows: self.config.chunk_rows,
         };
-        db.write(
-            "payments.create_batch",
-            (origin.clone(), new),
-            |tx, (origin, new)| Box::pin(create(tx, origin, new)),
-        )
+        let input = (origin.clone(), new, self.keyring.clone(), target);
+        db.write("payments.create_batch", input, |tx, input| {
+            Box::pin(async move {
+                let (origin, new, keyring, target) = input;
+                let answer = create(tx, origin, new).await?;
+                if let (true, Some(target)) = (answer.created, target) {
+                    callback::follow(tx, keyring, new.batch_id, target).await?;
+                }
+                Ok(answer)
+            })
+        })
         .await
     }
 
@@ -278,6 +289,8 @@ impl App {
         let batch_id = parse_id(batch_id, "batch")?;
         Ok(Change {
             origin: origin.clone(),
+            keyring: self.keyring.clone(),
+            phases: self.config.callbacks.phases.clone(),
             batch_id,
             next,
             reason,
@@ -388,6 +401,9 @@ async fn decide(tx: &mut Tx<'_>, change: &Change) -> Result<pb::Batch, Error> {
     sql::set_state(tx, &batch, change.next, &change.reason).await?;
     if change.next == State::Cancelled {
         void_holds(tx, &batch, change.group).await?;
+    }
+    if matches!(change.next, State::Cancelled | State::Declined) {
+        callback::tell_progress(tx, &change.keyring, &change.phases, &batch, true).await?;
     }
     let action = match change.next {
         State::Declined => "payments.batch.declined",

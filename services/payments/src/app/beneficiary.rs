@@ -1,18 +1,22 @@
-//! The account mapper: registering, changing, reading and forgetting beneficiaries.
+//! The account mapper: registering, changing and forgetting beneficiaries.
 
 pub(crate) mod import;
+mod reading;
+
+pub(crate) use reading::{addresses, functional_ids};
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use publica_journal::{append, write};
 use publica_proto::payments::v1 as pb;
-use publica_rpc::{Invalid, timestamp};
+use publica_rpc::Invalid;
 use publica_seal::{Keyring, SealError};
 use publica_store::{Db, StoreError, Tx};
 use publica_types::Origin;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::app::source::check_twelve;
+use crate::app::callback::{self, Content, Target, shapes};
+use crate::app::source::{check_number, check_source_id};
 use crate::app::{App, call, check_reason, entry, subject};
 use crate::domain::address::{self, Mapping, functional_id};
 use crate::error::Error;
@@ -51,11 +55,11 @@ struct Tally {
     failed: Vec<pb::FailedCase>,
 }
 
-fn failed(functional_id: &str, modality: &str, reason: impl ToString) -> pb::FailedCase {
-    let (functional_id, modality) = (functional_id.to_owned(), modality.to_owned());
+fn failed(given: &pb::Beneficiary, reason: impl ToString) -> pb::FailedCase {
     pb::FailedCase {
-        functional_id,
-        modality,
+        functional_id: given.functional_id.clone(),
+        modality: given.modality.clone(),
+        institution: given.institution.clone(),
         reason: reason.to_string(),
     }
 }
@@ -66,8 +70,8 @@ fn check_request(
     beneficiaries: &[pb::Beneficiary],
 ) -> Result<(), Invalid> {
     let mut invalid = Invalid::new();
-    check_twelve(&mut invalid, "source_id", source_id);
-    check_twelve(&mut invalid, "source_request", source_request);
+    check_source_id(&mut invalid, "source_id", source_id);
+    check_number(&mut invalid, "source_request", source_request);
     if beneficiaries.is_empty() || beneficiaries.len() > MOST {
         invalid.push("beneficiaries", "must be from 1 to 100000");
     }
@@ -78,14 +82,15 @@ impl App {
     pub(crate) async fn register_beneficiaries(
         &self,
         origin: &Origin,
-        request: pb::RegisterBeneficiariesRequest,
+        mut request: pb::RegisterBeneficiariesRequest,
     ) -> Result<pb::RegisterBeneficiariesResponse, Error> {
+        let target = self.target(request.callback.take(), &request.source_id)?;
         check_request(
             &request.source_id,
             &request.source_request,
             &request.beneficiaries,
         )?;
-        let fingerprint = publica_journal::fingerprint(&request);
+        let fingerprint = publica_journal::fingerprint(&request).to_vec();
         let source = self.source(origin, &request.source_id).await?;
         let db = self.db(origin).await?;
         let source_no = source.source_no;
@@ -118,21 +123,28 @@ impl App {
             failed_cases: tally.failed,
         };
         let counts = (answer.registered_count, answer.failed_cases.len());
-        self.keep(&db, origin, key, &fingerprint, answer, counts)
-            .await
+        let letter = letter(target, &key, &answer.failed_cases);
+        let kept = Kept {
+            key,
+            fingerprint,
+            letter,
+            counts,
+        };
+        self.keep(&db, origin, kept, answer).await
     }
 
     pub(crate) async fn update_beneficiaries(
         &self,
         origin: &Origin,
-        request: pb::UpdateBeneficiariesRequest,
+        mut request: pb::UpdateBeneficiariesRequest,
     ) -> Result<pb::UpdateBeneficiariesResponse, Error> {
+        let target = self.target(request.callback.take(), &request.source_id)?;
         check_request(
             &request.source_id,
             &request.source_request,
             &request.beneficiaries,
         )?;
-        let fingerprint = publica_journal::fingerprint(&request);
+        let fingerprint = publica_journal::fingerprint(&request).to_vec();
         let source = self.source(origin, &request.source_id).await?;
         let db = self.db(origin).await?;
         let source_no = source.source_no;
@@ -158,8 +170,14 @@ impl App {
             failed_cases: tally.failed,
         };
         let counts = (answer.updated_count, answer.failed_cases.len());
-        self.keep(&db, origin, key, &fingerprint, answer, counts)
-            .await
+        let letter = letter(target, &key, &answer.failed_cases);
+        let kept = Kept {
+            key,
+            fingerprint,
+            letter,
+            counts,
+        };
+        self.keep(&db, origin, kept, answer).await
     }
 
     fn share(&self, key: &Key, part: &[Candidate]) -> Share {
@@ -184,15 +202,15 @@ impl App {
             let id = given.functional_id.clone();
             if !functional_id(&id) {
                 let error = address::AddressError::FunctionalId;
-                tally.failed.push(failed(&id, &given.modality, error));
+                tally.failed.push(failed(&given, error));
                 continue;
             }
             match read(&given) {
-                Err(error) => tally.failed.push(failed(&id, &given.modality, error)),
+                Err(error) => tally.failed.push(failed(&given, error)),
                 Ok(_) if !seen.insert(id.clone()) => {
                     tally
                         .failed
-                        .push(failed(&id, &given.modality, "listed twice in one request"));
+                        .push(failed(&given, "listed twice in one request"));
                 }
                 Ok(mapping) => {
                     let payee = self.payee(&id);
@@ -210,7 +228,7 @@ impl App {
     }
 
     /// The answer that was given to the same request before.
-    async fn replay<R: prost::Message + Default>(
+    pub(crate) async fn replay<R: prost::Message + Default>(
         &self,
         db: &Db,
         key: &Key,
@@ -229,80 +247,34 @@ impl App {
             .map_err(|_| Error::corrupt("a kept answer"))
     }
 
-    /// Keeps an answer for repeats. If an equal request was faster, its answer wins.
-    async fn keep<R: prost::Message + Default + Send + 'static>(
+    /// Keeps an answer for repeats, and has it delivered. If an equal request was faster, its
+    /// answer wins.
+    pub(crate) async fn keep<R: prost::Message + Default + Send + 'static>(
         &self,
         db: &Db,
         origin: &Origin,
-        key: Key,
-        fingerprint: &[u8],
+        kept: Kept,
         answer: R,
-        counts: (i64, usize),
     ) -> Result<R, Error> {
         let sealed = self
             .keyring
             .seal_block(PURPOSE_ANSWER, &answer.encode_to_vec());
-        let input = (
-            origin.clone(),
-            key.clone(),
-            fingerprint.to_vec(),
-            sealed,
-            counts,
-        );
-        let kept = db.write("payments.keep_answer", input, |tx, input| {
+        let (key, fingerprint) = (kept.key.clone(), kept.fingerprint.clone());
+        let input = (origin.clone(), self.keyring.clone(), kept, sealed);
+        let done = db.write("payments.keep_answer", input, |tx, input| {
             Box::pin(async move {
-                let (origin, key, fingerprint, sealed, (done, failed)) = input;
-                request::insert(tx, key, fingerprint, sealed).await?;
-                let action = match key.operation {
-                    "register" => "payments.beneficiaries.registered",
-                    _ => "payments.beneficiaries.updated",
-                };
-                let body = json!({"done": done, "failed": failed, "request": key.request});
-                let source = format!("{:x}", key.source_no);
-                append(tx, origin, entry(action, "source_block", source, body));
-                Ok::<_, Error>(())
+                let (origin, keyring, kept, sealed) = input;
+                keep(tx, keyring, origin, kept, sealed).await
             })
         });
-        match kept.await {
+        match done.await {
             Ok(()) => Ok(answer),
             Err(Error::Store(StoreError::UniqueViolation { .. })) => {
-                let earlier = self.replay(db, &key, fingerprint).await?;
+                let earlier = self.replay(db, &key, &fingerprint).await?;
                 earlier.ok_or(Error::corrupt("a kept answer"))
             }
             Err(error) => Err(error),
         }
-    }
-
-    pub(crate) async fn get_beneficiary(
-        &self,
-        origin: &Origin,
-        request: pb::GetBeneficiaryRequest,
-    ) -> Result<pb::GetBeneficiaryResponse, Error> {
-        let source = self.source(origin, &request.source_id).await?;
-        let db = self.db(origin).await?;
-        let payee = self.payee(&request.functional_id);
-        let source_no = source.source_no;
-        let row = sql::find(&mut db.clone(), source_no, &payee).await?;
-        let row = row.ok_or(Error::not_found("beneficiary"))?;
-        let name = subject(source_no, &payee);
-        let key = match self.keyring.load(&db, &name).await {
-            Ok(Some(key)) => key,
-            Ok(None) | Err(SealError::Erased) => return Err(Error::not_found("beneficiary")),
-            Err(error) => return Err(error.into()),
-        };
-        // On record before the answer leaves.
-        let entry = entry("payments.beneficiary.read", "payee", name, json!({}));
-        self.journal.record(origin, entry).await?;
-        Ok(pb::GetBeneficiaryResponse {
-            beneficiary: Some(pb::Beneficiary {
-                functional_id: key.open_text(FIELD_ID, &row.functional_id)?,
-                modality: row.modality,
-                institution: row.institution,
-                financial_address: key.open_text(FIELD_ADDRESS, &row.address)?,
-                active: row.active,
-                update_time: Some(timestamp(row.updated_at)),
-            }),
-        })
     }
 
     pub(crate) async fn erase_beneficiary(
@@ -357,54 +329,48 @@ impl App {
     }
 }
 
-/// Opens the addresses of payees of one source block; those that were erased are left out.
-pub(crate) async fn addresses(
-    keyring: &Keyring,
-    db: &Db,
-    source_no: i64,
-    rows: &[sql::BeneficiaryRow],
-) -> Result<BTreeMap<Vec<u8>, String>, Error> {
-    let names: Vec<String> = rows
-        .iter()
-        .map(|row| subject(source_no, &row.payee))
-        .collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let keys = keyring.load_many(db, &names).await?;
-    let mut open = BTreeMap::new();
-    for (row, name) in rows.iter().zip(names) {
-        if let Some(key) = keys.get(name) {
-            open.insert(
-                row.payee.clone(),
-                key.open_text(FIELD_ADDRESS, &row.address)?,
-            );
-        }
-    }
-    Ok(open)
+/// An answer to keep under its request.
+pub(crate) struct Kept {
+    pub(crate) key: Key,
+    pub(crate) fingerprint: Vec<u8>,
+    /// Whom to tell what.
+    pub(crate) letter: Option<(Target, Value)>,
+    /// How many items were done, and how many failed.
+    pub(crate) counts: (i64, usize),
 }
 
-/// Opens the functional ids of payees of one source block.
-pub(crate) async fn functional_ids(
+async fn keep(
+    tx: &mut Tx<'_>,
     keyring: &Keyring,
-    db: &Db,
-    source_no: i64,
-    rows: &[sql::BeneficiaryRow],
-) -> Result<BTreeMap<Vec<u8>, String>, Error> {
-    let names: Vec<String> = rows
-        .iter()
-        .map(|row| subject(source_no, &row.payee))
-        .collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let keys = keyring.load_many(db, &names).await?;
-    let mut open = BTreeMap::new();
-    for (row, name) in rows.iter().zip(names) {
-        if let Some(key) = keys.get(name) {
-            open.insert(
-                row.payee.clone(),
-                key.open_text(FIELD_ID, &row.functional_id)?,
-            );
-        }
+    origin: &Origin,
+    kept: &Kept,
+    sealed: &[u8],
+) -> Result<(), Error> {
+    let key = &kept.key;
+    request::insert(tx, key, &kept.fingerprint, sealed).await?;
+    if let Some((target, body)) = &kept.letter {
+        let name = format!("{}:{:x}:{}", key.operation, key.source_no, key.request);
+        let body = Content::Body(body.clone());
+        callback::post(tx, keyring, origin, &name, target, body).await?;
     }
-    Ok(open)
+    let action = match key.operation {
+        "register" => "payments.beneficiaries.registered",
+        "update" => "payments.beneficiaries.updated",
+        "issue" => "payments.vouchers.issued",
+        _ => "payments.vouchers.changed",
+    };
+    let (done, failed) = kept.counts;
+    let body = json!({"done": done, "failed": failed, "request": key.request});
+    let source = format!("{:x}", key.source_no);
+    append(tx, origin, entry(action, "source_block", source, body));
+    Ok(())
+}
+
+fn letter(target: Option<Target>, key: &Key, failed: &[pb::FailedCase]) -> Option<(Target, Value)> {
+    let target = target?;
+    let changed = key.operation == "update";
+    let body = shapes::beneficiaries(target.form, changed, &key.request, failed);
+    Some((target, body))
 }
 
 fn add(tally: &mut Tally, part: Tally) {
@@ -428,8 +394,7 @@ async fn register_share(tx: &mut Tx<'_>, share: &Share) -> Result<Tally, Error> 
             None => fresh.push(candidate),
             Some(true) => tally.done += 1,
             Some(false) => {
-                let modality = &candidate.given.modality;
-                let case = failed(&candidate.functional_id, modality, "registered already");
+                let case = failed(&candidate.given, "registered already");
                 tally.failed.push(case);
             }
         }
@@ -477,27 +442,23 @@ async fn update_share(tx: &mut Tx<'_>, share: &Share) -> Result<Tally, Error> {
         .collect();
     let mut tally = Tally::default();
     for candidate in &share.candidates {
-        let (id, given) = (&candidate.functional_id, &candidate.given);
+        let given = &candidate.given;
         let Some(row) = rows.get(&candidate.payee) else {
-            tally
-                .failed
-                .push(failed(id, &given.modality, "not registered"));
+            tally.failed.push(failed(given, "not registered"));
             continue;
         };
         let name = subject(source_no, &candidate.payee);
         let key = match share.keyring.load_in(tx, &name).await {
             Ok(Some(key)) => key,
             Ok(None) | Err(SealError::Erased) => {
-                tally
-                    .failed
-                    .push(failed(id, &given.modality, "not registered"));
+                tally.failed.push(failed(given, "not registered"));
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
         let old = key.open_text(FIELD_ADDRESS, &row.address)?;
         match merged(row, &old, given) {
-            Err(error) => tally.failed.push(failed(id, &given.modality, error)),
+            Err(error) => tally.failed.push(failed(given, error)),
             Ok(mapping) => {
                 let new = NewBeneficiary {
                     payee: candidate.payee.clone(),
@@ -506,7 +467,8 @@ async fn update_share(tx: &mut Tx<'_>, share: &Share) -> Result<Tally, Error> {
                     functional_id: Vec::new(),
                     address: key.seal(FIELD_ADDRESS, mapping.address.as_bytes()),
                 };
-                sql::update(tx, source_no, &new, true).await?;
+                let in_use = given.in_use.unwrap_or(row.active);
+                sql::update(tx, source_no, &new, in_use).await?;
                 tally.done += 1;
             }
         }

@@ -14,7 +14,7 @@ use crate::app::source::{self, SOURCE_CHARS};
 use crate::app::voucher::PURPOSE_NUMBER;
 use crate::app::voucher_setup::{create_group, create_merchant};
 use crate::app::{App, beneficiary, entry};
-use crate::domain::address::exact;
+use crate::domain::address::within;
 use crate::domain::currency;
 use crate::domain::ids::{GroupId, ProgrammeId};
 use crate::domain::voucher::{State, digits};
@@ -112,6 +112,8 @@ struct Merchant {
     merchant_name: String,
     merchant_bank_details: String,
     merchant_voucher_group: String,
+    #[serde(default)]
+    agent_id: String,
     #[serde(default)]
     status: String,
 }
@@ -211,9 +213,9 @@ impl App {
             "payments.programme" => self.read_programme(read(json)?),
             "payments.source_block" => {
                 let source: Source = read(json)?;
-                match exact(&source.source_id, SOURCE_CHARS) {
+                match within(&source.source_id, SOURCE_CHARS) {
                     true => Ok(Entity::Source(source)),
-                    false => Err(problem("source_id", "must have exactly 12 characters")),
+                    false => Err(problem("source_id", "must have 1 to 20 characters")),
                 }
             }
             "payments.voucher_group" => {
@@ -230,7 +232,8 @@ impl App {
                 };
                 let bank = given.merchant_bank_details;
                 let group = given.merchant_voucher_group;
-                let new = self.new_merchant(given.merchant_name, &bank, group, blocked);
+                let new =
+                    self.new_merchant(given.merchant_name, &bank, group, blocked, given.agent_id);
                 new.map(Entity::Merchant)
                     .map_err(|error| as_problem(&error))
             }

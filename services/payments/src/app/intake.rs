@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::app::batch::on_wire;
 use crate::app::validation::{Messages, next_message};
-use crate::app::{App, entry};
+use crate::app::{App, callback, entry};
 use crate::domain::address::Modality;
 use crate::domain::batch::{Content, State, Total};
 use crate::domain::ids::BatchId;
@@ -24,7 +24,7 @@ use crate::domain::instruction::{
     DUPLICATE, INSTRUCTION_ID_CHARS, OTHER_CURRENCY, Reason, Received, Sound, Verdict, check,
     instruction_leaf, refusal_leaf,
 };
-use crate::domain::{address::exact, merkle};
+use crate::domain::{address::within, merkle};
 use crate::error::Error;
 use crate::store::batch::{self as batches, Added, BatchRow};
 use crate::store::chunk::{self as sql, InstructionRow, NewChunk, RefusedRow};
@@ -212,14 +212,26 @@ impl App {
         batch_id: BatchId,
         row_count: i64,
     ) -> Result<(), Error> {
-        let input = (origin.clone(), batch_id, row_count);
-        db.write(
-            "payments.complete_batch",
-            input,
-            |tx, (origin, batch_id, row_count)| {
-                Box::pin(complete(tx, origin, *batch_id, *row_count))
-            },
-        )
+        let phases = self.config.callbacks.phases.clone();
+        let input = (
+            origin.clone(),
+            batch_id,
+            row_count,
+            self.keyring.clone(),
+            phases,
+        );
+        db.write("payments.complete_batch", input, |tx, input| {
+            Box::pin(async move {
+                let (origin, batch_id, row_count, keyring, phases) = input;
+                complete(tx, origin, *batch_id, *row_count).await?;
+                let batch = batches::find(tx, *batch_id).await?;
+                let batch = batch.ok_or(Error::corrupt("a batch is missing"))?;
+                if batch.state()? == State::Rejected {
+                    callback::tell_progress(tx, keyring, phases, &batch, true).await?;
+                }
+                Ok(())
+            })
+        })
         .await
     }
 }
@@ -230,7 +242,7 @@ fn seal_narrations(keyring: &Keyring, json: &[u8]) -> Vec<u8> {
 
 /// A row's id as the list of refusals shows it: only one of good form says anything.
 fn shown_id(id: &str) -> String {
-    match exact(id, INSTRUCTION_ID_CHARS) {
+    match within(id, INSTRUCTION_ID_CHARS) {
         true => id.to_owned(),
         false => String::new(),
     }
@@ -402,6 +414,7 @@ impl Judged {
             institution,
             verdict: verdict.code(),
             narration_no: paid.narration_no,
+            mapping_version: route.map_or(0, |route| route.version),
         });
     }
 
@@ -429,7 +442,8 @@ fn verdict(route: Option<&beneficiary::RouteRow>, fallback: bool) -> (Verdict, S
     }
 }
 
-fn totals(rows: &[InstructionRow]) -> Vec<Total> {
+/// Sums over the rows of a chunk, by institution and verdict.
+pub(crate) fn totals(rows: &[InstructionRow]) -> Vec<Total> {
     let mut sums: BTreeMap<(&str, i64), (i64, i64)> = BTreeMap::new();
     for row in rows {
         let sum = sums

@@ -6,32 +6,21 @@ use std::collections::BTreeMap;
 use publica_journal::append;
 use publica_proto::payments::v1 as pb;
 use publica_store::{Db, Tx};
-use publica_types::{Secret, Uuid};
 use serde_json::json;
 
 use crate::app::batch::system;
-use crate::app::intake::{VOUCHER_INSTITUTION, content_digest, hashes};
-use crate::app::{App, beneficiary, entry, wire};
+use crate::app::intake::VOUCHER_INSTITUTION;
+use crate::app::{App, entry, wire};
 use crate::domain::batch::{State, Total, chunk};
-use crate::domain::ids::{AccountId, BatchId, GroupId, TransferId, with_version};
-use crate::domain::instruction::{
-    CHANGED_MAPPING, INACTIVE_MAPPING, Reason, Verdict, instruction_leaf, refusal_leaf,
-};
+use crate::domain::ids::{AccountId, BatchId, GroupId, TransferId};
+use crate::domain::instruction::{Verdict, instruction_leaf, refusal_leaf};
 use crate::domain::ledger::{Action, Refusal, Transfer};
 use crate::domain::merkle;
-use crate::domain::outcome::Outcome;
 use crate::error::Error;
-use crate::rail::{Item, Message, RailError};
 use crate::store::batch::{self as batches, BatchRow};
-use crate::store::beneficiary as mapper;
 use crate::store::chunk::{self as sql, ChunkRow, InstructionRow};
-use crate::store::exception::{self, ExceptionRow};
 use crate::store::ledger::{self, Ending, Opening, Order};
 use crate::store::programme;
-
-/// The attempt that message ids are made for. A chunk is never sent under a second one, since
-/// nothing short of a definite refusal would allow it.
-const ATTEMPT: u32 = 1;
 
 /// How far a run of background work came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +99,11 @@ impl App {
         let batch = batches::find(&mut db.clone(), id).await?;
         let batch = batch.ok_or(Error::not_found("batch"))?;
         match batch.state()? {
-            State::Approved => self.reserve(db, batch).await,
+            State::Approved => match self.authorise(db, &batch).await? {
+                Some(progress) => Ok(progress),
+                None => self.reserve(db, batch).await,
+            },
+            State::Authorising => self.go_on(db, batch).await,
             State::FundsReserved => self.begin_dispatch(db, batch).await,
             State::Dispatching => self.dispatch_next(db, batch).await,
             State::InProgress => self.settle_next(db, batch).await,
@@ -140,6 +133,19 @@ impl App {
                 Ok(Progress::Finished)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Goes on with a batch whose bank has answered.
+    async fn go_on(&self, db: &Db, batch: BatchRow) -> Result<Progress, Error> {
+        match self.authorised(db, &batch).await? {
+            None => Ok(Progress::Finished),
+            Some(answer) if answer.accepted => self.reserve(db, batch).await,
+            Some(_) => {
+                let why = "the payer's bank refused it";
+                self.put_state(db, batch, State::FundsRefused, why).await?;
+                Ok(Progress::Finished)
+            }
         }
     }
 
@@ -189,200 +195,16 @@ impl App {
                 })
                 .await?;
             }
-            chunk::POSTED => {
-                let messages = match self.messages(db, &batch, &next, true).await {
-                    Err(error @ Error::Altered(_)) => {
-                        let why = "stored rows are not those that were approved";
-                        self.put_state(db, batch, State::Paused, why).await?;
-                        return Err(error);
-                    }
-                    messages => messages?,
-                };
-                self.record_intent(db, &batch, &next, messages.1).await?;
-                self.send(db, &batch, &next, messages.0, false).await?;
-            }
-            _ => {
-                // Found with an intent and without an end: some of it may have been sent.
-                let (messages, _) = self.messages(db, &batch, &next, false).await?;
-                self.send(db, &batch, &next, messages, true).await?;
-            }
+            _ => match self.send_chunk(db, &batch, &next).await {
+                Err(error @ Error::Altered(_)) => {
+                    let why = "stored rows are not those that were approved";
+                    self.put_state(db, batch, State::Paused, why).await?;
+                    return Err(error);
+                }
+                sent => sent?,
+            },
         }
         Ok(Progress::More)
-    }
-
-    async fn record_intent(
-        &self,
-        db: &Db,
-        batch: &BatchRow,
-        chunk_row: &ChunkRow,
-        exceptions: Vec<ExceptionRow>,
-    ) -> Result<(), Error> {
-        let input = (batch.batch_id, chunk_row.chunk_no, exceptions);
-        db.write(
-            "payments.record_intent",
-            input,
-            |tx, (batch_id, chunk_no, exceptions)| {
-                Box::pin(async move {
-                    exception::put_exceptions(tx, *batch_id, exceptions).await?;
-                    sql::advance(tx, *batch_id, *chunk_no, chunk::POSTED, chunk::INTENT).await
-                })
-            },
-        )
-        .await
-    }
-
-    async fn send(
-        &self,
-        db: &Db,
-        batch: &BatchRow,
-        chunk_row: &ChunkRow,
-        messages: Vec<Message>,
-        ask_first: bool,
-    ) -> Result<(), Error> {
-        let tenant = db.tenant().clone();
-        for message in &messages {
-            let id = message.message_id;
-            if ask_first
-                && self
-                    .rail
-                    .query(&tenant, id)
-                    .await
-                    .map_err(unsent)?
-                    .is_some()
-            {
-                continue;
-            }
-            if let Err(error) = self.rail.submit(&tenant, message).await {
-                // Without an acknowledgement only the rail knows; it must be asked.
-                let arrived = self.rail.query(&tenant, id).await.map_err(unsent)?;
-                if arrived.is_none() {
-                    return Err(unsent(error));
-                }
-            }
-        }
-        let count: usize = messages.iter().map(|message| message.items.len()).sum();
-        let input = (batch.clone(), chunk_row.chunk_no, messages.len(), count);
-        db.write(
-            "payments.record_sent",
-            input,
-            |tx, (batch, chunk_no, messages, items)| {
-                Box::pin(async move {
-                    sql::advance(tx, batch.batch_id, *chunk_no, chunk::INTENT, chunk::SENT).await?;
-                    let body = json!({"chunk": chunk_no, "messages": messages, "items": items});
-                    append(
-                        tx,
-                        &system(batch),
-                        entry("payments.batch.sent", "batch", batch.batch_id, body),
-                    );
-                    Ok(())
-                })
-            },
-        )
-        .await
-    }
-
-    /// The messages of a chunk, checked against what was approved, and the rows that cannot be
-    /// sent any more because their mapping changed.
-    async fn messages(
-        &self,
-        db: &Db,
-        batch: &BatchRow,
-        chunk_row: &ChunkRow,
-        fresh: bool,
-    ) -> Result<(Vec<Message>, Vec<ExceptionRow>), Error> {
-        let (from, to) = (chunk_row.first_ordinal, chunk_row.end());
-        let mut rows = sql::rows(&mut db.clone(), batch.batch_id, from, to).await?;
-        if fresh {
-            self.verify(db, batch, chunk_row, &rows).await?;
-        }
-        rows.retain(|row| Verdict::of_code(row.verdict) == Verdict::Accepted);
-        let known = exception::exceptions(&mut db.clone(), batch.batch_id, from, to).await?;
-        let known: BTreeMap<i64, ExceptionRow> =
-            known.into_iter().map(|row| (row.ordinal, row)).collect();
-        rows.retain(|row| !known.contains_key(&row.ordinal));
-        let payees: Vec<Vec<u8>> = rows.iter().map(|row| row.payee.clone()).collect();
-        let mappings = mapper::find_many(&mut db.clone(), batch.source_no, &payees).await?;
-        let open = beneficiary::addresses(&self.keyring, db, batch.source_no, &mappings).await?;
-        let mappings: BTreeMap<&[u8], &mapper::BeneficiaryRow> = mappings
-            .iter()
-            .map(|row| (row.payee.as_slice(), row))
-            .collect();
-        let mut parts: BTreeMap<String, Vec<Item>> = BTreeMap::new();
-        let mut exceptions = Vec::new();
-        for row in rows {
-            let mapping = mappings.get(row.payee.as_slice()).copied();
-            match still_payable(&row, mapping, open.get(&row.payee)) {
-                Ok(address) => parts.entry(row.institution).or_default().push(Item {
-                    end_to_end_id: self.end_to_end_id(batch.batch_id, row.ordinal),
-                    address: Secret::new(address.clone()),
-                    amount_minor: row.amount_minor,
-                }),
-                // Never pay an old address silently.
-                Err(reason) if fresh => exceptions.push(rejected(&row, reason.code)),
-                Err(_) => return Err(Error::corrupt("a mapping changed while it was sent")),
-            }
-        }
-        let messages = parts.into_iter().map(|(institution, items)| Message {
-            message_id: self.message_id(batch.batch_id, chunk_row.chunk_no, &institution),
-            items,
-        });
-        Ok((messages.collect(), exceptions))
-    }
-
-    /// Makes sure that a chunk is still what its approvers signed for.
-    async fn verify(
-        &self,
-        db: &Db,
-        batch: &BatchRow,
-        chunk_row: &ChunkRow,
-        rows: &[InstructionRow],
-    ) -> Result<(), Error> {
-        let (from, to) = (chunk_row.first_ordinal, chunk_row.end());
-        let leaves = leaves(db, batch, chunk_row, rows).await?;
-        if leaves.len() != usize::try_from(to - from).unwrap_or(0)
-            || merkle::root(&leaves).as_slice() != chunk_row.root
-        {
-            return Err(Error::Altered("rows"));
-        }
-        let batch = batch.clone();
-        db.read("payments.verify_digest", batch, |tx, batch| {
-            Box::pin(async move {
-                let roots = hashes(sql::roots(tx, batch.batch_id).await?)?;
-                let root = merkle::root(&roots);
-                let digest = content_digest(tx, batch, &root).await?;
-                match batch.digest.as_deref() == Some(&digest) {
-                    true => Ok(()),
-                    false => Err(Error::Altered("digest")),
-                }
-            })
-        })
-        .await
-    }
-
-    /// The id of a payment on its rail; it follows from the instruction, so it needs no storage
-    /// and is the same after any restart. Rails want version 4.
-    pub(crate) fn end_to_end_id(&self, batch: BatchId, ordinal: i64) -> Uuid {
-        self.derived("payments.rail_item", &format!("{batch}:{ordinal}"))
-    }
-
-    /// The id of a message on its rail.
-    pub(crate) fn message_id(&self, batch: BatchId, chunk_no: i64, institution: &str) -> Uuid {
-        let name = format!("{batch}:{chunk_no}:{institution}:{ATTEMPT}");
-        self.derived("payments.rail_message", &name)
-    }
-
-    fn derived(&self, field: &'static str, name: &str) -> Uuid {
-        let hash = self.keyring.lookup(field, name);
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hash[..16]);
-        Uuid::from_bytes(with_version(bytes, 4))
-    }
-}
-
-fn unsent(error: RailError) -> Error {
-    match error {
-        RailError::Store(error) => Error::Store(error),
-        RailError::NoAnswer => Error::RailSilent,
     }
 }
 
@@ -408,36 +230,9 @@ pub(crate) async fn leaves(
     Ok(leaves.into_values().collect())
 }
 
-fn still_payable<'a>(
-    row: &InstructionRow,
-    mapping: Option<&mapper::BeneficiaryRow>,
-    address: Option<&'a String>,
-) -> Result<&'a String, Reason> {
-    match (mapping, address) {
-        (Some(mapping), Some(address)) if mapping.active => {
-            match mapping.institution == row.institution {
-                true => Ok(address),
-                // Its money is on another institution's account.
-                false => Err(CHANGED_MAPPING),
-            }
-        }
-        _ => Err(INACTIVE_MAPPING),
-    }
-}
-
-pub(crate) fn rejected(row: &InstructionRow, reason_code: &str) -> ExceptionRow {
-    ExceptionRow {
-        ordinal: row.ordinal,
-        state: i64::from(Outcome::Rejected.byte()),
-        reason_code: reason_code.to_owned(),
-        institution: row.institution.clone(),
-        amount_minor: row.amount_minor,
-    }
-}
-
 async fn reserve(tx: &mut Tx<'_>, step: &Step) -> Result<(), Error> {
     let batch = batches::lock(tx, step.batch.batch_id).await?;
-    if batch.state()? != State::Approved {
+    if !matches!(batch.state()?, State::Approved | State::Authorising) {
         return Ok(());
     }
     let paying = programme::find_programme(tx, batch.programme_id).await?;

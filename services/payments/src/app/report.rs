@@ -63,7 +63,7 @@ impl App {
     }
 
     /// Instructions with what became of each.
-    async fn statuses(
+    pub(crate) async fn statuses(
         &self,
         db: &Db,
         batch: &BatchRow,
@@ -163,8 +163,17 @@ impl App {
         origin: &Origin,
         request: pb::GetBatchReportRequest,
     ) -> Result<pb::GetBatchReportResponse, Error> {
-        let mut db = self.db(origin).await?;
+        let db = self.db(origin).await?;
         let batch = self.batch(&db, &request.batch_id).await?;
+        self.report(&db, batch).await
+    }
+
+    pub(crate) async fn report(
+        &self,
+        db: &Db,
+        batch: BatchRow,
+    ) -> Result<pb::GetBatchReportResponse, Error> {
+        let mut db = db.clone();
         let id = batch.batch_id;
         let sums = exception::exception_sums(&mut db, id).await?;
         let sent = self.sent(&db, &batch).await?;

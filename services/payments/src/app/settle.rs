@@ -12,7 +12,7 @@ use crate::app::batch::system;
 use crate::app::programme::{NewFunding, open_funding};
 use crate::app::release::{Progress, account, open, posted, voucher_institution};
 use crate::app::voucher::PURPOSE_NUMBER;
-use crate::app::{App, entry};
+use crate::app::{App, callback, entry};
 use crate::domain::batch::{State, chunk};
 use crate::domain::ids::GroupId;
 use crate::domain::instruction::Verdict;
@@ -218,9 +218,14 @@ impl App {
                 hold_until: self.clock.now().plus(self.config.voucher_hold()),
             });
         }
-        let input = (issuing, paying);
-        db.write("payments.issue_vouchers", input, |tx, (issuing, paying)| {
-            Box::pin(issue(tx, issuing, paying))
+        let phases = self.config.callbacks.phases.clone();
+        let input = (issuing, paying, self.keyring.clone(), phases);
+        db.write("payments.issue_vouchers", input, |tx, input| {
+            Box::pin(async move {
+                let (issuing, paying, keyring, phases) = input;
+                issue(tx, issuing, paying).await?;
+                callback::tell_progress(tx, keyring, phases, &issuing.batch, false).await
+            })
         })
         .await
     }
@@ -289,13 +294,16 @@ impl App {
             all if all == batch.accepted_count => Some(State::Failed),
             _ => Some(State::PartiallyCompleted),
         };
-        let input = (batch, text, state, found.matched, found.differences.len());
+        let tell = (self.keyring.clone(), self.config.callbacks.phases.clone());
+        let sums = (found.matched, found.differences.len());
+        let input = (batch, text, state, sums, tell);
         db.write("payments.finish_batch", input, |tx, input| {
             Box::pin(async move {
-                let (batch, text, state, matched, differences) = input;
+                let (batch, text, state, (matched, differences), (keyring, phases)) = input;
                 batches::reconcile(tx, batch.batch_id, text).await?;
                 if let Some(state) = state {
                     batches::set_state(tx, batch, *state, "").await?;
+                    callback::tell_progress(tx, keyring, phases, batch, true).await?;
                 }
                 let body = json!({
                     "state": state.map_or("in_progress", State::as_str),

@@ -11,14 +11,17 @@ use serde_json::json;
 use crate::app::account::next;
 use crate::app::{App, call, check_text, entry, wire};
 use crate::config::SourceMode;
-use crate::domain::address::exact;
+use crate::domain::address::within;
 use crate::error::Error;
 use crate::store::programme::{self as sql, SourceRow};
 use crate::store::voucher;
 
 const TITLE_CHARS: usize = 200;
-/// Characters of a source block's id, and of its request and batch numbers.
-pub(crate) const SOURCE_CHARS: usize = 12;
+/// The most characters of a source block's id. Version 1 of the published interface has exactly
+/// 12, which is for the gateway to see to.
+pub(crate) const SOURCE_CHARS: usize = 20;
+/// The most characters of its request and batch numbers.
+const NUMBER_CHARS: usize = 64;
 
 /// The number of a source block follows from its id, so that replicas need not agree on one.
 pub(crate) fn source_no(source_id: &str) -> i64 {
@@ -69,10 +72,17 @@ pub(crate) async fn create_source(
     Ok(row)
 }
 
-/// A source block's id, request number or batch number.
-pub(crate) fn check_twelve(invalid: &mut Invalid, field: &str, text: &str) {
-    if !exact(text, SOURCE_CHARS) {
-        invalid.push(field, "must have exactly 12 characters");
+/// A source block's id.
+pub(crate) fn check_source_id(invalid: &mut Invalid, field: &str, text: &str) {
+    if !within(text, SOURCE_CHARS) {
+        invalid.push(field, "must have 1 to 20 characters");
+    }
+}
+
+/// A source block's number of a request or a batch.
+pub(crate) fn check_number(invalid: &mut Invalid, field: &str, text: &str) {
+    if !within(text, NUMBER_CHARS) {
+        invalid.push(field, "must have 1 to 64 characters");
     }
 }
 
@@ -84,7 +94,7 @@ impl App {
     ) -> Result<pb::CreateSourceBlockResponse, Error> {
         const RPC: &str = "/publica.payments.v1.ProgrammeService/CreateSourceBlock";
         let mut invalid = Invalid::new();
-        check_twelve(&mut invalid, "source_id", &request.source_id);
+        check_source_id(&mut invalid, "source_id", &request.source_id);
         check_text(&mut invalid, "name", &request.name, TITLE_CHARS);
         invalid.check()?;
         let call = call(

@@ -6,20 +6,27 @@ use futures::{Stream, StreamExt as _};
 use publica_journal::append;
 use publica_proto::payments::v1 as pb;
 use publica_rpc::{Invalid, PageToken, page_size};
-use publica_types::Origin;
+use publica_store::Db;
+use publica_types::{Origin, Uuid};
 use serde_json::json;
 use tonic::Status;
 
 use crate::app::account::next;
+use crate::app::bank::{Account, Question};
+use crate::app::beneficiary::addresses;
+use crate::app::callback::{self, Content, Target};
 use crate::app::intake::received;
-use crate::app::source::check_twelve;
+use crate::app::source::{check_number, check_source_id};
 use crate::app::{App, entry};
 use crate::domain::address::Modality;
 use crate::domain::instruction::{self, Reason, Received};
 use crate::error::Error;
-use crate::store::beneficiary;
+use crate::store::bank::{self, BankRow};
 use crate::store::validation::{self as sql, FailureRow, NewValidation, ValidationRow};
+use crate::store::{beneficiary, programme};
 
+/// Failures in one callback.
+const MOST_TOLD: i64 = 100_000;
 /// Instructions in one unit of work.
 const AT_ONCE: usize = 4_096;
 
@@ -27,7 +34,10 @@ const AT_ONCE: usize = 4_096;
 struct Run {
     row: ValidationRow,
     origin: Origin,
+    target: Option<Target>,
     source_no: i64,
+    /// The bank that is asked too, if there is one.
+    bank: Option<BankRow>,
     checked: i64,
     failed: i64,
 }
@@ -40,16 +50,20 @@ impl App {
     ) -> Result<pb::ValidateInstructionsResponse, Error> {
         let missing = || Invalid::new().add("key", "is required in the first message");
         let mut message = next_message(&mut stream).await?.ok_or_else(missing)?;
-        let key = message.key.take().ok_or_else(missing)?;
+        let mut key = message.key.take().ok_or_else(missing)?;
+        let target = self.target(key.callback.take(), &key.source_id)?;
         let row = self.begin_validation(origin, key).await?;
-        if row.done {
+        if row.done || row.instruction_count > 0 {
             return Ok(answer(&row));
         }
         let source_no = row.source_no;
+        let bank = self.bank_of(origin, source_no).await?;
         let mut run = Run {
             row,
             origin: origin.clone(),
+            target,
             source_no,
+            bank,
             checked: 0,
             failed: 0,
         };
@@ -79,9 +93,9 @@ impl App {
         key: pb::ValidationKey,
     ) -> Result<ValidationRow, Error> {
         let mut invalid = Invalid::new();
-        check_twelve(&mut invalid, "key.source_id", &key.source_id);
-        check_twelve(&mut invalid, "key.source_request", &key.source_request);
-        check_twelve(&mut invalid, "key.source_batch", &key.source_batch);
+        check_source_id(&mut invalid, "key.source_id", &key.source_id);
+        check_number(&mut invalid, "key.source_request", &key.source_request);
+        check_number(&mut invalid, "key.source_batch", &key.source_batch);
         if key.fingerprint.len() != 32 {
             invalid.push("key.fingerprint", "must be a SHA-256 hash");
         }
@@ -116,6 +130,7 @@ impl App {
             .into_iter()
             .map(|row| (row.payee.clone(), row))
             .collect();
+        let questions = self.ask_bank(&db, run, &rows, &payees, &routes).await?;
         let mut failures = Vec::new();
         for ((ordinal, row), payee) in (run.checked..).zip(&rows).zip(&payees) {
             if let Some(reason) = verdict(row, routes.get(payee)) {
@@ -129,15 +144,69 @@ impl App {
         }
         run.checked += i64::try_from(rows.len()).unwrap_or(0);
         run.failed += i64::try_from(failures.len()).unwrap_or(0);
-        let input = (run.row.validation_id, failures);
-        db.write("payments.validate_part", input, |tx, (id, failures)| {
-            Box::pin(async move {
-                sql::insert_failures(tx, *id, failures)
-                    .await
-                    .map_err(Error::from)
-            })
-        })
+        let ask = (run.origin.clone(), self.keyring.clone(), questions);
+        let input = (run.row.validation_id, failures, ask);
+        db.write(
+            "payments.validate_part",
+            input,
+            |tx, (id, failures, ask)| {
+                Box::pin(async move {
+                    let (origin, keyring, questions) = ask;
+                    sql::insert_failures(tx, *id, failures).await?;
+                    for question in questions {
+                        question.ask(tx, keyring, origin, *id).await?;
+                    }
+                    Ok::<_, Error>(())
+                })
+            },
+        )
         .await
+    }
+
+    /// The bank of the programme that a source block pays from.
+    async fn bank_of(&self, origin: &Origin, source_no: i64) -> Result<Option<BankRow>, Error> {
+        let mut db = self.db(origin).await?;
+        let source = programme::find_source_by_no(&mut db, source_no).await?;
+        match source.and_then(|source| source.programme_id) {
+            Some(id) => Ok(bank::find(&mut db, id).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// What the bank is asked about those that can be paid as far as is known here.
+    async fn ask_bank(
+        &self,
+        db: &Db,
+        run: &Run,
+        rows: &[Received],
+        payees: &[Vec<u8>],
+        routes: &BTreeMap<Vec<u8>, beneficiary::RouteRow>,
+    ) -> Result<Vec<Question>, Error> {
+        let Some(bank) = &run.bank else {
+            return Ok(Vec::new());
+        };
+        let mappings = beneficiary::find_many(&mut db.clone(), run.source_no, payees).await?;
+        let open = addresses(&self.keyring, db, run.source_no, &mappings).await?;
+        let mut accounts = Vec::new();
+        for (row, payee) in rows.iter().zip(payees) {
+            let (Some(route), Some(address)) = (routes.get(payee), open.get(payee)) else {
+                continue;
+            };
+            // Who is paid by voucher has no account.
+            if verdict(row, Some(route)).is_none() && !address.is_empty() {
+                accounts.push(Account {
+                    institution: route.institution.clone(),
+                    address: address.clone(),
+                    row: row.clone(),
+                });
+            }
+        }
+        let id = (
+            run.row.validation_id,
+            run.row.source_batch.as_str(),
+            run.checked,
+        );
+        Ok(self.questions(bank, id, accounts))
     }
 
     async fn finish_validation(&self, run: Run) -> Result<pb::ValidateInstructionsResponse, Error> {
@@ -148,13 +217,26 @@ impl App {
         }
         let db = self.db(&run.origin).await?;
         let (checked, failed) = (run.checked, run.failed);
-        let input = (run.origin, run.row.validation_id, checked, failed);
+        let tell = (self.keyring.clone(), run.target);
+        let input = (run.origin, run.row.validation_id, checked, failed, tell);
         db.write(
             "payments.finish_validation",
             input,
-            |tx, (origin, id, checked, failed)| {
+            |tx, (origin, id, checked, failed, (keyring, target))| {
                 Box::pin(async move {
-                    sql::finish(tx, *id, *checked, *failed).await?;
+                    let open = bank::of_subject(tx, *id, bank::VALIDATE).await?;
+                    let done = open.iter().all(|request| request.answered);
+                    let sealed = match target {
+                        Some(target) => Some(callback::seal_target(keyring, target)?),
+                        None => None,
+                    };
+                    let counts = (*checked, *failed);
+                    sql::checked(tx, *id, counts, done, sealed.as_deref()).await?;
+                    if let (true, Some(target)) = (done, target) {
+                        let (name, content) =
+                            (format!("validation:{id}"), Content::Validation(*id));
+                        callback::post(tx, keyring, origin, &name, target, content).await?;
+                    }
                     let body = json!({"checked": checked, "failed": failed});
                     append(
                         tx,
@@ -170,6 +252,18 @@ impl App {
             instruction_count: checked,
             failed_count: failed,
         })
+    }
+
+    /// A validation with all that failed, at most as many as a request can have.
+    pub(crate) async fn validation_result(
+        &self,
+        db: &Db,
+        id: Uuid,
+    ) -> Result<(ValidationRow, Vec<FailureRow>), Error> {
+        let row = sql::find(&mut db.clone(), id).await?;
+        let row = row.ok_or(Error::not_found("validation"))?;
+        let failures = sql::failures(&mut db.clone(), id, -1, MOST_TOLD).await?;
+        Ok((row, failures))
     }
 
     pub(crate) async fn get_validation(

@@ -1,4 +1,6 @@
-//! Vouchers: issuing, activating, redeeming, reading, cancelling; and whom they concern.
+//! Vouchers: issuing, activating, reading, suspending and cancelling.
+
+use std::time::Duration;
 
 use publica_journal::{append, write};
 use publica_proto::payments::v1 as pb;
@@ -8,15 +10,15 @@ use publica_store::Tx;
 use publica_types::{Money, Origin, Timestamp};
 use serde_json::json;
 
+use crate::app::callback::{self, Content, Target, shapes};
 use crate::app::release::posted;
-use crate::app::voucher_setup::merchant_lookup;
 use crate::app::{App, call, check_reason, check_short, entry, wire};
 use crate::domain::currency;
-use crate::domain::ids::{AccountId, GroupId, MerchantId};
+use crate::domain::ids::GroupId;
 use crate::domain::ledger::Refusal as LedgerRefusal;
 use crate::domain::voucher::{self, Refusal, State, digits, fresh_number};
 use crate::error::Error;
-use crate::store::ledger::{self, Opening};
+use crate::store::ledger;
 use crate::store::programme;
 use crate::store::voucher::{self as sql, GroupRow, NewVoucher, VoucherRow};
 
@@ -25,7 +27,7 @@ pub(crate) const PURPOSE_NUMBER: &str = "payments.voucher_number";
 const COMMENT_CHARS: usize = 1_024;
 
 /// A voucher to issue.
-struct Issue {
+pub(crate) struct Issue {
     origin: Origin,
     group: GroupId,
     amount: Money,
@@ -38,37 +40,20 @@ struct Issue {
     hold_until: Timestamp,
 }
 
-/// A voucher presented by a merchant.
-struct Redemption {
-    origin: Origin,
-    group: GroupId,
-    number_hash: Vec<u8>,
-    calling_block: String,
-    merchant: Vec<u8>,
-    merchant_group: String,
-    ignore_group: bool,
-}
-
 impl App {
     pub(crate) async fn preactivate_voucher(
         &self,
         origin: &Origin,
-        request: pb::PreactivateVoucherRequest,
+        mut request: pb::PreactivateVoucherRequest,
     ) -> Result<pb::PreactivateVoucherResponse, Error> {
+        let target = self.told(request.callback.take(), &request.calling_block)?;
         const RPC: &str = "/publica.payments.v1.VoucherService/PreactivateVoucher";
         let mut invalid = Invalid::new();
         check_short(&mut invalid, "comment", &request.comment, COMMENT_CHARS);
         invalid.check()?;
         let db = self.db(origin).await?;
-        // The amount is judged before its currency, of which it may have too many decimals.
-        let rough = rough_amount(&request.amount).ok_or(Refusal::AmountInvalid)?;
-        let amount = match currency::known(&request.currency) {
-            Some(known) => Money::new(
-                currency::amount(rough, known).ok_or(Refusal::AmountInvalid)?,
-                known,
-            ),
-            None => return Err(Refusal::CurrencyInvalid.into()),
-        };
+        let (block, group) = (&request.calling_block, &request.voucher_group);
+        let issue = self.new_issue(origin, block, &request.amount, &request.currency, group)?;
         let call = call(
             "payments.preactivate",
             RPC,
@@ -76,24 +61,17 @@ impl App {
             &request.request_id,
             &request,
         );
-        let number = fresh_number(&*self.entropy);
-        let issue = Issue {
-            origin: origin.clone(),
-            group: self.group(),
-            amount,
-            amount_text: request.amount,
-            voucher_group: request.voucher_group,
-            calling_block: request.calling_block,
-            number_hash: self.keyring.lookup(PURPOSE_NUMBER, &number),
-            number_sealed: self.keyring.seal_block(PURPOSE_NUMBER, number.as_bytes()),
-            number,
-            hold_until: self.clock.now().plus(self.config.voucher_hold()),
-        };
         // The kept answer must not hold the number in clear.
         let keyring = self.keyring.clone();
-        let kept = write(&db, call, (issue, keyring), |tx, (issue, keyring)| {
+        let input = (issue, keyring, target);
+        let kept = write(&db, call, input, |tx, (issue, keyring, target)| {
             Box::pin(async move {
                 let answer = issue_one(tx, issue).await?;
+                if let Some(target) = target {
+                    let name = format!("preactivated:{}", answer.serial_number);
+                    let content = Content::Body(shapes::preactivated(&answer));
+                    callback::post(tx, keyring, &issue.origin, &name, target, content).await?;
+                }
                 Ok::<_, Error>(hide(keyring, answer))
             })
         })
@@ -101,86 +79,71 @@ impl App {
         show(&self.keyring, kept)
     }
 
+    /// Whom to tell about a voucher: version 1 wants it by PUT.
+    pub(crate) fn told(
+        &self,
+        callback: Option<pb::Callback>,
+        block: &str,
+    ) -> Result<Option<Target>, Error> {
+        Ok(self.target(callback, block)?.map(Target::by_put))
+    }
+
+    /// A voucher to issue, with a fresh number.
+    pub(crate) fn new_issue(
+        &self,
+        origin: &Origin,
+        calling_block: &str,
+        amount: &str,
+        currency: &str,
+        voucher_group: &str,
+    ) -> Result<Issue, Refusal> {
+        // The amount is judged before its currency, of which it may have too many decimals.
+        let rough = rough_amount(amount).ok_or(Refusal::AmountInvalid)?;
+        let known = currency::known(currency).ok_or(Refusal::CurrencyInvalid)?;
+        let minor = currency::amount(rough, known).ok_or(Refusal::AmountInvalid)?;
+        let number = fresh_number(&*self.entropy);
+        Ok(Issue {
+            origin: origin.clone(),
+            group: self.group(),
+            amount: Money::new(minor, known),
+            amount_text: amount.to_owned(),
+            voucher_group: voucher_group.to_owned(),
+            calling_block: calling_block.to_owned(),
+            number_hash: self.keyring.lookup(PURPOSE_NUMBER, &number),
+            number_sealed: self.keyring.seal_block(PURPOSE_NUMBER, number.as_bytes()),
+            number,
+            hold_until: self.clock.now().plus(self.config.voucher_hold()),
+        })
+    }
+
     pub(crate) async fn activate_voucher(
         &self,
         origin: &Origin,
-        request: pb::ActivateVoucherRequest,
+        mut request: pb::ActivateVoucherRequest,
     ) -> Result<pb::ActivateVoucherResponse, Error> {
+        let target = self.told(request.callback.take(), &request.calling_block)?;
         let db = self.db(origin).await?;
         let validity = self.config.voucher_validity();
-        let input = (origin.clone(), request, validity);
+        let tell = (self.keyring.clone(), target);
+        let input = (origin.clone(), request, validity, tell);
         db.write(
             "payments.activate",
             input,
-            |tx, (origin, request, validity)| {
+            |tx, (origin, request, validity, tell)| {
                 Box::pin(async move {
                     let (serial, block) = (request.serial_number.as_str(), &request.calling_block);
                     if !sql::knows_block(tx, block).await? {
                         return Err(Refusal::CallingBlockUnknown.into());
                     }
-                    let row = match digits(serial) {
-                        true => sql::lock(tx, serial).await?,
-                        false => None,
-                    };
-                    let row = row.ok_or(Refusal::SerialInvalid)?;
-                    let now = tx.now();
-                    if !voucher::activate(&row.facts()?, block, now)? {
-                        let expire_time = row.expires_at.map(timestamp);
-                        return Ok(pb::ActivateVoucherResponse { expire_time });
-                    }
-                    let expires_at = now.plus(*validity);
-                    sql::set_state(tx, serial, State::Activated, Some(expires_at)).await?;
-                    let entry = entry("payments.voucher.activated", "voucher", serial, json!({}));
-                    append(tx, origin, entry);
+                    let expires_at = activate_one(tx, origin, serial, block, *validity).await?;
+                    tell_done(tx, origin, tell, "activated", serial).await?;
                     Ok(pb::ActivateVoucherResponse {
-                        expire_time: Some(timestamp(expires_at)),
+                        expire_time: expires_at.map(timestamp),
                     })
                 })
             },
         )
         .await
-    }
-
-    pub(crate) async fn redeem_voucher(
-        &self,
-        origin: &Origin,
-        request: pb::RedeemVoucherRequest,
-    ) -> Result<pb::RedeemVoucherResponse, Error> {
-        let db = self.db(origin).await?;
-        if !sql::knows_block(&mut db.clone(), &request.calling_block).await? {
-            return Err(Refusal::CallingBlockUnknown.into());
-        }
-        if !digits(&request.voucher_number) {
-            return Err(Refusal::NumberInvalid.into());
-        }
-        let now = self.clock.now();
-        if self.guesses.is_locked(&origin.actor, now) {
-            return Err(Error::GuessingLocked);
-        }
-        let (name, bank) = (&request.merchant_name, &request.merchant_bank_details);
-        let redemption = Redemption {
-            origin: origin.clone(),
-            group: self.group(),
-            number_hash: self.keyring.lookup(PURPOSE_NUMBER, &request.voucher_number),
-            calling_block: request.calling_block.clone(),
-            merchant: merchant_lookup(&self.keyring, name, bank, &request.merchant_voucher_group),
-            merchant_group: request.merchant_voucher_group,
-            ignore_group: request.r#override,
-        };
-        let done = db.write("payments.redeem", redemption, |tx, redemption| {
-            Box::pin(redeem(tx, redemption))
-        });
-        let done = done.await;
-        if let Err(Error::Voucher(refusal)) = &done {
-            let locked =
-                *refusal == Refusal::NumberInvalid && self.guesses.count_wrong(&origin.actor, now);
-            // On record before the refusal leaves. It does not say which number was tried.
-            let body = json!({"reason": refusal.to_string(), "locked": locked});
-            let entry = entry("payments.voucher.redemption_refused", "voucher", "", body);
-            let entry = entry.outcome(publica_journal::Outcome::Refused);
-            self.journal.record(origin, entry).await?;
-        }
-        done
     }
 
     pub(crate) async fn get_voucher_status(
@@ -205,8 +168,8 @@ impl App {
             });
         };
         let state = match row.facts()?.state_at(self.clock.now()) {
-            State::Consumed => return Err(Refusal::Consumed.into()),
-            State::Expired => return Err(Refusal::Expired.into()),
+            State::Consumed if !request.all_states => return Err(Refusal::Consumed.into()),
+            State::Expired if !request.all_states => return Err(Refusal::Expired.into()),
             state => state,
         };
         Ok(pb::GetVoucherStatusResponse {
@@ -222,14 +185,16 @@ impl App {
     pub(crate) async fn cancel_voucher(
         &self,
         origin: &Origin,
-        request: pb::CancelVoucherRequest,
+        mut request: pb::CancelVoucherRequest,
     ) -> Result<pb::CancelVoucherResponse, Error> {
+        let target = self.told(request.callback.take(), &request.calling_block)?;
         let db = self.db(origin).await?;
-        let input = (origin.clone(), request, self.group());
+        let tell = (self.keyring.clone(), target);
+        let input = (origin.clone(), request, self.group(), tell);
         db.write(
             "payments.cancel_voucher",
             input,
-            |tx, (origin, request, group)| {
+            |tx, (origin, request, group, tell)| {
                 Box::pin(async move {
                     let (serial, block) = (request.serial_number.as_str(), &request.calling_block);
                     if !sql::knows_block(tx, block).await? {
@@ -237,16 +202,8 @@ impl App {
                             Refusal::NotCancellable("the building block is not known").into()
                         );
                     }
-                    let row = match digits(serial) {
-                        true => sql::lock(tx, serial).await?,
-                        false => None,
-                    };
-                    let row = row.ok_or(Refusal::NotCancellable("there is no such voucher"))?;
-                    voucher::cancel(&row.facts()?, block, tx.now())?;
-                    sql::set_state(tx, serial, State::Cancelled, row.expires_at).await?;
-                    give_back(tx, *group, &row).await?;
-                    let entry = entry("payments.voucher.cancelled", "voucher", serial, json!({}));
-                    append(tx, origin, entry);
+                    cancel_one(tx, origin, serial, block, *group).await?;
+                    tell_done(tx, origin, tell, "cancelled", serial).await?;
                     Ok(pb::CancelVoucherResponse {})
                 })
             },
@@ -276,16 +233,8 @@ impl App {
             |tx, (origin, request)| {
                 Box::pin(async move {
                     let serial = request.serial_number.as_str();
-                    let row = sql::lock(tx, serial).await?;
-                    let row = row.ok_or(Error::not_found("voucher"))?;
-                    let state = suspension(&row, request.lift, tx.now())?;
-                    sql::set_state(tx, serial, state, row.expires_at).await?;
-                    let action = match request.lift {
-                        true => "payments.voucher.reactivated",
-                        false => "payments.voucher.suspended",
-                    };
-                    let body = json!({"reason": request.reason});
-                    append(tx, origin, entry(action, "voucher", serial, body));
+                    let (lift, reason) = (request.lift, request.reason.as_str());
+                    let state = suspend_one(tx, origin, serial, lift, reason).await?;
                     Ok(pb::SuspendVoucherResponse {
                         state: wire::small(state.code()),
                     })
@@ -309,7 +258,97 @@ fn rough_amount(text: &str) -> Option<&str> {
     (sound && !zero).then_some(text)
 }
 
-async fn issue_one(
+/// Tells that something was done to a voucher, if somebody wants to know.
+pub(crate) async fn tell_done(
+    tx: &mut Tx<'_>,
+    origin: &Origin,
+    (keyring, target): &(Keyring, Option<Target>),
+    what: &str,
+    serial: &str,
+) -> Result<(), Error> {
+    let Some(target) = target else {
+        return Ok(());
+    };
+    let (name, content) = (
+        format!("{what}:{serial}"),
+        shapes::voucher_done(what, serial),
+    );
+    callback::post(tx, keyring, origin, &name, target, Content::Body(content)).await
+}
+
+/// Activates a voucher and tells when it ends; one that is active already stays as it is.
+pub(crate) async fn activate_one(
+    tx: &mut Tx<'_>,
+    origin: &Origin,
+    serial: &str,
+    block: &str,
+    validity: Duration,
+) -> Result<Option<Timestamp>, Error> {
+    let row = match digits(serial) {
+        true => sql::lock(tx, serial).await?,
+        false => None,
+    };
+    let row = row.ok_or(Refusal::SerialInvalid)?;
+    let now = tx.now();
+    if !voucher::activate(&row.facts()?, block, now)? {
+        return Ok(row.expires_at);
+    }
+    let expires_at = now.plus(validity);
+    sql::set_state(tx, serial, State::Activated, Some(expires_at)).await?;
+    append(
+        tx,
+        origin,
+        entry("payments.voucher.activated", "voucher", serial, json!({})),
+    );
+    Ok(Some(expires_at))
+}
+
+/// Cancels a voucher and gives its value back.
+pub(crate) async fn cancel_one(
+    tx: &mut Tx<'_>,
+    origin: &Origin,
+    serial: &str,
+    block: &str,
+    group: GroupId,
+) -> Result<(), Error> {
+    let row = match digits(serial) {
+        true => sql::lock(tx, serial).await?,
+        false => None,
+    };
+    let row = row.ok_or(Refusal::NotCancellable("there is no such voucher"))?;
+    voucher::cancel(&row.facts()?, block, tx.now())?;
+    sql::set_state(tx, serial, State::Cancelled, row.expires_at).await?;
+    give_back(tx, group, &row).await?;
+    append(
+        tx,
+        origin,
+        entry("payments.voucher.cancelled", "voucher", serial, json!({})),
+    );
+    Ok(())
+}
+
+/// Suspends a voucher, or lifts its suspension.
+pub(crate) async fn suspend_one(
+    tx: &mut Tx<'_>,
+    origin: &Origin,
+    serial: &str,
+    lift: bool,
+    reason: &str,
+) -> Result<State, Error> {
+    let row = sql::lock(tx, serial).await?;
+    let row = row.ok_or(Error::not_found("voucher"))?;
+    let state = suspension(&row, lift, tx.now())?;
+    sql::set_state(tx, serial, state, row.expires_at).await?;
+    let action = match lift {
+        true => "payments.voucher.reactivated",
+        false => "payments.voucher.suspended",
+    };
+    let body = json!({"reason": reason});
+    append(tx, origin, entry(action, "voucher", serial, body));
+    Ok(state)
+}
+
+pub(crate) async fn issue_one(
     tx: &mut Tx<'_>,
     issue: &Issue,
 ) -> Result<pb::PreactivateVoucherResponse, Error> {
@@ -322,7 +361,14 @@ async fn issue_one(
     if !sql::take_stock(tx, &group.name).await? {
         return Err(Refusal::GroupExhausted.into());
     }
-    fund(tx, issue, &group).await?;
+    match fund(tx, issue, &group).await {
+        Err(error @ Error::Voucher(_)) => {
+            // Others may be issued in the same unit.
+            sql::return_stock(tx, &group.name).await?;
+            return Err(error);
+        }
+        other => other?,
+    }
     let serial = sql::take_serials(tx, 1).await?.to_string();
     let new = NewVoucher {
         serial: serial.clone(),
@@ -403,86 +449,6 @@ async fn give_back(tx: &mut Tx<'_>, group: GroupId, row: &VoucherRow) -> Result<
         Err(Error::Ledger(LedgerRefusal::FundsShort)) => Ok(()),
         other => other.map(drop),
     }
-}
-
-async fn redeem(
-    tx: &mut Tx<'_>,
-    redemption: &Redemption,
-) -> Result<pb::RedeemVoucherResponse, Error> {
-    let row = sql::lock_by_number(tx, &redemption.number_hash).await?;
-    let row = row.ok_or(Refusal::NumberInvalid)?;
-    let merchant = sql::find_merchant(tx, &redemption.merchant).await?;
-    let merchant = merchant
-        .filter(|merchant| !merchant.blocked)
-        .ok_or(Refusal::MerchantRefused)?;
-    // Funds come before the voucher's own state, so that a retry at a merchant who cannot be
-    // paid says nothing about the number.
-    let pool =
-        programme::find_funding_of_group(tx, &redemption.merchant_group, &row.currency).await?;
-    let pool = pool.ok_or(Refusal::FundsShort)?;
-    let left = pool.credits_posted - pool.debits_posted - pool.debits_pending;
-    if left < row.amount_minor {
-        return Err(Refusal::FundsShort.into());
-    }
-    let facts = row.facts()?;
-    voucher::redeem(
-        &facts,
-        &redemption.merchant_group,
-        redemption.ignore_group,
-        tx.now(),
-    )?;
-    let payable = open_merchant(tx, merchant.merchant_id, &row.currency).await?;
-    let order = posted(
-        pool.account_id,
-        payable,
-        row.amount_minor,
-        "voucher redeemed",
-    );
-    let made = match ledger::post_all(tx, redemption.group, &[order]).await {
-        Err(Error::Ledger(LedgerRefusal::FundsShort)) => return Err(Refusal::FundsShort.into()),
-        made => made?,
-    };
-    let transfer = made
-        .first()
-        .ok_or(Error::corrupt("a transfer is missing"))?
-        .transfer_id;
-    sql::consume(tx, &row.serial, merchant.merchant_id, transfer.as_uuid()).await?;
-    let body = json!({
-        "merchant": merchant.merchant_id,
-        "amount_minor": row.amount_minor,
-        "currency": row.currency,
-        "transfer": transfer,
-        "by": redemption.calling_block,
-    });
-    append(
-        tx,
-        &redemption.origin,
-        entry("payments.voucher.redeemed", "voucher", &row.serial, body),
-    );
-    Ok(pb::RedeemVoucherResponse {
-        amount: Some(pb::Money {
-            currency: row.currency,
-            amount_minor: row.amount_minor,
-        }),
-        transfer_id: transfer.to_string(),
-    })
-}
-
-async fn open_merchant(
-    tx: &mut Tx<'_>,
-    merchant: MerchantId,
-    currency: &str,
-) -> Result<AccountId, Error> {
-    let code = format!("merchant:{merchant}:{currency}");
-    let opening = Opening {
-        account_id: AccountId::of_code(&code),
-        code,
-        currency: currency.to_owned(),
-        kind: wire::account_kind(pb::AccountKind::Merchant),
-        floor: None,
-    };
-    ledger::open(tx, &opening).await?;
-    Ok(opening.account_id)
 }
 
 fn suspension(row: &VoucherRow, lift: bool, now: Timestamp) -> Result<State, Error> {

@@ -9,7 +9,7 @@ use publica_types::Origin;
 use serde_json::json;
 
 use crate::app::account::next;
-use crate::app::{App, call, check_text, entry, wire};
+use crate::app::{App, call, check_short, check_text, entry, wire};
 use crate::domain::ids::{MerchantId, ProgrammeId};
 use crate::error::Error;
 use crate::store::programme;
@@ -18,6 +18,7 @@ use crate::store::voucher::{self as sql, GroupRow, NewMerchant};
 const PURPOSE_BANK: &str = "payments.merchant_bank_details";
 const FIELD_MERCHANT: &str = "payments.merchant";
 const NAME_CHARS: usize = 64;
+const AGENT_CHARS: usize = 10;
 const TEXT_CHARS: usize = 200;
 
 /// The key under which a merchant is found.
@@ -111,6 +112,7 @@ impl App {
             &request.bank_details,
             request.voucher_group,
             request.blocked,
+            request.agent_id,
         )?;
         let db = self.db(origin).await?;
         write(&db, call, (origin.clone(), new), |tx, (origin, new)| {
@@ -130,11 +132,13 @@ impl App {
         bank_details: &str,
         voucher_group: String,
         blocked: bool,
+        agent_id: String,
     ) -> Result<NewMerchant, Error> {
         let mut invalid = Invalid::new();
         check_text(&mut invalid, "name", &name, TEXT_CHARS);
         check_text(&mut invalid, "bank_details", bank_details, TEXT_CHARS);
         check_text(&mut invalid, "voucher_group", &voucher_group, NAME_CHARS);
+        check_short(&mut invalid, "agent_id", &agent_id, AGENT_CHARS);
         invalid.check()?;
         Ok(NewMerchant {
             merchant_id: MerchantId::new(&*self.clock, &*self.entropy),
@@ -145,6 +149,7 @@ impl App {
             name,
             voucher_group,
             blocked,
+            agent_id: (!agent_id.is_empty()).then_some(agent_id),
         })
     }
 

@@ -10,6 +10,17 @@ use crate::store::batch::{ApprovalRow, BatchRow};
 use crate::store::ledger::{AccountRow, Made, MovementRow, TransferRow};
 use crate::store::programme::{FundingRow, ProgrammeRow, SourceRow};
 
+/// Tallies together.
+pub(crate) fn sum_of(tallies: [Option<&pb::Tally>; 2]) -> pb::Tally {
+    let given = tallies.into_iter().flatten();
+    given.fold(tally(0, 0), |sum, more| {
+        tally(
+            sum.item_count + more.item_count,
+            sum.amount_minor.saturating_add(more.amount_minor),
+        )
+    })
+}
+
 /// A number for a field that cannot be negative and is small.
 pub(crate) fn small(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)

@@ -46,7 +46,7 @@ pub(crate) struct Mapping {
 /// Why a mapping cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AddressError {
-    #[error("functional id must have 20 characters")]
+    #[error("functional id must have 1 to 20 characters")]
     FunctionalId,
     #[error("unknown payment modality")]
     Modality,
@@ -69,14 +69,14 @@ const ADDRESS_CHARS: usize = 30;
 const IBAN_CHARS: usize = 34;
 const INSTITUTION_CHARS: usize = 11;
 
-/// True for a text of exactly `count` visible characters.
-pub(crate) fn exact(text: &str, count: usize) -> bool {
-    text.chars().count() == count && !text.chars().any(char::is_control) && !text.trim().is_empty()
+/// True for a text of one to `most` characters, some of them visible and none a control.
+pub(crate) fn within(text: &str, most: usize) -> bool {
+    text.chars().count() <= most && !text.chars().any(char::is_control) && !text.trim().is_empty()
 }
 
 /// True for a usable functional id.
 pub(crate) fn functional_id(text: &str) -> bool {
-    exact(text, FUNCTIONAL_ID_CHARS)
+    within(text, FUNCTIONAL_ID_CHARS)
 }
 
 /// Reads a mapping as received. An empty modality follows from the address; an empty
@@ -242,15 +242,15 @@ mod tests {
     }
 
     #[test]
-    fn functional_ids_have_twenty_characters() {
-        assert!(functional_id("12345678901234567890"));
+    fn functional_ids_have_at_most_twenty_characters() {
+        assert!(functional_id("12345678901234567890") && functional_id("1"));
         assert!(
             functional_id("äöü45678901234567890"),
             "characters, not bytes"
         );
         for bad in [
             "",
-            "1234567890123456789",
+            "1234567890123456789\u{7}",
             "123456789012345678901",
             "                    ",
         ] {

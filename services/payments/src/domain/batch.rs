@@ -20,9 +20,10 @@ pub(crate) enum State {
     Failed = 12,
     Cancelled = 13,
     Paused = 14,
+    Authorising = 15,
 }
 
-const STATES: [State; 14] = [
+const STATES: [State; 15] = [
     State::Received,
     State::Rejected,
     State::PendingApproval,
@@ -37,6 +38,7 @@ const STATES: [State; 14] = [
     State::Failed,
     State::Cancelled,
     State::Paused,
+    State::Authorising,
 ];
 
 impl State {
@@ -65,6 +67,7 @@ impl State {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::Paused => "paused",
+            Self::Authorising => "authorising",
         }
     }
 
@@ -74,7 +77,13 @@ impl State {
         match self {
             S::Received => matches!(next, S::Rejected | S::PendingApproval | S::Cancelled),
             S::PendingApproval => matches!(next, S::Approved | S::Declined | S::Cancelled),
-            S::Approved => matches!(next, S::FundsReserved | S::FundsRefused | S::Cancelled),
+            S::Approved => matches!(
+                next,
+                S::Authorising | S::FundsReserved | S::FundsRefused | S::Cancelled
+            ),
+            S::Authorising => {
+                matches!(next, S::FundsReserved | S::FundsRefused | S::Cancelled)
+            }
             S::FundsRefused => matches!(next, S::Approved | S::Cancelled),
             S::FundsReserved => matches!(next, S::Dispatching | S::Cancelled),
             S::Dispatching => matches!(next, S::InProgress | S::Paused),
@@ -189,6 +198,7 @@ mod tests {
                 State::Received
                     | State::PendingApproval
                     | State::Approved
+                    | State::Authorising
                     | State::FundsRefused
                     | State::FundsReserved
             );

@@ -2,11 +2,11 @@
 
 use publica_types::Currency;
 
-use crate::domain::address::{exact, functional_id};
+use crate::domain::address::{functional_id, within};
 use crate::domain::currency;
 use crate::domain::merkle::{Hash, leaf};
 
-/// Characters of a source block's id of an instruction.
+/// The most characters of a source block's id of an instruction.
 pub(crate) const INSTRUCTION_ID_CHARS: usize = 16;
 /// The longest text for a payee.
 pub(crate) const NARRATION_CHARS: usize = 50;
@@ -40,11 +40,11 @@ pub(crate) struct Reason {
 
 pub(crate) const BAD_ID: Reason = Reason {
     code: "FF01",
-    text: "instruction id must have 16 characters",
+    text: "instruction id must have 1 to 16 characters",
 };
 pub(crate) const BAD_PAYEE: Reason = Reason {
     code: "BE05",
-    text: "functional id must have 20 characters",
+    text: "functional id must have 1 to 20 characters",
 };
 pub(crate) const BAD_AMOUNT: Reason = Reason {
     code: "AM12",
@@ -85,7 +85,7 @@ pub(crate) const CHANGED_MAPPING: Reason = Reason {
 
 /// Checks the form of a row.
 pub(crate) fn check(row: &Received) -> Result<Sound, Reason> {
-    if !exact(&row.instruction_id, INSTRUCTION_ID_CHARS) {
+    if !within(&row.instruction_id, INSTRUCTION_ID_CHARS) {
         return Err(BAD_ID);
     }
     if !functional_id(&row.functional_id) {
@@ -209,7 +209,7 @@ mod tests {
                 |r| r.instruction_id = "INSTR0000000000\u{0}".to_owned(),
                 BAD_ID,
             ),
-            (|r| r.functional_id.truncate(19), BAD_PAYEE),
+            (|r| r.functional_id.push('1'), BAD_PAYEE),
             (|r| r.currency = "usd".to_owned(), BAD_CURRENCY),
             (|r| r.currency = "000".to_owned(), BAD_CURRENCY),
             (|r| r.amount = "0".to_owned(), BAD_AMOUNT),

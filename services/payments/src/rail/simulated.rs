@@ -145,6 +145,9 @@ impl Rail for Simulated {
     ) -> BoxFuture<'a, Result<(), RailError>> {
         Box::pin(async move {
             self.latency().await;
+            if self.draw(b"arrival", message.message_id.as_bytes()) < self.config.drop_per_mille {
+                return Err(RailError::NoAnswer);
+            }
             let db = self.stores.of(tenant).await?;
             let items = record(message, |address| self.fate(address));
             db.write(

@@ -18,21 +18,28 @@ statements! {
             FROM UNNEST($4::bytea[], $5::text[], $6::text[], $7::bytea[], $8::bytea[]) \
             AS v (a, b, c, d, e) ON CONFLICT DO NOTHING",
     },
-    FIND = "SELECT payee, modality, institution, active, functional_id, address, \
+    FIND = "SELECT payee, modality, institution, active, version, functional_id, address, \
         updated_at FROM beneficiary WHERE source_no = $1 AND payee = $2",
     // Lists: an array on PostgreSQL, JSON on SQLite.
     FIND_MANY = {
-        sqlite: "SELECT payee, modality, institution, active, functional_id, address, \
+        sqlite: "SELECT payee, modality, institution, active, version, functional_id, address, \
             updated_at FROM beneficiary WHERE source_no = $1 \
             AND payee IN (SELECT unhex(value) FROM json_each($2))",
-        postgres: "SELECT payee, modality, institution, active, functional_id, address, \
+        postgres: "SELECT payee, modality, institution, active, version, functional_id, address, \
             updated_at FROM beneficiary WHERE source_no = $1 \
             AND payee = ANY($2::bytea[])",
     },
     ROUTES = {
-        sqlite: "SELECT payee, modality, institution, active, registered_by FROM beneficiary \
-            WHERE source_no = $1 AND payee IN (SELECT unhex(value) FROM json_each($2))",
-        postgres: "SELECT payee, modality, institution, active, registered_by FROM beneficiary \
+        sqlite: "SELECT payee, modality, institution, active, version, registered_by \
+            FROM beneficiary WHERE source_no = $1 \
+            AND payee IN (SELECT unhex(value) FROM json_each($2))",
+        postgres: "SELECT payee, modality, institution, active, version, registered_by \
+            FROM beneficiary WHERE source_no = $1 AND payee = ANY($2::bytea[])",
+    },
+    HISTORY = {
+        sqlite: "SELECT payee, version, address FROM beneficiary_history WHERE source_no = $1 \
+            AND payee IN (SELECT unhex(value) FROM json_each($2))",
+        postgres: "SELECT payee, version, address FROM beneficiary_history \
             WHERE source_no = $1 AND payee = ANY($2::bytea[])",
     },
     KEEP_HISTORY = "INSERT INTO beneficiary_history (source_no, payee, version, modality, \
@@ -53,6 +60,7 @@ pub(crate) struct BeneficiaryRow {
     pub(crate) modality: String,
     pub(crate) institution: String,
     pub(crate) active: bool,
+    pub(crate) version: i64,
     pub(crate) functional_id: Vec<u8>,
     pub(crate) address: Vec<u8>,
     pub(crate) updated_at: Timestamp,
@@ -65,7 +73,16 @@ pub(crate) struct RouteRow {
     pub(crate) modality: String,
     pub(crate) institution: String,
     pub(crate) active: bool,
+    pub(crate) version: i64,
     pub(crate) registered_by: String,
+}
+
+/// Where a payee was paid before.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(crate) struct EarlierRow {
+    pub(crate) payee: Vec<u8>,
+    pub(crate) version: i64,
+    pub(crate) address: Vec<u8>,
 }
 
 /// A mapping to store.
@@ -146,6 +163,19 @@ pub(crate) async fn routes(
         .await
 }
 
+/// Earlier mappings of payees, in no order.
+pub(crate) async fn history(
+    ask: &mut impl Ask,
+    source_no: i64,
+    payees: &[Vec<u8>],
+) -> Result<Vec<EarlierRow>, StoreError> {
+    ask.ask(HISTORY)
+        .bind(source_no)
+        .bind_list(payees)
+        .fetch_all()
+        .await
+}
+
 /// Replaces a mapping and keeps the earlier one.
 pub(crate) async fn update(
     tx: &mut Tx<'_>,
@@ -154,11 +184,7 @@ pub(crate) async fn update(
     active: bool,
 ) -> Result<(), StoreError> {
     let now = tx.now();
-    tx.query(KEEP_HISTORY)
-        .bind(source_no)
-        .bind(row.payee.as_slice())
-        .execute()
-        .await?;
+    keep_history(tx, source_no, &row.payee).await?;
     let query = tx
         .query(UPDATE)
         .bind(source_no)
@@ -171,6 +197,11 @@ pub(crate) async fn update(
     query.bind(now).execute().await.map(drop)
 }
 
+async fn keep_history(tx: &mut Tx<'_>, source_no: i64, payee: &[u8]) -> Result<(), StoreError> {
+    let query = tx.query(KEEP_HISTORY).bind(source_no).bind(payee);
+    query.execute().await.map(drop)
+}
+
 /// Takes a mapping out of use.
 pub(crate) async fn deactivate(
     tx: &mut Tx<'_>,
@@ -178,6 +209,7 @@ pub(crate) async fn deactivate(
     payee: &[u8],
 ) -> Result<(), StoreError> {
     let now = tx.now();
+    keep_history(tx, source_no, payee).await?;
     let query = tx.query(DEACTIVATE).bind(source_no).bind(payee).bind(false);
     query.bind(now).execute().await.map(drop)
 }

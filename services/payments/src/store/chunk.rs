@@ -24,13 +24,14 @@ statements! {
     },
     INSERT_INSTRUCTIONS = {
         sqlite: "INSERT INTO instruction (batch_id, source_no, ordinal, instruction_id, payee, \
-            amount_minor, institution, verdict, narration_no) SELECT $1, $2, value ->> 0, \
-            value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5, value ->> 6 \
-            FROM json_each($3)",
+            amount_minor, institution, verdict, narration_no, mapping_version) SELECT $1, $2, \
+            value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5, \
+            value ->> 6, value ->> 7 FROM json_each($3)",
         postgres: "INSERT INTO instruction (batch_id, source_no, ordinal, instruction_id, \
-            payee, amount_minor, institution, verdict, narration_no) SELECT $1, $2, a, b, c, d, \
-            e, f, g FROM UNNEST($3::bigint[], $4::text[], $5::bytea[], $6::bigint[], \
-            $7::text[], $8::bigint[], $9::bigint[]) AS v (a, b, c, d, e, f, g)",
+            payee, amount_minor, institution, verdict, narration_no, mapping_version) \
+            SELECT $1, $2, a, b, c, d, e, f, g, h FROM UNNEST($3::bigint[], $4::text[], \
+            $5::bytea[], $6::bigint[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[]) \
+            AS v (a, b, c, d, e, f, g, h)",
     },
     INSERT_REFUSED = {
         sqlite: "INSERT INTO instruction_refused (batch_id, ordinal, instruction_id, \
@@ -51,11 +52,11 @@ statements! {
             $4::bigint[], $5::bigint[], $6::bigint[]) AS v (a, b, c, d)",
     },
     CHUNKS = "SELECT chunk_no, first_ordinal, row_count, content, root, hold_id, state, \
-        outcomes FROM batch_chunk WHERE batch_id = $1 ORDER BY chunk_no",
+        outcomes, intent FROM batch_chunk WHERE batch_id = $1 ORDER BY chunk_no",
     CHUNK = "SELECT chunk_no, first_ordinal, row_count, content, root, hold_id, state, \
-        outcomes FROM batch_chunk WHERE batch_id = $1 AND chunk_no = $2",
+        outcomes, intent FROM batch_chunk WHERE batch_id = $1 AND chunk_no = $2",
     NEXT_BELOW = "SELECT chunk_no, first_ordinal, row_count, content, root, hold_id, state, \
-        outcomes FROM batch_chunk WHERE batch_id = $1 AND state < $2 \
+        outcomes, intent FROM batch_chunk WHERE batch_id = $1 AND state < $2 \
         ORDER BY chunk_no LIMIT 1",
     ROOTS = "SELECT root FROM batch_chunk WHERE batch_id = $1 ORDER BY chunk_no",
     TOTALS = "SELECT institution, verdict, item_count, amount_minor FROM chunk_total \
@@ -70,6 +71,15 @@ statements! {
     SET_HOLD = "UPDATE batch_chunk SET hold_id = $3 WHERE batch_id = $1 AND chunk_no = $2",
     ADVANCE = "UPDATE batch_chunk SET state = $4 \
         WHERE batch_id = $1 AND chunk_no = $2 AND state = $3",
+    SET_INTENT = "UPDATE batch_chunk SET intent = $3 WHERE batch_id = $1 AND chunk_no = $2",
+    INSERT_RESOLVED = {
+        sqlite: "INSERT INTO instruction_resolved (batch_id, ordinal, mapping_version) \
+            SELECT $1, value ->> 0, value ->> 1 FROM json_each($2)",
+        postgres: "INSERT INTO instruction_resolved (batch_id, ordinal, mapping_version) \
+            SELECT $1, a, b FROM UNNEST($2::bigint[], $3::bigint[]) AS v (a, b)",
+    },
+    RESOLVED = "SELECT ordinal, mapping_version FROM instruction_resolved \
+        WHERE batch_id = $1 AND ordinal >= $2 AND ordinal < $3",
     INSERT_GROUP = "INSERT INTO chunk_group (batch_id, chunk_no, first_id, last_id) \
         VALUES ($1, $2, $3, $4)",
     LEDGER_SUMS = "SELECT t.debit_id, t.credit_id, \
@@ -78,15 +88,16 @@ statements! {
         WHERE g.batch_id = $1 AND t.kind IN (0, 2) GROUP BY t.debit_id, t.credit_id",
     SET_OUTCOMES = "UPDATE batch_chunk SET outcomes = $3 WHERE batch_id = $1 AND chunk_no = $2",
     ROWS = "SELECT ordinal, instruction_id, payee, amount_minor, institution, verdict, \
-        narration_no FROM instruction WHERE batch_id = $1 AND ordinal >= $2 AND ordinal < $3 \
+        narration_no, mapping_version FROM instruction \
+        WHERE batch_id = $1 AND ordinal >= $2 AND ordinal < $3 \
         ORDER BY ordinal",
     PAGE = "SELECT ordinal, instruction_id, payee, amount_minor, institution, verdict, \
-        narration_no FROM instruction WHERE batch_id = $1 AND ordinal > $2 \
+        narration_no, mapping_version FROM instruction WHERE batch_id = $1 AND ordinal > $2 \
         ORDER BY ordinal LIMIT $3",
     FIND_ROW = "SELECT ordinal, instruction_id, payee, amount_minor, institution, verdict, \
-        narration_no FROM instruction WHERE batch_id = $1 AND ordinal = $2",
+        narration_no, mapping_version FROM instruction WHERE batch_id = $1 AND ordinal = $2",
     FIND_BY_ID = "SELECT ordinal, instruction_id, payee, amount_minor, institution, verdict, \
-        narration_no FROM instruction WHERE batch_id = $1 AND source_no = $2 \
+        narration_no, mapping_version FROM instruction WHERE batch_id = $1 AND source_no = $2 \
         AND instruction_id = $3",
     REFUSED = "SELECT ordinal, instruction_id, reason_code, reason FROM instruction_refused \
         WHERE batch_id = $1 AND ordinal > $2 AND ordinal < $3 ORDER BY ordinal LIMIT $4",
@@ -105,6 +116,7 @@ pub(crate) struct ChunkRow {
     pub(crate) hold_id: Option<Uuid>,
     pub(crate) state: i64,
     pub(crate) outcomes: Vec<u8>,
+    pub(crate) intent: Option<Vec<u8>>,
 }
 
 impl ChunkRow {
@@ -136,6 +148,8 @@ pub(crate) struct InstructionRow {
     pub(crate) institution: String,
     pub(crate) verdict: i64,
     pub(crate) narration_no: i64,
+    /// The version of the payee's mapping when the row came in; 0 if there was none.
+    pub(crate) mapping_version: i64,
 }
 
 /// A row that did not become an instruction.
@@ -196,6 +210,7 @@ pub(crate) async fn insert_instructions(
     let institutions: Vec<&str> = rows.iter().map(|row| row.institution.as_str()).collect();
     let verdicts: Vec<i64> = rows.iter().map(|row| row.verdict).collect();
     let texts: Vec<i64> = rows.iter().map(|row| row.narration_no).collect();
+    let versions: Vec<i64> = rows.iter().map(|row| row.mapping_version).collect();
     let query = tx.query(INSERT_INSTRUCTIONS).bind(batch_id).bind(source_no);
     bind_columns!(
         engine,
@@ -206,7 +221,8 @@ pub(crate) async fn insert_instructions(
         &amounts,
         &institutions,
         &verdicts,
-        &texts
+        &texts,
+        &versions
     )
     .execute()
     .await
@@ -373,6 +389,43 @@ pub(crate) async fn advance(
         1 => Ok(()),
         _ => Err(Error::Store(StoreError::Conflict { source: None })),
     }
+}
+
+/// Keeps what a chunk's intent to send was recorded for: its keyed hash, and the versions of
+/// mappings that changed after intake.
+pub(crate) async fn set_intent(
+    tx: &mut Tx<'_>,
+    batch_id: BatchId,
+    chunk_no: i64,
+    intent: &[u8],
+    resolved: &[(i64, i64)],
+) -> Result<(), StoreError> {
+    let query = tx.query(SET_INTENT).bind(batch_id).bind(chunk_no);
+    query.bind(intent).execute().await?;
+    if resolved.is_empty() {
+        return Ok(());
+    }
+    let engine = tx.engine();
+    let ordinals: Vec<i64> = resolved.iter().map(|row| row.0).collect();
+    let versions: Vec<i64> = resolved.iter().map(|row| row.1).collect();
+    let query = tx.query(INSERT_RESOLVED).bind(batch_id);
+    bind_columns!(engine, query, &ordinals, &versions)
+        .execute()
+        .await
+        .map(drop)
+}
+
+/// Versions of mappings that an intent to send was recorded for, where they are not those of
+/// intake, by ordinal.
+pub(crate) async fn resolved(
+    ask: &mut impl Ask,
+    batch_id: BatchId,
+    from: i64,
+    to: i64,
+) -> Result<BTreeMap<i64, i64>, StoreError> {
+    let query = ask.ask(RESOLVED).bind(batch_id).bind(from).bind(to);
+    let rows = query.fetch_all::<(i64, i64)>().await?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Notes which transfers a chunk caused.

@@ -10,12 +10,17 @@ statements! {
     INSERT = "INSERT INTO validation (validation_id, source_no, source_request, source_batch, \
         fingerprint, done, instruction_count, failed_count, created_at) \
         VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7) ON CONFLICT DO NOTHING",
-    FIND = "SELECT validation_id, source_no, fingerprint, done, instruction_count, failed_count \
-        FROM validation WHERE source_no = $1 AND source_request = $2",
-    FIND_PAIR = "SELECT validation_id, source_no, fingerprint, done, instruction_count, \
-        failed_count FROM validation WHERE source_request = $1 AND source_batch = $2 \
+    FIND = "SELECT validation_id, source_no, source_request, source_batch, fingerprint, done, \
+        instruction_count, failed_count FROM validation \
+        WHERE source_no = $1 AND source_request = $2",
+    FIND_BY_ID = "SELECT validation_id, source_no, source_request, source_batch, fingerprint, \
+        done, instruction_count, failed_count FROM validation WHERE validation_id = $1",
+    FIND_PAIR = "SELECT validation_id, source_no, source_request, source_batch, fingerprint, \
+        done, instruction_count, failed_count FROM validation \
+        WHERE source_request = $1 AND source_batch = $2 \
         ORDER BY created_at DESC LIMIT 2",
-    CLEAR = "DELETE FROM validation_failure WHERE validation_id = $1",
+    // What a bank told stays.
+    CLEAR = "DELETE FROM validation_failure WHERE validation_id = $1 AND ordinal < 4294967296",
     INSERT_FAILURES = {
         sqlite: "INSERT INTO validation_failure (validation_id, ordinal, instruction_id, \
             reason_code, reason) SELECT $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3 \
@@ -24,8 +29,14 @@ statements! {
             reason_code, reason) SELECT $1, a, b, c, d FROM UNNEST($2::bigint[], $3::text[], \
             $4::text[], $5::text[]) AS v (a, b, c, d)",
     },
-    FINISH = "UPDATE validation SET done = $2, instruction_count = $3, failed_count = $4 \
-        WHERE validation_id = $1",
+    CHECKED = "UPDATE validation SET done = $2, instruction_count = $3, \
+        failed_count = failed_count + $4, target = $5 WHERE validation_id = $1",
+    // A bank may answer before all accounts were looked at here.
+    ANSWERED = "UPDATE validation SET \
+        done = CASE WHEN instruction_count > 0 THEN $2 ELSE done END, \
+        failed_count = failed_count + $3 WHERE validation_id = $1 RETURNING target",
+    LAST_ORDINAL = "SELECT ordinal FROM validation_failure WHERE validation_id = $1 \
+        ORDER BY ordinal DESC LIMIT 1",
     FAILURES = "SELECT ordinal, instruction_id, reason_code, reason FROM validation_failure \
         WHERE validation_id = $1 AND ordinal > $2 ORDER BY ordinal LIMIT $3",
 }
@@ -35,6 +46,8 @@ statements! {
 pub(crate) struct ValidationRow {
     pub(crate) validation_id: Uuid,
     pub(crate) source_no: i64,
+    pub(crate) source_request: String,
+    pub(crate) source_batch: String,
     pub(crate) fingerprint: Vec<u8>,
     pub(crate) done: bool,
     pub(crate) instruction_count: i64,
@@ -81,7 +94,7 @@ pub(crate) async fn begin(
         .bind(new.source_no)
         .bind(new.source_request.as_str());
     let row: ValidationRow = query.fetch_one().await?;
-    if !row.done {
+    if !row.done && row.instruction_count == 0 {
         // What an interrupted run left behind is made again.
         tx.query(CLEAR).bind(row.validation_id).execute().await?;
     }
@@ -108,19 +121,49 @@ pub(crate) async fn insert_failures(
         .map(drop)
 }
 
-pub(crate) async fn finish(
+/// Notes what was found here; `target`, sealed, is told once a bank has answered too.
+pub(crate) async fn checked(
     tx: &mut Tx<'_>,
     validation_id: Uuid,
-    instruction_count: i64,
-    failed_count: i64,
+    (instruction_count, failed_count): (i64, i64),
+    done: bool,
+    target: Option<&[u8]>,
 ) -> Result<(), StoreError> {
-    let query = tx.query(FINISH).bind(validation_id).bind(true);
-    query
-        .bind(instruction_count)
-        .bind(failed_count)
-        .execute()
+    let query = tx.query(CHECKED).bind(validation_id).bind(done);
+    let query = query.bind(instruction_count).bind(failed_count);
+    query.bind(target).execute().await.map(drop)
+}
+
+/// Notes what a bank found, and gives whom to tell.
+pub(crate) async fn answered(
+    tx: &mut Tx<'_>,
+    validation_id: Uuid,
+    failed: i64,
+    done: bool,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let query = tx.query(ANSWERED).bind(validation_id).bind(done);
+    query.bind(failed).fetch_scalar().await
+}
+
+/// The place of the last failure.
+pub(crate) async fn last_ordinal(
+    tx: &mut Tx<'_>,
+    validation_id: Uuid,
+) -> Result<Option<i64>, StoreError> {
+    tx.query(LAST_ORDINAL)
+        .bind(validation_id)
+        .fetch_scalar_optional()
         .await
-        .map(drop)
+}
+
+pub(crate) async fn find(
+    ask: &mut impl Ask,
+    validation_id: Uuid,
+) -> Result<Option<ValidationRow>, StoreError> {
+    ask.ask(FIND_BY_ID)
+        .bind(validation_id)
+        .fetch_optional()
+        .await
 }
 
 /// The newest validations under a pair of numbers; two at most, so that a doubt shows.

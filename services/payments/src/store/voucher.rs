@@ -20,13 +20,20 @@ statements! {
         ORDER BY name LIMIT $2",
     TAKE_STOCK = "UPDATE voucher_group SET stock = stock - 1 \
         WHERE name = $1 AND (stock IS NULL OR stock > 0)",
+    RETURN_STOCK = "UPDATE voucher_group SET stock = stock + 1 \
+        WHERE name = $1 AND stock IS NOT NULL",
     COUNTS = "SELECT state, currency, COUNT(*) AS item_count, \
         CAST(SUM(amount_minor) AS BIGINT) AS amount_minor FROM voucher \
         WHERE voucher_group = $1 GROUP BY state, currency ORDER BY state, currency",
     INSERT_MERCHANT = "INSERT INTO merchant (merchant_id, lookup, name, bank_details, \
-        voucher_group, blocked, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+        voucher_group, blocked, created_at, agent_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
         ON CONFLICT DO NOTHING",
-    FIND_MERCHANT = "SELECT merchant_id, blocked FROM merchant WHERE lookup = $1",
+    FIND_MERCHANT = "SELECT merchant_id, voucher_group, blocked FROM merchant WHERE lookup = $1",
+    FIND_AGENT = "SELECT merchant_id, voucher_group, blocked FROM merchant WHERE agent_id = $1",
+    FIND_ISSUANCE = "SELECT source_request, serial FROM voucher_issuance \
+        WHERE calling_block = $1 AND instruction_id = $2",
+    INSERT_ISSUANCE = "INSERT INTO voucher_issuance (calling_block, instruction_id, \
+        source_request, serial, payee) VALUES ($1, $2, $3, $4, $5)",
     INSERT_FIRST_SERIAL = "INSERT INTO voucher_serial (one, next_serial) VALUES (1, $1) \
         ON CONFLICT DO NOTHING",
     TAKE_SERIALS = "UPDATE voucher_serial SET next_serial = next_serial + $1 WHERE one = 1 \
@@ -165,7 +172,18 @@ pub(crate) struct CountRow {
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(crate) struct MerchantRow {
     pub(crate) merchant_id: MerchantId,
+    pub(crate) voucher_group: String,
     pub(crate) blocked: bool,
+}
+
+/// Which voucher an instruction was answered with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewIssuance<'a> {
+    pub(crate) calling_block: &'a str,
+    pub(crate) instruction_id: &'a str,
+    pub(crate) source_request: &'a str,
+    pub(crate) serial: &'a str,
+    pub(crate) payee: &'a [u8],
 }
 
 /// A merchant to store.
@@ -177,6 +195,7 @@ pub(crate) struct NewMerchant {
     pub(crate) bank_details: Vec<u8>,
     pub(crate) voucher_group: String,
     pub(crate) blocked: bool,
+    pub(crate) agent_id: Option<String>,
 }
 
 pub(crate) async fn insert_block(tx: &mut Tx<'_>, name: &str) -> Result<bool, StoreError> {
@@ -232,6 +251,11 @@ pub(crate) async fn take_stock(tx: &mut Tx<'_>, group: &str) -> Result<bool, Sto
     Ok(tx.query(TAKE_STOCK).bind(group).execute().await? == 1)
 }
 
+/// Gives one voucher back into a group's stock.
+pub(crate) async fn return_stock(tx: &mut Tx<'_>, group: &str) -> Result<(), StoreError> {
+    tx.query(RETURN_STOCK).bind(group).execute().await.map(drop)
+}
+
 pub(crate) async fn counts(ask: &mut impl Ask, group: &str) -> Result<Vec<CountRow>, StoreError> {
     ask.ask(COUNTS).bind(group).fetch_all().await
 }
@@ -251,8 +275,40 @@ pub(crate) async fn insert_merchant(
     let query = query
         .bind(new.voucher_group.as_str())
         .bind(new.blocked)
-        .bind(now);
+        .bind(now)
+        .bind(new.agent_id.as_deref());
     Ok(query.execute().await? == 1)
+}
+
+pub(crate) async fn find_agent(
+    ask: &mut impl Ask,
+    agent_id: &str,
+) -> Result<Option<MerchantRow>, StoreError> {
+    ask.ask(FIND_AGENT).bind(agent_id).fetch_optional().await
+}
+
+/// The request and the serial number that an instruction was answered with.
+pub(crate) async fn issuance(
+    tx: &mut Tx<'_>,
+    calling_block: &str,
+    instruction_id: &str,
+) -> Result<Option<(String, String)>, StoreError> {
+    let query = tx.query(FIND_ISSUANCE).bind(calling_block);
+    query.bind(instruction_id).fetch_optional().await
+}
+
+pub(crate) async fn insert_issuance(
+    tx: &mut Tx<'_>,
+    new: &NewIssuance<'_>,
+) -> Result<(), StoreError> {
+    let query = tx.query(INSERT_ISSUANCE).bind(new.calling_block);
+    let query = query.bind(new.instruction_id).bind(new.source_request);
+    query
+        .bind(new.serial)
+        .bind(new.payee)
+        .execute()
+        .await
+        .map(drop)
 }
 
 pub(crate) async fn find_merchant(

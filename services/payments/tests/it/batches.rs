@@ -111,8 +111,7 @@ both_engines! {
         world.vouchers().create_merchant(merchant).await.unwrap();
         let activate = api::ActivateVoucherRequest {
             serial_number: voucher.serial_number.clone(),
-            calling_block: SOURCE.to_owned(),
-        };
+            calling_block: SOURCE.to_owned(), ..Default::default() };
         world.vouchers().activate_voucher(activate).await.unwrap();
         let redeem = api::RedeemVoucherRequest {
             voucher_number: voucher.voucher_number.clone(),
@@ -120,8 +119,7 @@ both_engines! {
             merchant_name: "Corner shop".to_owned(),
             merchant_bank_details: "NL00BANK".to_owned(),
             merchant_voucher_group: "FOOD".to_owned(),
-            r#override: false,
-        };
+            r#override: false, ..Default::default() };
         let paid = world.vouchers().redeem_voucher(redeem.clone()).await.unwrap().into_inner();
         assert_eq!(paid.amount.unwrap().amount_minor, 1_000);
         let twice = world.vouchers().redeem_voucher(redeem).await;
@@ -346,8 +344,7 @@ both_engines! {
                     institution: "OTHERBANK".to_owned(),
                     ..Default::default()
                 },
-            ],
-        };
+            ], ..Default::default() };
         world.beneficiaries().update_beneficiaries(update).await.unwrap();
         world.approve(&batch).await.unwrap();
         world.reaches(&batch.batch_id, api::BatchState::PartiallyCompleted).await;

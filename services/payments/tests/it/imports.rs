@@ -91,7 +91,10 @@ both_engines! {
         let answer = import(&world, &lines).await;
         assert_eq!((answer.accepted, answer.problems), (12, vec![]));
         for (serial, (name, expected)) in (1..).zip(states) {
-            let request = api::GetVoucherStatusRequest { serial_number: serial.to_string() };
+            let request = api::GetVoucherStatusRequest {
+                serial_number: serial.to_string(),
+                ..Default::default()
+            };
             let shown = match world.vouchers().get_voucher_status(request).await {
                 Ok(answer) => Ok(answer.into_inner().state()),
                 refused => Err(refusal(refused).1),

@@ -28,11 +28,11 @@ const KILLS: u32 = 8;
 
 /// What the killed process is told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Order {
-    folder: PathBuf,
-    database: String,
+pub(crate) struct Order {
+    pub(crate) folder: PathBuf,
+    pub(crate) database: String,
     /// How far its clock is ahead, so that the leases of those before it are over.
-    ahead: u64,
+    pub(crate) ahead: u64,
 }
 
 /// The system's clock, set ahead.
@@ -56,7 +56,7 @@ impl Order {
         config
     }
 
-    fn env(&self) -> Env {
+    pub(crate) fn env(&self) -> Env {
         let entropy: SharedEntropy = Arc::new(SystemEntropy);
         let clock = Arc::new(Ahead(Duration::from_secs(self.ahead)));
         Env {
@@ -73,7 +73,7 @@ impl Order {
     }
 }
 
-fn settings(database: DatabaseConfig) -> Config {
+pub(crate) fn settings(database: DatabaseConfig) -> Config {
     let mut config = Config {
         database,
         chunk_rows: 64,
@@ -127,7 +127,7 @@ fn start(order: &Order) -> Child {
 }
 
 /// The way into a block that does not run, for a caller of this name.
-fn link(block: &Payments, subject: &str) -> Link {
+pub(crate) fn link(block: &Payments, subject: &str) -> Link {
     let link = Link::local(block.routes());
     let caller = Caller {
         subject: subject.to_owned(),
@@ -143,7 +143,7 @@ fn link(block: &Payments, subject: &str) -> Link {
 }
 
 /// Runs and at once stops the block, which lets go of its store.
-async fn close(block: Payments) {
+pub(crate) async fn close(block: Payments) {
     let stop = CancellationToken::new();
     stop.cancel();
     block.run(stop).await;

@@ -13,5 +13,6 @@ mod ledger;
 mod mapper;
 mod policy;
 mod privacy;
+mod resume;
 mod support;
 mod vouchers;

@@ -24,6 +24,7 @@ fn registration(
         source_id: SOURCE.to_owned(),
         source_request,
         beneficiaries,
+        ..Default::default()
     }
 }
 
@@ -44,6 +45,7 @@ fn validation(request: &str, rows: Vec<api::Instruction>) -> Vec<api::ValidateIn
         source_request: request.to_owned(),
         source_batch: "BATCH0000001".to_owned(),
         fingerprint: vec![u8::try_from(rows.len()).unwrap(); 32].into(),
+        ..Default::default()
     };
     let first = api::ValidateInstructionsRequest {
         key: Some(key),
@@ -67,7 +69,10 @@ both_engines! {
             beneficiary(1, "00", "1234567"),
             beneficiary(2, "00", "DE88370400440532013000"),
             beneficiary(3, "07", "1234567"),
-            api::Beneficiary { functional_id: "short".to_owned(), ..Default::default() },
+            api::Beneficiary {
+                functional_id: "longer than twenty characters".to_owned(),
+                ..Default::default()
+            },
         ]);
         let first = world.beneficiaries().register_beneficiaries(request.clone()).await.unwrap();
         let first = first.into_inner();
@@ -96,7 +101,7 @@ both_engines! {
         let unknown = world.beneficiaries().register_beneficiaries(unknown).await;
         assert_eq!(refusal(unknown), (Code::FailedPrecondition, "SOURCE_UNKNOWN".to_owned()));
         for bad in [
-            api::RegisterBeneficiariesRequest { source_request: "SHORT".to_owned(), ..good() },
+            api::RegisterBeneficiariesRequest { source_request: "x".repeat(65), ..good() },
             api::RegisterBeneficiariesRequest { beneficiaries: Vec::new(), ..good() },
         ] {
             let refused = world.beneficiaries().register_beneficiaries(bad).await;
@@ -115,8 +120,7 @@ both_engines! {
             beneficiaries: vec![
                 beneficiary(0, "01", "+31612345678"),
                 beneficiary(5, "", "1"),
-            ],
-        };
+            ], ..Default::default() };
         let answer = world.beneficiaries().update_beneficiaries(update).await.unwrap();
         let answer = answer.into_inner();
         assert_eq!((answer.updated_count, answer.failed_cases.len()), (1, 1));
@@ -128,8 +132,7 @@ both_engines! {
             beneficiaries: vec![api::Beneficiary {
                 institution: "TELCO".to_owned(),
                 ..beneficiary(0, "", "")
-            }],
-        };
+            }], ..Default::default() };
         world.beneficiaries().update_beneficiaries(update).await.unwrap();
         let second = read(&world, 0).await.unwrap();
         assert_eq!(second.financial_address, "+31612345678");

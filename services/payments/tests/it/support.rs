@@ -204,6 +204,7 @@ impl Clients {
             source_id: SOURCE.to_owned(),
             source_request: request.to_owned(),
             beneficiaries,
+            ..Default::default()
         };
         let answer = self
             .beneficiaries()

@@ -59,6 +59,7 @@ fn activation(serial: &str, block: &str) -> api::ActivateVoucherRequest {
     api::ActivateVoucherRequest {
         serial_number,
         calling_block,
+        ..Default::default()
     }
 }
 
@@ -70,6 +71,7 @@ fn redemption(number: &str) -> api::RedeemVoucherRequest {
         merchant_bank_details: "bank".to_owned(),
         merchant_voucher_group: "FOOD".to_owned(),
         r#override: false,
+        ..Default::default()
     }
 }
 
@@ -78,12 +80,14 @@ fn cancellation(serial: &str, block: &str) -> api::CancelVoucherRequest {
     api::CancelVoucherRequest {
         serial_number,
         calling_block,
+        ..Default::default()
     }
 }
 
 async fn status(world: &World, serial: &str) -> Result<(api::VoucherState, String), String> {
     let request = api::GetVoucherStatusRequest {
         serial_number: serial.to_owned(),
+        ..Default::default()
     };
     match world.vouchers().get_voucher_status(request).await {
         Ok(answer) => {

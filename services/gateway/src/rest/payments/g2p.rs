@@ -14,7 +14,7 @@ use serde_json::json;
 use tonic::{Code, Status};
 
 use super::input::{Fault, Payment, Poll, Registration, SoundPayment};
-use super::timed;
+use super::{callback, strict, timed};
 use crate::body::{self, BodyFault};
 use crate::respond;
 use crate::state::{Entry, EntryFault, GatewayState};
@@ -113,11 +113,30 @@ fn of_block(status: &Status, lenient: bool) -> Refusal {
     }
 }
 
+/// A request that came in.
+struct Opened {
+    entry: Entry,
+    bytes: Bytes,
+    callback: Option<api::Callback>,
+}
+
 /// Lets the caller in and reads the body.
-async fn open(state: &GatewayState, request: Request) -> Result<(Entry, Bytes), Refusal> {
+async fn open(state: &GatewayState, request: Request) -> Result<Opened, Refusal> {
     let entry = state.enter(request.headers()).await?;
+    let callback =
+        callback(request.headers()).map_err(|text| Refusal::new(StatusCode::BAD_REQUEST, text))?;
+    let (extensions, path) = (
+        request.extensions().clone(),
+        request.uri().path().to_owned(),
+    );
     let bytes = body::read(request, BODY_LIMIT).await?;
-    Ok((entry, bytes))
+    strict::check(&extensions, &path, &bytes)
+        .map_err(|text| Refusal::new(StatusCode::BAD_REQUEST, text))?;
+    Ok(Opened {
+        entry,
+        bytes,
+        callback,
+    })
 }
 
 /// An object of this shape; its members are looked at later.
@@ -156,16 +175,17 @@ pub(super) async fn update(State(state): State<GatewayState>, request: Request) 
 }
 
 async fn registered(state: &GatewayState, request: Request, fresh: bool) -> Response {
-    let (entry, bytes) = match open(state, request).await {
+    let opened = match open(state, request).await {
         Ok(opened) => opened,
         Err(refusal) => return refusal.answer(None),
     };
+    let (entry, bytes, callback) = (opened.entry, opened.bytes, opened.callback);
     let read = match object::<Registration<'_>>(&bytes) {
         Ok(read) => read,
         Err(refusal) => return refusal.answer(None),
     };
     let request_id = read.request_id();
-    match register_all(state, &entry, &read, fresh).await {
+    match register_all(state, &entry, &read, fresh, callback).await {
         Ok(()) => taken(request_id.as_deref().unwrap_or(NO_ID)),
         Err(refusal) => refusal.answer(request_id.as_deref()),
     }
@@ -176,6 +196,7 @@ async fn register_all(
     entry: &Entry,
     read: &Registration<'_>,
     fresh: bool,
+    callback: Option<api::Callback>,
 ) -> Result<(), Refusal> {
     let sound = read
         .check()
@@ -199,6 +220,7 @@ async fn register_all(
             source_id,
             source_request,
             beneficiaries: list,
+            callback,
         };
         let call = timed(entry.request(message));
         beneficiaries(state)
@@ -210,6 +232,7 @@ async fn register_all(
             source_id,
             source_request,
             beneficiaries: list,
+            callback,
         };
         let call = timed(entry.request(message));
         beneficiaries(state)
@@ -231,10 +254,11 @@ pub(super) async fn pay(State(state): State<GatewayState>, request: Request) -> 
 }
 
 async fn payment(state: &GatewayState, request: Request, validation: bool) -> Response {
-    let (entry, bytes) = match open(state, request).await {
+    let opened = match open(state, request).await {
         Ok(opened) => opened,
         Err(refusal) => return refusal.answer(None),
     };
+    let (entry, bytes, callback) = (opened.entry, opened.bytes, opened.callback);
     let read = match object::<Payment<'_>>(&bytes) {
         Ok(read) => read,
         Err(refusal) => return refusal.answer(None),
@@ -249,8 +273,8 @@ async fn payment(state: &GatewayState, request: Request, validation: bool) -> Re
             drop(bytes);
             match (too_many(sound.instructions.len()), validation) {
                 (Err(refusal), _) => Err(refusal),
-                (Ok(()), true) => validate_all(state, &entry, sound).await,
-                (Ok(()), false) => pay_all(state, &entry, sound).await,
+                (Ok(()), true) => validate_all(state, &entry, sound, callback).await,
+                (Ok(()), false) => pay_all(state, &entry, sound, callback).await,
             }
         }
     };
@@ -298,12 +322,14 @@ async fn validate_all(
     state: &GatewayState,
     entry: &Entry,
     sound: SoundPayment,
+    callback: Option<api::Callback>,
 ) -> Result<(), Refusal> {
     let key = api::ValidationKey {
         fingerprint: fingerprint(&sound).into(),
         source_id: sound.source_id,
         source_request: sound.request_id,
         source_batch: sound.batch_id,
+        callback,
     };
     let first = api::ValidateInstructionsRequest {
         key: Some(key),
@@ -322,7 +348,12 @@ async fn validate_all(
     done.map(drop).map_err(|status| of_block(&status, true))
 }
 
-async fn pay_all(state: &GatewayState, entry: &Entry, sound: SoundPayment) -> Result<(), Refusal> {
+async fn pay_all(
+    state: &GatewayState,
+    entry: &Entry,
+    sound: SoundPayment,
+    callback: Option<api::Callback>,
+) -> Result<(), Refusal> {
     let mut client = BatchServiceClient::new(state.link("payments"));
     let expected_count = i64::try_from(sound.instructions.len()).unwrap_or(i64::MAX);
     let message = api::CreateBatchRequest {
@@ -332,6 +363,7 @@ async fn pay_all(state: &GatewayState, entry: &Entry, sound: SoundPayment) -> Re
         source_batch: sound.batch_id,
         programme: String::new(),
         expected_count,
+        callback,
     };
     let created = client.create_batch(timed(entry.request(message))).await;
     let created = created
@@ -364,10 +396,11 @@ pub(super) async fn validation_result(
     State(state): State<GatewayState>,
     request: Request,
 ) -> Response {
-    let (entry, bytes) = match open(&state, request).await {
+    let opened = match open(&state, request).await {
         Ok(opened) => opened,
         Err(refusal) => return refusal.answer(None),
     };
+    let (entry, bytes) = (opened.entry, opened.bytes);
     let read = match object::<Poll<'_>>(&bytes) {
         Ok(read) => read,
         Err(refusal) => return refusal.answer(None),

@@ -72,6 +72,61 @@ fn finish(status: StatusCode, result: Result<Value, Problem>) -> Response {
     }
 }
 
+#[derive(Deserialize)]
+struct PayerBank {
+    #[serde(default)]
+    url: String,
+    #[serde(default)]
+    payer_identifier: String,
+}
+
+/// `PUT /v1/programmes/{programme}/payer-bank`.
+pub(super) async fn set_payer_bank(
+    State(state): State<GatewayState>,
+    params: Params,
+    request: Request,
+) -> Response {
+    let set = async {
+        let (entry, read, request_id) = open::<PayerBank>(&state, request).await?;
+        let message = api::SetPayerBankRequest {
+            programme: param(&params, "programme"),
+            url: read.url,
+            payer_identifier: read.payer_identifier,
+            request_id,
+        };
+        let call = timed(entry.request(message));
+        programmes(&state)
+            .set_payer_bank(call)
+            .await
+            .map_err(problem)?;
+        Ok(json!({}))
+    };
+    ok(set.await)
+}
+
+/// `GET /v1/partners/{party}/keys`.
+pub(super) async fn partner_keys(
+    State(state): State<GatewayState>,
+    params: Params,
+    headers: HeaderMap,
+) -> Response {
+    let read = async {
+        let entry = enter(&state, &headers).await?;
+        let party = param(&params, "party");
+        let call = timed(entry.request(api::GetPartnerKeysRequest { party }));
+        let keys = programmes(&state)
+            .get_partner_keys(call)
+            .await
+            .map_err(problem)?;
+        let keys = keys.into_inner();
+        Ok(json!({
+            "callback_secret": keys.callback_secret,
+            "voucher_key": keys.voucher_key,
+        }))
+    };
+    ok(read.await)
+}
+
 fn param(params: &Params, name: &str) -> String {
     params.get(name).unwrap_or_default().to_owned()
 }

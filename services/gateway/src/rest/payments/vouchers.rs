@@ -12,7 +12,7 @@ use publica_types::{Timestamp, Uuid};
 use serde_json::{Map, Value, json};
 use tonic::{Code, Status};
 
-use super::timed;
+use super::{callback, strict, timed};
 use crate::body::{self, Params};
 use crate::convert::rfc3339;
 use crate::respond;
@@ -90,6 +90,7 @@ fn client(state: &GatewayState) -> VoucherServiceClient<Link> {
 struct Opened {
     entry: Entry,
     correlation: Option<String>,
+    callback: Option<api::Callback>,
     members: Map<String, Value>,
 }
 
@@ -105,9 +106,18 @@ async fn open(
 ) -> Result<Opened, Refusal> {
     let entry = enter(state, request.headers()).await?;
     let headers = request.headers().clone();
+    let (extensions, path) = (
+        request.extensions().clone(),
+        request.uri().path().to_owned(),
+    );
     let bytes = body::read(request, BODY_LIMIT).await;
     let bytes = bytes.map_err(|fault| Refusal::invalid(fault.to_string()))?;
     let correlation = check_headers(&headers, &bytes)?;
+    if let Some(date) = date(&headers) {
+        let now = state.clock().now();
+        strict::check_date(&extensions, date, now).map_err(Refusal::invalid)?;
+    }
+    strict::check(&extensions, &path, &bytes).map_err(Refusal::invalid)?;
     let members: Map<String, Value> = serde_json::from_slice(&bytes)
         .map_err(|_| Refusal::invalid("The body must be a JSON object."))?;
     match mandatory.iter().find(|name| !members.contains_key(**name)) {
@@ -115,9 +125,15 @@ async fn open(
         None => Ok(Opened {
             entry,
             correlation,
+            callback: callback(&headers).map_err(Refusal::invalid)?,
             members,
         }),
     }
+}
+
+/// The date that the caller's request has.
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    headers.get("x-date")?.to_str().ok()?.trim().parse().ok()
 }
 
 /// Looks at the optional headers: one that is present must make sense. Gives the correlation id.
@@ -218,6 +234,7 @@ pub(super) async fn preactivate(State(state): State<GatewayState>, request: Requ
             calling_block: opened.text("Gov_Stack_BB"),
             comment,
             request_id: opened.request_id(),
+            callback: opened.callback.clone(),
         };
         let call = timed(opened.entry.request(message));
         let issued = client(&state)
@@ -242,6 +259,7 @@ pub(super) async fn activate(State(state): State<GatewayState>, request: Request
         let message = api::ActivateVoucherRequest {
             serial_number: opened.digits("voucher_serial_number"),
             calling_block: opened.text("Gov_Stack_BB"),
+            callback: opened.callback.clone(),
         };
         let call = timed(opened.entry.request(message));
         client(&state)
@@ -278,6 +296,8 @@ pub(super) async fn redeem(State(state): State<GatewayState>, request: Request) 
             merchant_bank_details: opened.text("merchant_bank_details"),
             merchant_voucher_group: opened.text("merchant_voucher_group"),
             r#override: ignore_group,
+            callback: opened.callback.clone(),
+            ..api::RedeemVoucherRequest::default()
         };
         let call = timed(opened.entry.request(message));
         client(&state)
@@ -309,7 +329,10 @@ pub(super) async fn status(
     let read = async {
         let entry = enter(&state, &headers).await?;
         let serial_number = serial(&params)?;
-        let call = timed(entry.request(api::GetVoucherStatusRequest { serial_number }));
+        let call = timed(entry.request(api::GetVoucherStatusRequest {
+            serial_number,
+            all_states: false,
+        }));
         let answer = client(&state)
             .get_voucher_status(call)
             .await
@@ -349,6 +372,7 @@ pub(super) async fn cancel(
         let message = api::CancelVoucherRequest {
             serial_number,
             calling_block,
+            callback: opened.callback.clone(),
         };
         let call = timed(opened.entry.request(message));
         client(&state)

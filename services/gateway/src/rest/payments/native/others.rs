@@ -5,6 +5,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use publica_proto::payments::v1 as api;
 use publica_proto::payments::v1::account_service_client::AccountServiceClient;
+use publica_proto::payments::v1::bill_service_client::BillServiceClient;
 use publica_proto::payments::v1::voucher_service_client::VoucherServiceClient;
 use publica_rpc::Link;
 use serde::Deserialize;
@@ -130,6 +131,8 @@ struct NewMerchant {
     voucher_group: String,
     #[serde(default)]
     blocked: bool,
+    #[serde(default)]
+    agent_id: String,
 }
 
 pub(in crate::rest::payments) async fn create_merchant(
@@ -144,6 +147,7 @@ pub(in crate::rest::payments) async fn create_merchant(
             voucher_group: read.voucher_group,
             blocked: read.blocked,
             request_id,
+            agent_id: read.agent_id,
         };
         let call = timed(entry.request(message));
         let answer = vouchers(&state)
@@ -239,4 +243,108 @@ pub(in crate::rest::payments) async fn check_ledger(
         Ok(shape::ledger_check(&answer.into_inner()))
     };
     ok(check.await)
+}
+
+fn bills(state: &GatewayState) -> BillServiceClient<Link> {
+    BillServiceClient::new(state.link("payments"))
+}
+
+#[derive(Deserialize)]
+struct NewBiller {
+    prefix: String,
+    name: String,
+    url: String,
+    #[serde(default)]
+    source_id: String,
+    #[serde(default)]
+    voucher_group: String,
+}
+
+/// `PUT /v1/billers/{biller}`.
+pub(in crate::rest::payments) async fn put_biller(
+    State(state): State<GatewayState>,
+    params: Params,
+    request: Request,
+) -> Response {
+    let put = async {
+        let (entry, read, request_id) = open::<NewBiller>(&state, request).await?;
+        let biller = api::Biller {
+            biller_id: param(&params, "biller"),
+            prefix: read.prefix,
+            name: read.name,
+            url: read.url,
+            source_id: read.source_id,
+            voucher_group: read.voucher_group,
+        };
+        let message = api::PutBillerRequest {
+            biller: Some(biller),
+            request_id,
+        };
+        let call = timed(entry.request(message));
+        bills(&state).put_biller(call).await.map_err(problem)?;
+        Ok(json!({}))
+    };
+    ok(put.await)
+}
+
+/// `GET /v1/billers`.
+pub(in crate::rest::payments) async fn list_billers(
+    State(state): State<GatewayState>,
+    query: QueryPairs,
+    headers: HeaderMap,
+) -> Response {
+    let list = async {
+        let entry = enter(&state, &headers).await?;
+        let (page_size, page_token) = page(&query)?;
+        let message = api::ListBillersRequest {
+            page_size,
+            page_token,
+        };
+        let call = timed(entry.request(message));
+        let answer = bills(&state).list_billers(call).await.map_err(problem)?;
+        let answer = answer.into_inner();
+        let biller = |row: &api::Biller| {
+            json!({
+                "biller_id": row.biller_id,
+                "prefix": row.prefix,
+                "name": row.name,
+                "url": row.url,
+                "source_id": row.source_id,
+                "voucher_group": row.voucher_group,
+            })
+        };
+        let items = answer.billers.iter().map(biller).collect();
+        Ok(listed("billers", items, &answer.next_page_token))
+    };
+    ok(list.await)
+}
+
+#[derive(Deserialize)]
+struct NewPayerInstitution {
+    name: String,
+    url: String,
+}
+
+/// `PUT /v1/payer-institutions/{institution}`.
+pub(in crate::rest::payments) async fn put_payer_institution(
+    State(state): State<GatewayState>,
+    params: Params,
+    request: Request,
+) -> Response {
+    let put = async {
+        let (entry, read, request_id) = open::<NewPayerInstitution>(&state, request).await?;
+        let message = api::PutPayerInstitutionRequest {
+            institution_id: param(&params, "institution"),
+            name: read.name,
+            url: read.url,
+            request_id,
+        };
+        let call = timed(entry.request(message));
+        bills(&state)
+            .put_payer_institution(call)
+            .await
+            .map_err(problem)?;
+        Ok(json!({}))
+    };
+    ok(put.await)
 }

@@ -1,4 +1,4 @@
-//! Keeping webhooks from reaching into the inside of a network.
+//! Keeping calls from reaching into the inside of a network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,7 +7,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 const MAX_URL: usize = 2_000;
 
 /// Checks a target; the address behind a name is checked when it is resolved.
-pub(crate) fn check_url(text: &str, allow_private: bool) -> Result<reqwest::Url, &'static str> {
+pub fn check_url(text: &str, allow_private: bool) -> Result<reqwest::Url, &'static str> {
     if text.len() > MAX_URL {
         return Err("is longer than 2000 characters");
     }
@@ -29,6 +29,31 @@ pub(crate) fn check_url(text: &str, allow_private: bool) -> Result<reqwest::Url,
         return Err("must be a public address");
     }
     Ok(url)
+}
+
+/// Which targets may be called.
+#[derive(Debug, Clone, Default)]
+pub struct Targets {
+    /// Whether targets may be inside: plain http, and addresses that are not public.
+    pub allow_private: bool,
+    /// Hosts that may be called; one that begins with a dot stands for all below it. Empty: any.
+    pub hosts: Vec<String>,
+}
+
+impl Targets {
+    /// The target, if it may be called.
+    pub fn check(&self, text: &str) -> Result<reqwest::Url, &'static str> {
+        let url = check_url(text, self.allow_private)?;
+        let host = url.host_str().unwrap_or_default();
+        let fits = |allowed: &String| match allowed.strip_prefix('.') {
+            Some(_) => host.ends_with(allowed.as_str()),
+            None => host == allowed,
+        };
+        match self.hosts.is_empty() || self.hosts.iter().any(fits) {
+            true => Ok(url),
+            false => Err("names a host that may not be called"),
+        }
+    }
 }
 
 /// Whether an address belongs to the public internet.
@@ -76,8 +101,9 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 /// Resolves names to public addresses only. The connection goes to an address that was checked,
 /// so a name cannot change its mind between check and use.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct GuardedResolver {
-    pub(crate) allow_private: bool,
+pub struct GuardedResolver {
+    /// Whether addresses that are not public pass too.
+    pub allow_private: bool,
 }
 
 impl Resolve for GuardedResolver {
@@ -157,5 +183,24 @@ mod tests {
         }
         assert!(check_url("http://127.0.0.1:80/", true).is_ok());
         assert!(check_url("ftp://127.0.0.1/", true).is_err());
+    }
+
+    #[test]
+    fn hosts_can_be_listed() {
+        let targets = Targets {
+            allow_private: false,
+            hosts: vec!["bank.example".to_owned(), ".gov.example".to_owned()],
+        };
+        for good in ["https://bank.example/a", "https://tax.gov.example:8443/"] {
+            assert!(targets.check(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "https://evilbank.example/",
+            "https://gov.example/",
+            "https://evilgov.example/",
+            "http://bank.example/",
+        ] {
+            assert!(targets.check(bad).is_err(), "{bad}");
+        }
     }
 }

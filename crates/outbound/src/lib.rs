@@ -1,0 +1,19 @@
+//! HTTP calls to systems outside: kept out of the inside of a network, signed, bounded in time,
+//! and judged alike.
+//!
+//! * [`check_url`] says whether a target may be called at all; [`Client`] connects only to
+//!   addresses that it may reach, follows no redirect and uses no proxy.
+//! * [`signature`] is what Standard Webhooks put into `webhook-signature`.
+//! * [`Sent::outcome`] turns an answer, or its absence, into what a job does next.
+//!
+//! Leaves out: queues and their storage (crate `work`), and what is said to whom.
+
+#![warn(missing_docs)]
+
+mod client;
+mod guard;
+mod signature;
+
+pub use client::{Call, Client, Limits, Method, Sent};
+pub use guard::{GuardedResolver, Targets, check_url};
+pub use signature::signature;

@@ -1,0 +1,288 @@
+//! Notices that bills were paid: the biller is told again and again until it answers, and its
+//! answer goes back to the payer's institution.
+
+use publica_journal::append;
+use publica_proto::payments::v1 as pb;
+use publica_rpc::Invalid;
+use publica_seal::Keyring;
+use publica_store::{Db, Tx};
+use publica_types::Origin;
+use publica_work::{Job, enqueue};
+use serde_json::json;
+
+use super::open_bill;
+use super::voucher::BillRedemption;
+use crate::app::callback::{self, Content, Target, bills};
+use crate::app::source::check_number;
+use crate::app::{App, check_text, entry};
+use crate::error::Error;
+use crate::jobs::ADVICE;
+use crate::store::bill::{self as sql, InquiryRow, PaymentRow};
+
+const REFERENCE_CHARS: usize = 20;
+/// A payment that its biller was not heard about yet, that is marked as paid, and that the biller
+/// refused.
+pub(crate) const ADVISED: i64 = 1;
+pub(crate) const PAID: i64 = 2;
+pub(crate) const REFUSED: i64 = 3;
+
+impl App {
+    pub(crate) async fn notify_bill_payment(
+        &self,
+        origin: &Origin,
+        request: pb::NotifyBillPaymentRequest,
+    ) -> Result<pb::NotifyBillPaymentResponse, Error> {
+        let mut invalid = Invalid::new();
+        check_number(&mut invalid, "source_request", &request.source_request);
+        let reference = &request.payment_reference;
+        check_text(
+            &mut invalid,
+            "payment_reference",
+            reference,
+            REFERENCE_CHARS,
+        );
+        invalid.check()?;
+        let db = self.db(origin).await?;
+        let input = (origin.clone(), self.keyring.clone(), request);
+        db.write("payments.notify_payment", input, |tx, input| {
+            Box::pin(async move {
+                let (origin, keyring, request) = input;
+                notify(tx, keyring, origin, request).await
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn record_bill_result(
+        &self,
+        origin: &Origin,
+        request: pb::RecordBillResultRequest,
+    ) -> Result<pb::RecordBillResultResponse, Error> {
+        let known = matches!(request.reject_reason.as_str(), "" | "Def" | "Dup" | "Und");
+        if !known || (request.accepted && !request.reject_reason.is_empty()) {
+            let invalid = Invalid::new().add("reject_reason", "must be Def, Dup or Und");
+            return Err(invalid.into());
+        }
+        let db = self.db(origin).await?;
+        let input = (origin.clone(), self.keyring.clone(), request);
+        db.write("payments.bill_result", input, |tx, input| {
+            Box::pin(async move {
+                let (origin, keyring, request) = input;
+                result(tx, keyring, origin, request).await
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn pay_bill_by_voucher(
+        &self,
+        origin: &Origin,
+        request: pb::PayBillByVoucherRequest,
+    ) -> Result<pb::PayBillByVoucherResponse, Error> {
+        let mut invalid = Invalid::new();
+        check_number(&mut invalid, "source_request", &request.source_request);
+        invalid.check()?;
+        let db = self.db(origin).await?;
+        let number = self.voucher_number(&request.calling_block, &request.voucher_number)?;
+        let redemption = self.bill_redemption(origin, &number)?;
+        let input = (self.keyring.clone(), request, redemption);
+        let done = db.write("payments.voucher_for_bill", input, |tx, input| {
+            Box::pin(async move {
+                let (keyring, request, redemption) = input;
+                pay_by_voucher(tx, keyring, request, redemption).await
+            })
+        });
+        self.judge_redemption(origin, done.await).await
+    }
+
+    /// What a biller is told about a payment; nothing once it has answered.
+    pub(crate) async fn advice(
+        &self,
+        db: &Db,
+        bill_id: &str,
+    ) -> Result<Option<(Target, serde_json::Value)>, Error> {
+        let payment = sql::find_payment(&mut db.clone(), bill_id).await?;
+        let Some(payment) = payment.filter(|payment| payment.state == ADVISED) else {
+            return Ok(None);
+        };
+        let biller = sql::find_biller(&mut db.clone(), &payment.biller_id).await?;
+        let biller = biller.ok_or(Error::corrupt("the biller of a bill is missing"))?;
+        let url = format!("{}/billTransferRequests", biller.url);
+        let target = Target::to(url, &payment.source_request, &biller.biller_id);
+        Ok(Some((target, bills::advice(&payment))))
+    }
+}
+
+/// The inquiry that a payment follows, if it is of this bill and was answered with one.
+async fn answered(
+    tx: &mut Tx<'_>,
+    institution: &str,
+    inquiry: &str,
+    bill_id: &str,
+) -> Result<Option<InquiryRow>, Error> {
+    let found = sql::find_inquiry(tx, institution, inquiry).await?;
+    let Some(found) = found.filter(|row| row.bill_id == bill_id) else {
+        return Ok(None);
+    };
+    match found.details.is_some() {
+        true => Ok(Some(found)),
+        false => Err(Error::BillState("the bill was not presented")),
+    }
+}
+
+async fn notify(
+    tx: &mut Tx<'_>,
+    keyring: &Keyring,
+    origin: &Origin,
+    request: &pb::NotifyBillPaymentRequest,
+) -> Result<pb::NotifyBillPaymentResponse, Error> {
+    let institution = sql::find_institution(tx, &request.institution_id).await?;
+    let institution = institution.ok_or(Error::not_found("payer institution"))?;
+    let (id, inquiry) = (&institution.institution_id, &request.inquiry_request);
+    let biller_id = match answered(tx, id, inquiry, &request.bill_id).await? {
+        Some(row) => row.biller_id,
+        // A payment may follow a request to pay instead.
+        None => {
+            let asked = sql::request(tx, inquiry).await?;
+            let fits = |row: &sql::PayRequestRow| {
+                row.bill_id == request.bill_id && row.institution_id == *id
+            };
+            let asked = asked.filter(fits);
+            asked.ok_or(Error::not_found("bill inquiry"))?.biller_id
+        }
+    };
+    let row = PaymentRow {
+        bill_id: request.bill_id.clone(),
+        biller_id,
+        institution_id: id.clone(),
+        source_request: request.source_request.clone(),
+        payment_reference: request.payment_reference.clone(),
+        state: ADVISED,
+    };
+    if !pay(tx, origin, &row).await? {
+        let known = sql::find_payment(tx, &row.bill_id).await?;
+        let known = known.ok_or(Error::corrupt("a payment is missing"))?;
+        let same = known.payment_reference == row.payment_reference
+            && known.institution_id == row.institution_id;
+        if !same {
+            // Somebody else paid it first.
+            tell(tx, keyring, origin, &row, REFUSED, "Dup").await?;
+        }
+    }
+    Ok(pb::NotifyBillPaymentResponse {})
+}
+
+/// Notes a payment and has its biller told; false if the bill is paid already.
+async fn pay(tx: &mut Tx<'_>, origin: &Origin, row: &PaymentRow) -> Result<bool, Error> {
+    if !sql::insert_payment(tx, row).await? {
+        return Ok(false);
+    }
+    let job = Job::new(
+        ADVICE,
+        row.bill_id.clone(),
+        row.bill_id.clone().into_bytes(),
+    );
+    enqueue(tx, origin, job).await?;
+    let body = json!({"biller": row.biller_id, "institution": row.institution_id});
+    append(
+        tx,
+        origin,
+        entry("payments.bill.paid", "bill", &row.bill_id, body),
+    );
+    Ok(true)
+}
+
+async fn result(
+    tx: &mut Tx<'_>,
+    keyring: &Keyring,
+    origin: &Origin,
+    request: &pb::RecordBillResultRequest,
+) -> Result<pb::RecordBillResultResponse, Error> {
+    let payment = sql::find_payment(tx, &request.bill_id).await?;
+    let payment = payment.ok_or(Error::not_found("bill payment"))?;
+    let (state, reason) = match request.accepted {
+        true => (PAID, ""),
+        false => (REFUSED, request.reject_reason.as_str()),
+    };
+    if !sql::end_payment(tx, &payment.bill_id, state, reason).await? {
+        return match payment.state == state {
+            true => Ok(pb::RecordBillResultResponse {}),
+            false => Err(Error::BillState("the payment has ended otherwise")),
+        };
+    }
+    if state == PAID {
+        sql::pay_requests(tx, &payment.bill_id).await?;
+    }
+    tell(tx, keyring, origin, &payment, state, reason).await?;
+    let body = json!({"accepted": request.accepted, "reason": reason});
+    let id = &payment.bill_id;
+    append(
+        tx,
+        origin,
+        entry("payments.bill.answered", "bill", id, body),
+    );
+    Ok(pb::RecordBillResultResponse {})
+}
+
+/// Tells the payer's institution what became of its payment.
+async fn tell(
+    tx: &mut Tx<'_>,
+    keyring: &Keyring,
+    origin: &Origin,
+    payment: &PaymentRow,
+    state: i64,
+    reason: &str,
+) -> Result<(), Error> {
+    let institution = sql::find_institution(tx, &payment.institution_id).await?;
+    let institution = institution.ok_or(Error::not_found("payer institution"))?;
+    let url = format!("{}/billTransferRequests", institution.url);
+    let target = Target::to(url, &payment.source_request, &institution.institution_id);
+    let name = format!(
+        "bill_status:{}:{}:{}",
+        payment.institution_id, payment.source_request, payment.payment_reference
+    );
+    let body = bills::bill_status(payment, state == PAID, reason);
+    callback::post(tx, keyring, origin, &name, &target, Content::Body(body)).await
+}
+
+async fn pay_by_voucher(
+    tx: &mut Tx<'_>,
+    keyring: &Keyring,
+    request: &pb::PayBillByVoucherRequest,
+    redemption: &BillRedemption,
+) -> Result<pb::PayBillByVoucherResponse, Error> {
+    let institution = sql::find_institution(tx, &request.institution_id).await?;
+    let institution = institution.ok_or(Error::not_found("payer institution"))?;
+    let id = &institution.institution_id;
+    let inquiry = answered(tx, id, &request.inquiry_request, &request.bill_id).await?;
+    let inquiry = inquiry.ok_or(Error::not_found("bill inquiry"))?;
+    let sealed = inquiry.details.as_deref().unwrap_or_default();
+    let bill = open_bill(keyring, sealed)?;
+    let biller = sql::find_biller(tx, &inquiry.biller_id).await?;
+    let biller = biller.ok_or(Error::not_found("biller"))?;
+    let reference = super::twelve(&format!("voucher:{id}:{}", request.source_request));
+    if let Some(known) = sql::find_payment(tx, &request.bill_id).await?
+        && known.state != REFUSED
+    {
+        return match known.payment_reference == reference {
+            // The same request was answered before.
+            true => Ok(pb::PayBillByVoucherResponse::default()),
+            false => Err(Error::BillState("the bill is paid already")),
+        };
+    }
+    let transfer = redemption.pay(tx, &biller, &bill).await?;
+    let row = PaymentRow {
+        bill_id: request.bill_id.clone(),
+        biller_id: biller.biller_id,
+        institution_id: id.clone(),
+        source_request: request.source_request.clone(),
+        payment_reference: reference,
+        state: ADVISED,
+    };
+    if !pay(tx, redemption.origin(), &row).await? {
+        return Err(Error::BillState("the bill is paid already"));
+    }
+    Ok(pb::PayBillByVoucherResponse {
+        transfer_id: transfer.to_string(),
+    })
+}

@@ -1,0 +1,158 @@
+//! Bills paid by voucher: the voucher's value must be exactly what is due.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use publica_journal::append;
+use publica_proto::payments::v1 as pb;
+use publica_store::Tx;
+use publica_types::{Origin, Timestamp};
+use serde_json::json;
+
+use super::Bill;
+use crate::app::release::posted;
+use crate::app::voucher::PURPOSE_NUMBER;
+use crate::app::{App, entry, wire};
+use crate::domain::ids::{AccountId, GroupId, MerchantId, TransferId, named};
+use crate::domain::ledger::Refusal as LedgerRefusal;
+use crate::domain::siv;
+use crate::domain::voucher::{self, Refusal, digits};
+use crate::error::Error;
+use crate::store::bill::BillerRow;
+use crate::store::ledger::{self, Opening};
+use crate::store::programme;
+use crate::store::voucher as sql;
+
+/// A voucher that is to pay a bill.
+pub(crate) struct BillRedemption {
+    origin: Origin,
+    group: GroupId,
+    number_hash: Vec<u8>,
+}
+
+impl App {
+    /// A voucher's number, from digits or from what its calling block was given.
+    pub(crate) fn voucher_number(&self, block: &str, given: &str) -> Result<String, Error> {
+        if digits(given) {
+            return Ok(given.to_owned());
+        }
+        let sealed = STANDARD.decode(given).map_err(|_| Refusal::NumberInvalid)?;
+        let sealed = sealed.try_into().map_err(|_| Refusal::NumberInvalid)?;
+        let number = siv::open(&self.voucher_key(block)?, &sealed);
+        let number = number.map_err(|_| Refusal::NumberInvalid)?;
+        let number = std::str::from_utf8(&number).map_err(|_| Refusal::NumberInvalid)?;
+        match digits(number) {
+            true => Ok(number.to_owned()),
+            false => Err(Refusal::NumberInvalid.into()),
+        }
+    }
+
+    /// A redemption, unless its caller has guessed too often.
+    pub(crate) fn bill_redemption(
+        &self,
+        origin: &Origin,
+        number: &str,
+    ) -> Result<BillRedemption, Error> {
+        if self.guesses.is_locked(&origin.actor, self.clock.now()) {
+            return Err(Error::GuessingLocked);
+        }
+        Ok(BillRedemption {
+            origin: origin.clone(),
+            group: self.group(),
+            number_hash: self.keyring.lookup(PURPOSE_NUMBER, number),
+        })
+    }
+
+    /// Puts a refusal on record before it leaves, and counts wrong numbers.
+    pub(crate) async fn judge_redemption<T>(
+        &self,
+        origin: &Origin,
+        done: Result<T, Error>,
+    ) -> Result<T, Error> {
+        let now: Timestamp = self.clock.now();
+        if let Err(Error::Voucher(refusal)) = &done {
+            let locked =
+                *refusal == Refusal::NumberInvalid && self.guesses.count_wrong(&origin.actor, now);
+            // It does not say which number was tried.
+            let body = json!({"reason": refusal.to_string(), "locked": locked});
+            let entry = entry("payments.voucher.redemption_refused", "voucher", "", body);
+            let entry = entry.outcome(publica_journal::Outcome::Refused);
+            self.journal.record(origin, entry).await?;
+        }
+        done
+    }
+}
+
+impl BillRedemption {
+    pub(crate) const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Pays a biller with the voucher.
+    pub(crate) async fn pay(
+        &self,
+        tx: &mut Tx<'_>,
+        biller: &BillerRow,
+        bill: &Bill,
+    ) -> Result<TransferId, Error> {
+        let row = sql::lock_by_number(tx, &self.number_hash).await?;
+        let row = row.ok_or(Refusal::NumberInvalid)?;
+        let any_group = biller.voucher_group.is_empty();
+        voucher::redeem(&row.facts()?, &biller.voucher_group, any_group, tx.now())?;
+        // A late bill is paid with what is due late.
+        let late = bill.due_micros.is_some_and(|due| tx.now().micros() > due);
+        let due = match late && bill.late_minor > 0 {
+            true => bill.late_minor,
+            false => bill.amount_minor,
+        };
+        if row.currency != bill.currency || row.amount_minor != due {
+            return Err(Error::VoucherValue);
+        }
+        let pool = programme::find_funding_of_group(tx, &row.voucher_group, &row.currency).await?;
+        let pool = pool.ok_or(Refusal::FundsShort)?;
+        let payable = open_biller(tx, biller, &row.currency).await?;
+        let order = posted(
+            pool.account_id,
+            payable,
+            row.amount_minor,
+            "bill paid by voucher",
+        );
+        let made = match ledger::post_all(tx, self.group, &[order]).await {
+            Err(Error::Ledger(LedgerRefusal::FundsShort)) => {
+                return Err(Refusal::FundsShort.into());
+            }
+            made => made?,
+        };
+        let made = made
+            .first()
+            .ok_or(Error::corrupt("a transfer is missing"))?;
+        let transfer = made.transfer_id;
+        let payee = MerchantId::from_uuid(named("biller", biller.biller_id.as_bytes()));
+        sql::consume(tx, &row.serial, payee, transfer.as_uuid()).await?;
+        let body = json!({
+            "biller": biller.biller_id,
+            "amount_minor": row.amount_minor,
+            "currency": row.currency,
+            "transfer": transfer,
+        });
+        let entry = entry("payments.voucher.redeemed", "voucher", &row.serial, body);
+        append(tx, &self.origin, entry);
+        Ok(transfer)
+    }
+}
+
+async fn open_biller(
+    tx: &mut Tx<'_>,
+    biller: &BillerRow,
+    currency: &str,
+) -> Result<AccountId, Error> {
+    let code = format!("biller:{}:{currency}", biller.biller_id);
+    let opening = Opening {
+        account_id: AccountId::of_code(&code),
+        code,
+        currency: currency.to_owned(),
+        kind: wire::account_kind(pb::AccountKind::Merchant),
+        floor: None,
+    };
+    ledger::open(tx, &opening).await?;
+    Ok(opening.account_id)
+}
