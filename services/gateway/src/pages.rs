@@ -1,7 +1,8 @@
 //! Static pages, embedded in the binary: plain HTML, CSS and modules without a build step.
 
 use axum::Router;
-use axum::http::{HeaderValue, header};
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
 
@@ -15,7 +16,7 @@ struct Asset {
 }
 
 macro_rules! assets {
-    ($($path:literal $kind:literal $file:literal,)*) => {
+    ($($path:literal $kind:ident $file:literal,)*) => {
         &[$(Asset {
             path: $path,
             content_type: $kind,
@@ -25,19 +26,34 @@ macro_rules! assets {
 }
 
 const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+const JS: &str = "text/javascript; charset=utf-8";
 
 static ASSETS: &[Asset] = assets! {
-    "/" "text/html; charset=utf-8" "index.html",
-    "/web/index.js" "text/javascript; charset=utf-8" "index.js",
-    "/privacy" "text/html; charset=utf-8" "privacy/index.html",
-    "/web/privacy.js" "text/javascript; charset=utf-8" "privacy/privacy.js",
-    "/web/publica.css" "text/css; charset=utf-8" "publica.css",
+    "/" HTML "index.html",
+    "/web/index.js" JS "index.js",
+    "/privacy" HTML "privacy/index.html",
+    "/web/privacy.js" JS "privacy/privacy.js",
+    "/admin/consent" HTML "consent/index.html",
+    "/web/consent.js" JS "consent/consent.js",
+    "/web/consent-gaps.js" JS "consent/gaps.js",
+    "/web/consent-difference.js" JS "consent/difference.js",
+    "/admin/messaging" HTML "messaging/index.html",
+    "/web/messaging.js" JS "messaging/messaging.js",
+    "/web/sign_in.js" JS "sign_in.js",
+    "/web/page.js" JS "page.js",
+    "/web/publica.css" CSS "publica.css",
+    "/web/logo.svg" SVG "logo.svg",
 };
 
 /// Nothing from elsewhere, no inline script, no framing.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' \
-                      data: https:; connect-src 'self'; form-action 'self'; base-uri 'none'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
+
+/// What a page may ask of the device: nothing that ours need.
+const PERMISSIONS: &str = "camera=(), microphone=(), geolocation=(), payment=(), usb=()";
 
 /// The pages on the shared listener.
 pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
@@ -50,22 +66,41 @@ fn serve(asset: &'static Asset) -> Response {
     page(asset.content_type, asset.content)
 }
 
-/// The look of every page, for surfaces that serve it under a path of their own.
-pub fn look() -> Response {
-    page(
-        "text/css; charset=utf-8",
-        include_str!("../web/publica.css"),
-    )
-}
-
 /// An HTML page with the headers that every page carries.
 pub fn html(content: &'static str) -> Response {
     page(HTML, content)
 }
 
-fn page(content_type: &'static str, content: &'static str) -> Response {
+/// The shared look, for pages that are served somewhere else.
+pub fn look() -> Response {
+    page(CSS, include_str!("../web/publica.css"))
+}
+
+/// A module for pages that are served somewhere else.
+pub fn module(content: &'static str) -> Response {
+    page(JS, content)
+}
+
+/// An HTML page made for one request, which nobody keeps. Its forms may lead to `target` as
+/// well, a source of a content security policy; browsers hold redirects after a form to that.
+pub fn rendered(status: StatusCode, content: String, target: &str) -> Response {
+    let mut response = page(HTML, content);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let policy = POLICY.replace(
+        "form-action 'self'",
+        format!("form-action 'self' {target}").trim_end(),
+    );
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn page(content_type: &'static str, content: impl Into<Body>) -> Response {
     let content_type = HeaderValue::from_static(content_type);
-    let mut response = respond::bytes_answer(axum::http::StatusCode::OK, content_type, content);
+    let mut response = respond::bytes_answer(StatusCode::OK, content_type, content);
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_SECURITY_POLICY,
@@ -74,6 +109,12 @@ fn page(content_type: &'static str, content: &'static str) -> Response {
     headers.insert(
         header::REFERRER_POLICY,
         HeaderValue::from_static("no-referrer"),
+    );
+    headers.insert("permissions-policy", HeaderValue::from_static(PERMISSIONS));
+    // A window that another site opened, or opens, cannot reach into ours.
+    headers.insert(
+        "cross-origin-opener-policy",
+        HeaderValue::from_static("same-origin"),
     );
     // Pages change with the binary; a browser asks again.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -6,13 +6,16 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use publica_auth::{Caller, CallerKind, Denial, TokenSource, Verifier};
 use publica_host::Profile;
 use publica_rpc::{Link, PROCESS_ID, Peers, REQUEST_ID, is_sound_id};
+use publica_seal::Keyring;
 use publica_types::{SharedClock, SharedEntropy, new_uuid};
 use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
 
+use crate::config::{PagesConfig, PrivacyConfig};
+
 /// Shared by all handlers; cloning is cheap.
 #[derive(Debug, Clone)]
-pub struct GatewayState(Arc<Parts>);
+pub struct GatewayState(Arc<Parts>, Arc<Pages>);
 
 /// What a gateway is made of.
 #[derive(Debug)]
@@ -31,6 +34,15 @@ pub struct Parts {
     pub entropy: SharedEntropy,
     /// Blocks that are served here.
     pub blocks: Vec<String>,
+}
+
+/// What pages need besides.
+#[derive(Debug, Clone)]
+struct Pages {
+    /// Seals what pages hand to a browser to keep.
+    keyring: Keyring,
+    config: PagesConfig,
+    privacy: PrivacyConfig,
 }
 
 /// Why a caller does not get past the gateway.
@@ -84,9 +96,36 @@ impl Entry {
 }
 
 impl GatewayState {
-    /// The state of a gateway.
+    /// The state of a gateway. What its pages hand to a browser is good at this gateway alone.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        let pages = Pages {
+            keyring: Keyring::ephemeral(parts.entropy.clone()),
+            config: PagesConfig::default(),
+            privacy: PrivacyConfig::default(),
+        };
+        Self(Arc::new(parts), Arc::new(pages))
+    }
+
+    /// The same, where gateways with the same keyring stand beside each other: a browser may go
+    /// on at any of them.
+    #[must_use]
+    pub fn with_keyring(self, keyring: Keyring) -> Self {
+        let pages = Pages {
+            keyring,
+            ..(*self.1).clone()
+        };
+        Self(self.0, Arc::new(pages))
+    }
+
+    /// The same, with the settings of its pages.
+    #[must_use]
+    pub(crate) fn with_pages(self, config: PagesConfig, privacy: PrivacyConfig) -> Self {
+        let pages = Pages {
+            keyring: self.1.keyring.clone(),
+            config,
+            privacy,
+        };
+        Self(self.0, Arc::new(pages))
     }
 
     /// The way to a block for calls that carry their caller's credentials.
@@ -169,6 +208,26 @@ impl GatewayState {
     /// Names of the blocks that are served here.
     pub fn blocks(&self) -> impl Iterator<Item = &str> {
         self.0.blocks.iter().map(String::as_str)
+    }
+
+    /// Seals what pages hand to a browser to keep.
+    pub fn keyring(&self) -> &Keyring {
+        &self.1.keyring
+    }
+
+    /// What pages say about whoever runs them.
+    pub fn pages(&self) -> &PagesConfig {
+        &self.1.config
+    }
+
+    /// How people sign in to the page of their consents.
+    pub(crate) fn privacy(&self) -> &PrivacyConfig {
+        &self.1.privacy
+    }
+
+    /// Mints tokens in the gateway's own name.
+    pub(crate) fn tokens(&self) -> &TokenSource {
+        &self.0.tokens
     }
 
     /// The profile's name, where every answer must say it.

@@ -115,7 +115,7 @@ impl Default for IdentityConfig {
             person_audiences: Vec::new(),
             token_seconds: 900,
             allow_http_redirects: None,
-            ui_locales: vec!["en".to_owned()],
+            ui_locales: ["en", "fr", "ar"].map(str::to_owned).to_vec(),
             sign_in: SignInConfig::default(),
             code: CodeConfig::default(),
             mail: MailConfig::default(),

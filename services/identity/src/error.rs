@@ -7,6 +7,7 @@ use publica_journal::JournalError;
 use publica_rpc::{Fault, Invalid};
 use publica_seal::SealError;
 use publica_store::StoreError;
+use publica_types::Timestamp;
 use tonic::{Code, Status};
 
 use crate::domain::authorization::AuthorizationFault;
@@ -34,6 +35,11 @@ pub(crate) enum Error {
     Authorization(AuthorizationFault),
     #[error("the state {} forbids it", .0.name())]
     State(PersonState),
+    #[error("the person could not be authenticated")]
+    Authentication {
+        /// Until when even a right code is of no use.
+        frozen_until: Option<Timestamp>,
+    },
     #[error("refused: {0:?}")]
     Refused(Refused),
 }
@@ -64,7 +70,6 @@ pub(crate) enum Refused {
     ChallengeCount,
     ChallengeFormat,
     Factor,
-    Authentication,
     AcceptedClaim,
     PermittedScope,
     Input,
@@ -187,11 +192,6 @@ impl Refused {
                 "AUTH_FACTOR_MISMATCH",
                 "The factor is none of those that were offered.",
             ),
-            Self::Authentication => (
-                FailedPrecondition,
-                "AUTH_FAILED",
-                "The person could not be authenticated.",
-            ),
             Self::AcceptedClaim => (
                 InvalidArgument,
                 "INVALID_ACCEPTED_CLAIM",
@@ -273,7 +273,7 @@ impl Fault for Error {
             Self::Journal(error) => error.code(),
             Self::Invalid(invalid) => invalid.code(),
             Self::Client(_) | Self::Authorization(_) => Code::InvalidArgument,
-            Self::State(_) => Code::FailedPrecondition,
+            Self::State(_) | Self::Authentication { .. } => Code::FailedPrecondition,
             Self::Refused(refused) => refused.row().0,
         }
     }
@@ -289,6 +289,7 @@ impl Fault for Error {
             Self::Client(fault) => fault.reason(),
             Self::Authorization(fault) => fault.reason,
             Self::State(_) => "STATE_FORBIDS",
+            Self::Authentication { .. } => "AUTH_FAILED",
             Self::Refused(refused) => refused.row().1,
         }
     }
@@ -308,6 +309,7 @@ impl Fault for Error {
             Self::State(state) => {
                 format!("An identity that is {} cannot be changed so.", state.name()).into()
             }
+            Self::Authentication { .. } => "The person could not be authenticated.".into(),
             Self::Refused(refused) => refused.row().2.into(),
         }
     }
@@ -315,6 +317,9 @@ impl Fault for Error {
     fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::State(state) => vec![("state", state.name().to_owned())],
+            Self::Authentication {
+                frozen_until: Some(end),
+            } => vec![("frozen_until", end.to_string())],
             _ => Vec::new(),
         }
     }

@@ -288,4 +288,5 @@ pub(crate) fn gateway_state(base: &Base) -> GatewayState {
         entropy: base.entropy.clone(),
         blocks: base.peers.names(),
     })
+    .with_keyring(base.keyring.scoped(crate::settings::GATEWAY))
 }

@@ -9,6 +9,7 @@ mod enrolment;
 mod envelope;
 mod login;
 mod native;
+mod pages;
 mod token;
 
 use axum::Router;
@@ -139,7 +140,9 @@ fn published() -> Router<GatewayState> {
         .route("/block", post(administration::block))
         .route("/unblock", post(administration::unblock))
         .route("/authorize", get(authorize::page))
+        .route("/login/start", post(pages::start))
         .route("/login/{file}", get(authorize::asset))
+        .route("/login/{flow}/{step}", get(pages::step).post(pages::act))
         .route("/csrf/token", get(login::csrf))
         .route("/authorization/oauth-details", post(login::start))
         .route("/authorization/v2/oauth-details", post(login::start))

@@ -1,94 +1,142 @@
-// Shows a person's own consent records and lets them say no or yes again. The access token comes
-// from the page that opened this one, behind the `#`, which no server sees; it stays in memory.
-const byId = (id) => document.getElementById(id);
-
-const token = new URLSearchParams(window.location.hash.slice(1)).get("access_token") ?? "";
-if (token) window.history.replaceState(null, "", window.location.pathname);
+// Shows a person's own consent records: what was agreed, with whom, since when. Lets them take a
+// yes back or give it again, and hands out receipts.
+import { attempt, byId, call, confirmed, day, download, make, moment, onceKey, tell } from "/web/page.js";
+import { begin, finish, isOffered } from "/web/sign_in.js";
 
 const STATUS = {
-  requested: "Not answered",
-  given: "You said yes",
-  refused: "You said no",
-  withdrawn: "You took your yes back",
-  expired: "Your yes has ended",
-  superseded: "The text has changed since you said yes",
-  invalidated: "The agreement has ended",
+  requested: ["Not answered", ""],
+  given: ["You said yes", "good"],
+  refused: ["You said no", ""],
+  withdrawn: ["You took your yes back", ""],
+  expired: ["Your yes has ended", "warn"],
+  superseded: ["The text has changed since you said yes", "warn"],
+  invalidated: ["The agreement has ended", ""],
 };
 
-const BASE = "/consent/service/individual";
+const BASE = "/consent/service";
+const RECORD = `${BASE}/individual/record`;
+const PAGE = 20;
+
+let token = "";
 let offset = 0;
 
-const call = async (method, path, body) => {
-  const headers = { accept: "application/json", authorization: `Bearer ${token}` };
-  const options = { method, headers, cache: "no-store" };
-  if (body) {
-    headers["content-type"] = "application/json";
-    options.body = JSON.stringify(body);
-  }
-  const answer = await fetch(BASE + path, options);
-  const content = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(content.errorDescription ?? `code ${answer.status}`);
-  return content;
+const ask = (method, path, body, more) => call(token, method, path, body, more);
+
+const fact = (list, name, content) => {
+  if (content) list.append(make("dt", {}, name), make("dd", {}, content));
 };
 
-const attempt = async (work) => {
-  byId("problem").textContent = "";
+const outside = (address, content) => (address
+  ? make("a", { href: address, rel: "noreferrer" }, content)
+  : content);
+
+// Who asked, under which rules; a text that is no longer published is shown as far as the record
+// itself has it.
+const published = async (record) => {
   try {
-    await work();
-  } catch (error) {
-    byId("problem").textContent = `That did not work: ${error.message}.`;
+    const id = encodeURIComponent(record.dataAgreementId);
+    return (await ask("GET", `${BASE}/data-agreement/${id}/`)).dataAgreement ?? {};
+  } catch {
+    return {};
   }
 };
 
-const part = (tag, content, kind) => {
-  const element = document.createElement(tag);
-  element.textContent = content;
-  if (kind) element.className = kind;
+const facts = (record, agreement) => {
+  const list = make("dl", { kind: "facts" });
+  const controller = agreement.controller;
+  fact(list, "Agreed with", controller && outside(controller.url, controller.name));
+  fact(list, "Contact", controller?.contact ?? controller?.email ?? controller?.phone);
+  const names = (record.dataAgreement?.dataAttributes ?? []).map((one) => one.name);
+  fact(list, "Data", names.join(", "));
+  const sources = (agreement.dataSources ?? []).map((one) => one.name);
+  fact(list, "Comes from", sources.join(", "));
+  const recipients = (agreement.recipients ?? []).map((one) => one.name ?? one.id);
+  fact(list, "May be used by", recipients.join(", "));
+  const policy = agreement.policy;
+  fact(list, "Rules", policy && outside(policy.url, policy.name));
+  if (policy?.dataRetentionPeriodDays) fact(list, "Kept for", `${policy.dataRetentionPeriodDays} days`);
+  fact(list, "First answered", record.createdAt && day(record.createdAt));
+  fact(list, "Last changed", day(record.timestamp));
+  fact(list, "Holds until", record.validUntil && day(record.validUntil));
+  return list;
+};
+
+const history = (record) => {
+  const details = make("details", {}, make("summary", {}, "Everything you answered"));
+  details.addEventListener("toggle", () => {
+    if (!details.open || details.querySelector("ol")) return;
+    attempt(async () => {
+      const id = encodeURIComponent(record.dataAgreementId);
+      const answer = await ask("GET", `${RECORD}/data-agreement/${id}/all/?limit=${PAGE}`);
+      const items = answer.consentRecords.map((one) => make("li", {},
+        `${moment(one.timestamp)}: ${one.optIn ? "yes" : "no"}, ${one.state}`));
+      details.append(make("ol", {}, ...items));
+    });
+  });
+  return details;
+};
+
+const change = (item, record, name, optIn) => async () => {
+  const path = `${RECORD}/consent-record/${encodeURIComponent(record.id)}/`;
+  const body = { consentRecord: { optIn } };
+  const answer = await ask("PUT", path, body, { "idempotency-key": onceKey() });
+  await fill(item, answer.consentRecord);
+  tell(optIn ? `Your yes to ${name} was noted.` : `Your yes to ${name} was taken back.`);
+  item.querySelector("h3").focus();
+};
+
+const receipt = (record) => async () => {
+  const id = encodeURIComponent(record.id);
+  const answer = await ask("GET", `${RECORD}/consent-record/${id}/receipt/`);
+  const text = JSON.stringify(answer, null, 2);
+  download(`consent-receipt-${record.id}.json`, "application/json", text);
+  tell("The receipt was handed to your browser.");
+};
+
+const button = (label, name, kind, work) => {
+  const element = make("button", { type: "button", kind, "aria-label": `${label}: ${name}` }, label);
+  element.addEventListener("click", () => work(element));
   return element;
 };
 
-const day = (time) => new Date(time).toLocaleDateString(document.documentElement.lang);
+const withdraw = (item, record, name) => async (pressed) => {
+  byId("sure-what").textContent = name;
+  if (await confirmed(byId("sure"))) {
+    await attempt(change(item, record, name, false), pressed);
+  }
+};
 
 // Fills an item anew, so that what is shown is what the server says.
-const fill = (item, record) => {
-  const agreement = record.dataAgreement ?? {};
-  const heading = part("h3", agreement.purpose ?? record.dataAgreementId);
-  heading.tabIndex = -1;
+const fill = async (item, record) => {
+  const agreement = await published(record);
+  const name = record.dataAgreement?.purpose ?? agreement.purpose ?? record.dataAgreementId;
   const status = record.effectiveStatus ?? "requested";
-  const parts = [heading, part("p", STATUS[status] ?? status, status === "given" ? "good" : "")];
-  if (agreement.purposeDescription) parts.push(part("p", agreement.purposeDescription));
-  const names = (agreement.dataAttributes ?? []).map((one) => one.name);
-  if (names.length > 0) parts.push(part("p", `Data: ${names.join(", ")}`, "hint"));
-  parts.push(part("p", `Last changed on ${day(record.timestamp)}`, "hint"));
-  if (record.validUntil) parts.push(part("p", `Holds until ${day(record.validUntil)}`, "hint"));
-  const yes = record.optIn === true;
-  if (yes || status === "withdrawn" || status === "refused") {
-    const words = yes ? "Take back my yes" : "Say yes";
-    const button = part("button", words, yes ? "" : "secondary");
-    button.type = "button";
-    button.setAttribute("aria-label", `${words}: ${heading.textContent}`);
-    button.addEventListener("click", () => attempt(async () => {
-      button.disabled = true;
-      try {
-        const path = `/record/consent-record/${encodeURIComponent(record.id)}/`;
-        const answer = await call("PUT", path, { consentRecord: { optIn: !yes } });
-        fill(item, answer.consentRecord);
-        byId("status").textContent = yes ? "Your yes was taken back." : "Your yes was noted.";
-        item.querySelector("h3").focus();
-      } finally {
-        button.disabled = false;
-      }
-    }));
-    parts.push(button);
+  const [words, kind] = STATUS[status] ?? [status, ""];
+  const about = record.dataAgreement?.purposeDescription;
+  const buttons = make("div", { kind: "buttons" });
+  if (record.optIn === true) {
+    buttons.append(button("Take back my yes", name, "", withdraw(item, record, name)));
+  } else if (status === "withdrawn" || status === "refused") {
+    buttons.append(button("Say yes", name, "",
+      (pressed) => attempt(change(item, record, name, true), pressed)));
   }
-  item.replaceChildren(...parts);
+  buttons.append(button("Get a receipt", name, "secondary",
+    (pressed) => attempt(receipt(record), pressed)));
+  item.replaceChildren(
+    make("h3", { tabindex: "-1" }, name),
+    make("p", { kind: `answer ${kind}` }, words),
+    ...(about ? [make("p", {}, about)] : []),
+    facts(record, agreement),
+    history(record),
+    buttons,
+  );
 };
 
 const load = async () => {
-  const answer = await call("GET", `/record/consent-record/?limit=20&offset=${offset}`);
+  const answer = await ask("GET", `${RECORD}/consent-record/?limit=${PAGE}&offset=${offset}`);
   for (const record of answer.consentRecords) {
-    const item = part("li", "", "panel");
-    fill(item, record);
+    const item = make("li", { kind: "panel" });
+    await fill(item, record);
     byId("list").append(item);
   }
   offset += answer.consentRecords.length;
@@ -97,26 +145,44 @@ const load = async () => {
   byId("answers").hidden = false;
 };
 
-const start = async () => {
-  if (!token) {
-    byId("sign-in").hidden = false;
-    return;
-  }
-  await load();
-  const { enabled } = await call("GET", "/notifications/");
+const loadNotices = async () => {
+  const { enabled } = await ask("GET", `${BASE}/individual/notifications/`);
   byId("notify").checked = enabled;
   byId("notices").hidden = false;
 };
 
-byId("more").addEventListener("click", () => attempt(load));
-byId("notify").addEventListener("change", (event) => attempt(async () => {
-  const box = event.target;
-  try {
-    await call("PUT", "/notifications/", { enabled: box.checked });
-    byId("status").textContent = "Noted.";
-  } catch (error) {
-    box.checked = !box.checked;
-    throw error;
-  }
-}));
-await attempt(start);
+const showEntrance = async () => {
+  const offered = await isOffered();
+  byId("sign-in").hidden = !offered;
+  byId("closed").hidden = offered;
+};
+
+byId("begin").addEventListener("click", (event) => attempt(begin, event.currentTarget));
+// The token is nowhere but in this page.
+byId("leave").addEventListener("click", () => window.location.replace(window.location.pathname));
+byId("more").addEventListener("click", (event) => attempt(load, event.currentTarget));
+byId("notify").addEventListener("change", async () => {
+  const box = byId("notify");
+  const noted = await attempt(async () => {
+    await ask("PUT", `${BASE}/individual/notifications/`, { enabled: box.checked });
+    tell("Noted.");
+  });
+  if (!noted) box.checked = !box.checked;
+});
+
+await attempt(async () => {
+  token = await finish();
+  if (!token) return;
+  tell("Reading your answers");
+  await load();
+  byId("leave").hidden = false;
+  tell("You are signed in.");
+  byId("title").focus();
+  // Nobody is told of anything who never answered anything.
+  if (offset > 0) await loadNotices();
+});
+if (!token) {
+  const said = byId("problem").textContent;
+  await attempt(showEntrance);
+  if (said) byId("problem").textContent = said;
+}

@@ -43,6 +43,17 @@ struct Attempt {
     code: String,
 }
 
+/// What came of a try.
+enum Tried {
+    Right {
+        consent_needed: bool,
+    },
+    /// The same for people who do not exist, pause included.
+    Wrong {
+        frozen_until: Option<Timestamp>,
+    },
+}
+
 /// Someone who may get a code.
 struct Target {
     person_id: PersonId,
@@ -102,8 +113,10 @@ impl App {
             Box::pin(async move { attempt.run(tx).await })
         });
         // A wrong code is counted, so the unit commits and the refusal comes after.
-        let consent_needed = tried.await?.ok_or(Refused::Authentication)?;
-        Ok(pb::AuthenticateResponse { consent_needed })
+        match tried.await? {
+            Tried::Right { consent_needed } => Ok(pb::AuthenticateResponse { consent_needed }),
+            Tried::Wrong { frozen_until } => Err(Error::Authentication { frozen_until }),
+        }
     }
 
     /// The code out of the challenges: exactly one, of the one factor offered.
@@ -227,8 +240,7 @@ impl Sending {
 }
 
 impl Attempt {
-    /// Whether consent is needed; `None` if the proof is not good.
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<bool>, Error> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Tried, Error> {
         let (app, now) = (&self.app, tx.now());
         let sign_in = held(tx, &self.hash, SignInState::Authenticated).await?;
         let target = app.target(tx, &self.typed).await?;
@@ -244,17 +256,20 @@ impl Attempt {
         let right = store::sign_in::use_code(tx, &self.hash, &asked, person_id, now).await?;
         let target = target.filter(|_| right);
         let Some(target) = target else {
+            let mut counter = counter;
             if !frozen {
                 let policy = app.config.code.attempts();
-                let counter = counter.after_failure(policy, now);
+                counter = counter.after_failure(policy, now);
                 let keep = now.plus(policy.freeze);
                 limit::put(tx, &bucket, counter, keep).await?;
             }
             self.note_failure(tx, person_id, frozen);
-            return Ok(None);
+            return Ok(Tried::Wrong {
+                frozen_until: counter.frozen_until.filter(|end| now < *end),
+            });
         };
         if target.counted && !store::identifier::use_once(tx, target.identifier_id).await? {
-            return Ok(None);
+            return Ok(Tried::Wrong { frozen_until: None });
         }
         limit::delete(tx, &bucket).await?;
         store::sign_in::delete_codes(tx, &self.hash).await?;
@@ -268,7 +283,9 @@ impl Attempt {
         let remembered = app
             .remembered(tx, target.person_id, &sign_in.client_id, &sign_in.request)
             .await?;
-        Ok(Some(remembered.is_none()))
+        Ok(Tried::Right {
+            consent_needed: remembered.is_none(),
+        })
     }
 
     fn note_failure(&self, tx: &mut Tx<'_>, person_id: PersonId, frozen: bool) {

@@ -2,6 +2,8 @@
 
 use publica_proto::identity::v1 as pb;
 use publica_testkit::both_engines;
+use publica_types::Clock as _;
+use tonic_types::StatusExt as _;
 
 use crate::support::{Factors, Identifiers, Suite, amina, prove, random, reason, seconds, send};
 
@@ -15,6 +17,12 @@ async fn details(suite: &Suite, transaction: &str) -> pb::GetConsentDetailsRespo
         .await
         .unwrap()
         .into_inner()
+}
+
+/// Until when codes are of no use, if a refusal says so.
+fn frozen_until(status: &tonic::Status) -> Option<String> {
+    let info = status.get_details_error_info()?;
+    info.metadata.get("frozen_until").cloned()
 }
 
 fn choice(transaction: &str, claims: &[&str]) -> pb::IssueCodeRequest {
@@ -110,6 +118,30 @@ both_engines! {
         let code = suite.code(&transaction, "A-1001").await;
         let request = prove(&transaction, "A-1001", &code);
         suite.sign_in().authenticate(request).await.unwrap();
+    }
+
+    async fn a_pause_is_told_whether_or_not_the_person_exists(db: TestDatabase) {
+        let suite = Suite::open(db).await;
+        suite.enrol(amina()).await;
+        let party = suite.relying_party("portal").await;
+        let end = suite.clock.now().plus(seconds(1_800)).to_string();
+        for individual in ["A-1001", "A-9999"] {
+            let transaction = suite.begin(&party, &random()).await;
+            let code = if individual == "A-1001" {
+                wrong(&suite.code(&transaction, individual).await)
+            } else {
+                suite.sign_in().send_code(send(&transaction, individual)).await.unwrap();
+                "123456".to_owned()
+            };
+            let mut told = Vec::new();
+            for _ in 0..6 {
+                let request = prove(&transaction, individual, &code);
+                let refused = suite.sign_in().authenticate(request).await.unwrap_err();
+                told.push(frozen_until(&refused));
+            }
+            assert_eq!(told[..4], [None, None, None, None], "{individual}");
+            assert_eq!(told[4..], [Some(end.clone()), Some(end.clone())], "{individual}");
+        }
     }
 
     async fn a_code_ends(db: TestDatabase) {

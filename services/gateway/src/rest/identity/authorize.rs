@@ -1,6 +1,6 @@
 //! The authorization endpoint: the log-in page, or the way back to the client.
 
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use publica_proto::identity::v1 as pb;
@@ -9,17 +9,16 @@ use serde_json::{Map, Value};
 
 use crate::body::{Params, QueryPairs};
 use crate::problem::Problem;
+use crate::respond;
+use crate::rest::identity::pages;
 use crate::state::GatewayState;
-use crate::{pages, respond};
 
-const PAGE: &str = include_str!("../../../web/login/index.html");
-const BROKEN: &str = include_str!("../../../web/login/broken.html");
 const SCRIPT: &str = include_str!("../../../web/login/login.js");
-const LOOK: &str = include_str!("../../../web/publica.css");
 
 /// `GET /authorize`
 pub(super) async fn page(
     State(state): State<GatewayState>,
+    OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
     query: QueryPairs,
 ) -> Response {
@@ -30,44 +29,39 @@ pub(super) async fn page(
     let checked = service
         .check_authorization(state.own_request(&headers, message))
         .await;
-    let fault = match checked {
-        Ok(answer) => answer.into_inner().fault,
-        Err(status) => return Problem::of(&status).answer(),
+    let Ok(checked) = checked else {
+        return pages::trouble(state, headers, &uri);
     };
-    match fault {
-        None => fresh(pages::html(PAGE)),
-        Some(fault) if fault.may_redirect => back(&fault),
+    let checked = checked.into_inner();
+    let way_back = checked
+        .fault
+        .as_ref()
+        .map(|fault| fault.may_redirect.then(|| back(fault)).flatten());
+    match way_back {
+        None => {
+            let redirect_uri = query.get("redirect_uri").unwrap_or_default();
+            pages::first(state, headers, &uri, &checked.client_name, redirect_uri)
+        }
+        Some(Some(way_back)) => way_back,
         // The address was not proven good, so it is neither followed nor shown.
-        Some(_) => fresh(pages::html(BROKEN)),
+        Some(None) => pages::broken(state, headers, &uri),
     }
 }
 
-/// `GET /login/{file}`: what the page loads, beside it under whatever prefix it is served.
+/// `GET /login/{file}`: what the pages load, beside them under whatever prefix they are served.
 pub(super) async fn asset(params: Params) -> Response {
-    let (kind, content) = match params.get("file").unwrap_or_default() {
-        "login.js" => ("text/javascript; charset=utf-8", SCRIPT),
-        "publica.css" => ("text/css; charset=utf-8", LOOK),
+    match params.get("file").unwrap_or_default() {
+        "login.js" => crate::pages::module(SCRIPT),
+        "publica.css" => crate::pages::look(),
         _ => {
             let what = "There is nothing at this path.";
-            return Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", what).answer();
+            Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", what).answer()
         }
-    };
-    let mut response =
-        respond::bytes_answer(StatusCode::OK, HeaderValue::from_static(kind), content);
-    let keep = HeaderValue::from_static("no-cache");
-    response.headers_mut().insert(header::CACHE_CONTROL, keep);
-    response
+    }
 }
 
-/// A page about one request is nobody else's.
-fn fresh(mut response: Response) -> Response {
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-fn back(fault: &pb::AuthorizationFault) -> Response {
+/// The way back to the client with an error, if its address can be one.
+fn back(fault: &pb::AuthorizationFault) -> Option<Response> {
     let location = with_query(
         &fault.redirect_uri,
         &[
@@ -77,12 +71,12 @@ fn back(fault: &pb::AuthorizationFault) -> Response {
             ("iss", &fault.issuer),
         ],
     );
-    let Ok(location) = HeaderValue::try_from(location) else {
-        return fresh(pages::html(BROKEN));
-    };
-    let mut response = fresh(respond::empty(StatusCode::SEE_OTHER));
-    response.headers_mut().insert(header::LOCATION, location);
-    response
+    let location = HeaderValue::try_from(location).ok()?;
+    let mut response = respond::empty(StatusCode::SEE_OTHER);
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(response)
 }
 
 /// An address with further parameters; empty ones are left out.

@@ -1,4 +1,4 @@
-//! What the log-in page calls. Each call carries the token against forged requests; the
+//! What other log-in pages than ours call. Each call carries the token against forged requests; the
 //! transaction id is the right to go on with a sign-in.
 
 use axum::extract::{ConnectInfo, State};
@@ -337,7 +337,7 @@ fn is_genuine(headers: &HeaderMap) -> bool {
 }
 
 /// Where the call came from, for limits. Only the connection is believed.
-fn address(extensions: &Extensions) -> String {
+pub(super) fn address(extensions: &Extensions) -> String {
     extensions
         .get::<ConnectInfo<std::net::SocketAddr>>()
         .map(|info| info.0.ip().to_string())

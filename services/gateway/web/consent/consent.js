@@ -1,0 +1,303 @@
+// Lets an organisation write its policies and data agreements, see what an agreement lacks
+// before it is published, and compare revisions.
+import { attempt, byId, call, confirmed, make, moment, onceKey, tell } from "/web/page.js";
+import { gapsOf, wordsFor } from "/web/consent-gaps.js";
+import { difference } from "/web/consent-difference.js";
+
+const CONFIG = "/consent/config";
+const PAGE = 100;
+
+let token = "";
+let policies = [];
+let agreements = [];
+// What the open form was filled from; nothing while something new is written.
+let open = { policy: null, agreement: null };
+
+const ask = (method, path, body, more) => call(token, method, `${CONFIG}${path}`, body, more);
+
+// All pages of a list, up to a bound that nobody reads through by hand.
+const all = async (path, member) => {
+  const rows = [];
+  for (let page = 0; page < 10; page += 1) {
+    const answer = await ask("GET", `${path}?limit=${PAGE}&offset=${rows.length}`);
+    rows.push(...answer[member]);
+    if (!answer.pagination?.hasNext) break;
+  }
+  return rows;
+};
+
+const fields = (form) => [...form.elements].filter((field) => field.name);
+
+const read = (form) => {
+  const content = {};
+  for (const field of fields(form)) {
+    content[field.name] = field.type === "checkbox" ? field.checked : field.value.trim();
+  }
+  return content;
+};
+
+const fill = (form, content) => {
+  for (const field of fields(form)) {
+    const value = content[field.name];
+    if (field.type === "checkbox") field.checked = value === true;
+    else field.value = value ?? "";
+  }
+};
+
+const close = (form) => {
+  form.hidden = true;
+  form.querySelector(".faults").hidden = true;
+};
+
+const show = (form) => {
+  form.hidden = false;
+  form.querySelector(".faults").hidden = true;
+  form.querySelector("h3").focus();
+};
+
+// Saves, and lists beside the buttons which members were refused.
+const save = (form, work) => attempt(async () => {
+  const list = form.querySelector(".faults");
+  list.hidden = true;
+  try {
+    await work();
+  } catch (error) {
+    const items = (error.fields ?? []).map(({ field, words }) => make("li", {}, `${field}: ${words}`));
+    list.replaceChildren(...items);
+    list.hidden = items.length === 0;
+    throw error;
+  }
+}, form.querySelector("[type=submit]"));
+
+const ifMatch = (one) => ({
+  "idempotency-key": onceKey(),
+  ...(one?.revisionId ? { "if-match": `"${one.revisionId}"` } : {}),
+});
+
+// --- policies
+
+const policyOf = (content) => {
+  const { dataRetentionPeriodDays: days, ...others } = content;
+  const policy = { ...(open.policy ?? {}), ...others };
+  delete policy.dataRetentionPeriodDays;
+  if (days !== "") policy.dataRetentionPeriodDays = Number(days);
+  return policy;
+};
+
+const savePolicy = async () => {
+  const policy = policyOf(read(byId("policy")));
+  const id = open.policy?.id;
+  const path = id ? `/policy/${encodeURIComponent(id)}/` : "/policy/";
+  const answer = await ask(id ? "PUT" : "POST", path, { policy }, ifMatch(open.policy));
+  close(byId("policy"));
+  await load();
+  const notes = (answer.warnings ?? []).map((note) => ` Note: ${note}.`).join("");
+  tell(`The policy ${answer.policy.name} was saved.${notes}`);
+  byId("policies-title").focus();
+};
+
+const editPolicy = (policy) => {
+  open.policy = policy;
+  fill(byId("policy"), policy ?? { version: "1.0.0" });
+  show(byId("policy"));
+};
+
+// --- agreements
+
+const ATTRIBUTE = { sensitivity: "personal", category: "" };
+
+const attributesOf = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean).map((line) => {
+  const [name, ...about] = line.split(",");
+  const known = (open.agreement?.dataAttributes ?? []).find((one) => one.name === name.trim());
+  return { ...ATTRIBUTE, ...known, name: name.trim(), description: about.join(",").trim() };
+});
+
+const agreementOf = (form) => {
+  const content = read(form);
+  const agreement = { ...(open.agreement ?? {}) };
+  const controller = { ...(agreement.controller ?? {}) };
+  for (const [name, value] of Object.entries(content)) {
+    if (name.startsWith("controller.")) controller[name.slice(11)] = value;
+    else if (name === "attributes") agreement.dataAttributes = attributesOf(value);
+    else if (name === "receiptProfile") agreement.receiptProfile = value ? "iso27560" : "";
+    else agreement[name] = value;
+  }
+  // An empty one would be one without a name.
+  if (Object.values(controller).some(Boolean)) agreement.controller = controller;
+  else delete agreement.controller;
+  // Names of what stands in an object beside them.
+  for (const name of ["controllerId", "controllerName", "controllerUrl", "policy"]) delete agreement[name];
+  return agreement;
+};
+
+const flat = (agreement) => ({
+  ...agreement,
+  ...Object.fromEntries(Object.entries(agreement.controller ?? {})
+    .map(([name, value]) => [`controller.${name}`, value])),
+  attributes: (agreement.dataAttributes ?? [])
+    .map((one) => [one.name, one.description].filter(Boolean).join(", ")).join("\n"),
+  receiptProfile: agreement.receiptProfile === "iso27560",
+});
+
+const policyById = (id) => policies.find((one) => one.id === id) ?? {};
+
+const showGaps = () => {
+  const agreement = agreementOf(byId("agreement"));
+  const gaps = gapsOf(agreement, policyById(agreement.policyId));
+  const list = make("ul", {}, ...gaps.map((gap) => make("li", { "data-gap": gap }, wordsFor(gap))));
+  byId("gaps").replaceChildren(...(gaps.length === 0
+    ? [make("p", { kind: "good" }, "Nothing is missing: this can be published.")]
+    : [make("p", {}, "Before this can be published it needs:"), list]));
+  return gaps;
+};
+
+const put = async () => {
+  const agreement = { ...agreementOf(byId("agreement")), lifecycle: "Draft" };
+  const id = open.agreement?.id;
+  const path = id ? `/data-agreement/${encodeURIComponent(id)}/` : "/data-agreement/";
+  const body = { dataAgreement: agreement };
+  const answer = await ask(id ? "PUT" : "POST", path, body, ifMatch(open.agreement));
+  open.agreement = answer.dataAgreement;
+  return answer;
+};
+
+const noted = (answer) => (answer.warnings ?? []).map((note) => ` Note: ${note}.`).join("");
+
+const saveAgreement = async () => {
+  const answer = await put();
+  close(byId("agreement"));
+  await load();
+  tell(`The draft ${answer.dataAgreement.purpose || answer.dataAgreement.id} was saved.${noted(answer)}`);
+  byId("agreements-title").focus();
+};
+
+const publish = async () => {
+  const gaps = showGaps();
+  if (gaps.length > 0) {
+    tell(`${gaps.length} ${gaps.length === 1 ? "thing is" : "things are"} missing.`);
+    return;
+  }
+  byId("sure-what").textContent = agreementOf(byId("agreement")).purpose;
+  if (!await confirmed(byId("sure"))) return;
+  await save(byId("agreement"), async () => {
+    await put();
+    const id = encodeURIComponent(open.agreement.id);
+    const answer = await ask("POST", `/data-agreement/${id}/publish/`, {}, ifMatch(open.agreement));
+    close(byId("agreement"));
+    await load();
+    tell(`${answer.dataAgreement.purpose} was published as version ${answer.dataAgreement.version}.${noted(answer)}`);
+    byId("agreements-title").focus();
+  });
+};
+
+const editAgreement = (agreement) => {
+  open.agreement = agreement;
+  const options = [make("option", { value: "" }, "None"),
+    ...policies.map((one) => make("option", { value: one.id }, `${one.name} ${one.version}`))];
+  byId("agreement-policy").replaceChildren(...options);
+  const fresh = { version: "1.0.0", lawfulBasis: "consent", active: true, forgettable: true };
+  fill(byId("agreement"), agreement ? flat(agreement) : fresh);
+  showGaps();
+  show(byId("agreement"));
+};
+
+// --- revisions
+
+let revisions = [];
+
+const compare = () => {
+  const [from, to] = ["compare-from", "compare-to"].map((id) => revisions[byId(id).value]?.objectData);
+  const rows = difference(from, to).map(([member, earlier, later]) => make("tr", {},
+    make("th", { scope: "row" }, member),
+    make("td", { "data-label": "Earlier" }, earlier && make("del", {}, earlier)),
+    make("td", { "data-label": "Later" }, later && make("ins", {}, later))));
+  byId("compare-rows").replaceChildren(...rows);
+  byId("compare-table").hidden = rows.length === 0;
+  byId("compare-same").hidden = rows.length > 0;
+};
+
+const showRevisions = async (path, name) => {
+  // Newest first, as the interface gives them.
+  revisions = (await ask("GET", `${path}revisions/?limit=${PAGE}`)).revisions;
+  const option = (one, at) => make("option", { value: at }, `${moment(one.timestamp)}, ${one.id.slice(-8)}`);
+  for (const id of ["compare-from", "compare-to"]) byId(id).replaceChildren(...revisions.map(option));
+  byId("compare-from").value = String(Math.min(1, revisions.length - 1));
+  byId("compare-to").value = "0";
+  byId("compare-title").textContent = `Revisions of ${name}`;
+  byId("compare").hidden = false;
+  compare();
+  byId("compare-title").focus();
+};
+
+// --- lists
+
+const button = (label, name, work) => {
+  const element = make("button", { type: "button", kind: "secondary", "aria-label": `${label}: ${name}` }, label);
+  element.addEventListener("click", () => attempt(work, element));
+  return element;
+};
+
+const row = (name, facts, path, edit) => make("li", { kind: "panel" },
+  make("h3", {}, name),
+  ...facts.filter(Boolean).map((text) => make("p", { kind: "hint" }, text)),
+  make("div", { kind: "buttons" },
+    button("Change", name, async () => edit()),
+    button("Revisions", name, () => showRevisions(path, name))));
+
+const load = async () => {
+  policies = await all("/policies/", "policies");
+  agreements = await all("/data-agreements/", "dataAgreements");
+  byId("policy-list").replaceChildren(...policies.map((one) => row(
+    one.name,
+    [`Version ${one.version}`, one.jurisdiction && `Jurisdiction ${one.jurisdiction}`],
+    `/policy/${encodeURIComponent(one.id)}/`,
+    () => editPolicy(one),
+  )));
+  byId("policy-none").hidden = policies.length > 0;
+  byId("agreement-list").replaceChildren(...agreements.map((one) => row(
+    one.purpose || "Without a purpose",
+    [`${one.lifecycle?.name ?? "Draft"}, version ${one.version}`,
+      one.publishedRevisionId && one.publishedRevisionId !== one.revisionId
+        && "Has changes that are not published"],
+    `/data-agreement/${encodeURIComponent(one.id)}/`,
+    () => editAgreement(one),
+  )));
+  byId("agreement-none").hidden = agreements.length > 0;
+};
+
+byId("entrance").addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(async () => {
+    token = byId("token").value.trim();
+    await load();
+    byId("token").value = "";
+    byId("entrance").hidden = true;
+    byId("inside").hidden = false;
+    tell("You are inside.");
+    byId("policies-title").focus();
+  }, event.submitter);
+});
+byId("policy-new").addEventListener("click", () => editPolicy(null));
+byId("agreement-new").addEventListener("click", () => editAgreement(null));
+byId("policy").addEventListener("submit", (event) => {
+  event.preventDefault();
+  save(byId("policy"), savePolicy);
+});
+byId("agreement").addEventListener("submit", (event) => {
+  event.preventDefault();
+  save(byId("agreement"), saveAgreement);
+});
+byId("agreement").addEventListener("input", showGaps);
+byId("agreement-publish").addEventListener("click", publish);
+for (const form of [byId("policy"), byId("agreement")]) {
+  form.querySelector(".close").addEventListener("click", () => {
+    close(form);
+    form.closest("section").querySelector("h2").focus();
+  });
+}
+for (const id of ["compare-from", "compare-to"]) byId(id).addEventListener("change", compare);
+byId("compare-close").addEventListener("click", () => {
+  byId("compare").hidden = true;
+  byId("agreements-title").focus();
+});
+byId("entrance").hidden = false;

@@ -1,0 +1,245 @@
+//! `/admin/consent`: an organisation writes its policies and agreements.
+
+use std::collections::BTreeSet;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::browser::{Browser, ENTER};
+use crate::suite::Suite;
+
+async fn open(suite: &Suite, browser: &Browser) {
+    browser.go(&suite.at("/admin/consent")).await;
+    browser.fill("#token", suite.admin_token()).await;
+    browser.press(ENTER).await;
+    browser.wait_text("#status", "You are inside.").await;
+    browser.wait_focus("#policies-title").await;
+}
+
+/// Chooses by value, as the keyboard does by letters.
+async fn choose(browser: &Browser, field: &str, value: &str) {
+    browser
+        .click(&format!("{field} option[value='{value}']"))
+        .await;
+}
+
+async fn gaps(browser: &Browser) -> BTreeSet<String> {
+    let script = "return [...document.querySelectorAll('#gaps [data-gap]')]
+        .map((one) => one.dataset.gap);";
+    serde_json::from_value(browser.eval(script, json!([])).await).unwrap()
+}
+
+async fn write_policy(browser: &Browser) {
+    browser.click("#policy-new").await;
+    browser.wait_focus("#policy-title").await;
+    browser
+        .fill("#policy-name", "Household support rules")
+        .await;
+    browser
+        .fill("#policy-url", "https://portal.example.org/rules")
+        .await;
+    browser.fill("#policy-jurisdiction", "XX").await;
+    browser.fill("#policy-days", "365").await;
+    browser.click("#policy button[type=submit]").await;
+    browser
+        .wait_text("#status", "The policy Household support rules was saved.")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agreement_is_written_found_wanting_completed_and_published() {
+    let suite = Suite::start().await;
+    let browser = Browser::open().await;
+    browser.go(&suite.at("/admin/consent")).await;
+    browser.wait("#token").await;
+    browser.check("consent-admin-entrance").await;
+    open(&suite, &browser).await;
+    assert_eq!(
+        browser.wait("#policy-none").await,
+        "There is no policy yet."
+    );
+    write_policy(&browser).await;
+    assert!(browser.wait("#policy-list").await.contains("Version 1.0.0"));
+
+    browser.click("#agreement-new").await;
+    browser.wait_focus("#agreement-title").await;
+    let expected = ["dpia", "purpose"].map(str::to_owned);
+    assert_eq!(gaps(&browser).await, BTreeSet::from(expected));
+    browser.click("#agreement-publish").await;
+    browser.wait_text("#status", "2 things are missing.").await;
+    browser
+        .fill("#agreement-purpose", "Household support")
+        .await;
+    browser
+        .fill(
+            "#agreement-data",
+            "household.income, Monthly income\nhousehold.members",
+        )
+        .await;
+    choose(&browser, "#agreement-use", "data_source").await;
+    browser.check("consent-admin-agreement").await;
+    browser.click("#agreement-save").await;
+    browser
+        .wait_text("#status", "The draft Household support was saved.")
+        .await;
+    browser
+        .wait_text("#agreement-list", "Draft, version 1.0.0")
+        .await;
+
+    browser.click("#agreement-list button").await;
+    browser.wait_focus("#agreement-title").await;
+    assert_eq!(gaps(&browser).await, BTreeSet::from(["dpia".to_owned()]));
+    browser
+        .fill("#agreement-dpia", "https://example.org/dpia")
+        .await;
+    browser.wait_text("#gaps", "Nothing is missing").await;
+    browser.click("#agreement-publish").await;
+    browser.wait_text("dialog[open]", "Household support").await;
+    browser.check("consent-admin-publish").await;
+    browser.click("dialog button[value=yes]").await;
+    browser
+        .wait_text(
+            "#status",
+            "Household support was published as version 1.0.0.",
+        )
+        .await;
+    is_published(&suite).await;
+    revise_and_compare(&browser).await;
+}
+
+/// Whoever asks the published interface finds the agreement.
+async fn is_published(suite: &Suite) {
+    let path = "/consent/service/verification/data-agreements/";
+    let (status, answer) = suite.call(Method::GET, path, &Value::Null).await;
+    assert_eq!(status, StatusCode::OK);
+    let published = &answer["dataAgreements"][0];
+    assert_eq!(published["purpose"], "Household support", "{answer}");
+    assert_eq!(published["dataAttributes"][1]["name"], "household.members");
+}
+
+/// Writes another text and compares it with the one before.
+async fn revise_and_compare(browser: &Browser) {
+    browser.click("#agreement-list button").await;
+    browser
+        .fill("#agreement-about", "Paying monthly support.")
+        .await;
+    browser
+        .fill("#agreement-dpia", "https://example.org/dpia/2")
+        .await;
+    browser.click("#agreement-save").await;
+    browser
+        .wait_text("#agreement-list", "Has changes that are not published")
+        .await;
+    browser.click("#agreement-list button:nth-of-type(2)").await;
+    browser
+        .wait_text("#compare h2", "Revisions of Household support")
+        .await;
+    let changed = browser.wait("#compare-rows").await;
+    for words in [
+        "dpia",
+        "https://example.org/dpia/2",
+        "Paying monthly support.",
+    ] {
+        assert!(changed.contains(words), "{words} is not in {changed}");
+    }
+    assert!(!changed.contains("household.income"), "{changed}");
+    browser.check("consent-admin-compare").await;
+}
+
+/// Texts with more and fewer members, each lacking something.
+fn unfinished() -> Vec<Value> {
+    let attribute = json!([{ "name": "a", "sensitivity": "personal", "category": "x" }]);
+    vec![
+        json!({ "purpose": "", "dpia": "" }),
+        json!({ "purpose": "P", "lawfulBasis": "consent", "dpia": "d",
+            "controller": { "name": "Ministry" } }),
+        json!({ "purpose": "P", "lawfulBasis": "consent", "dpia": "d",
+            "receiptProfile": "iso27560" }),
+        json!({ "purpose": "P", "lawfulBasis": "contract", "receiptProfile": "iso27560",
+            "noticeUrl": "https://example.org/n", "dataAttributes": attribute,
+            "controller": { "name": "Ministry", "address": "Street" } }),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_sees_the_same_gaps_as_the_block() {
+    let suite = Suite::start().await;
+    let browser = Browser::open().await;
+    browser.go(&suite.at("/admin/consent")).await;
+    let script = "const [agreement, done] = arguments;
+        import('/web/consent-gaps.js').then((all) => done(all.gapsOf(agreement)));";
+    for text in unfinished() {
+        let found = browser.eval_later(script, json!([text])).await;
+        let found: BTreeSet<String> = serde_json::from_value(found).unwrap();
+        let mut draft = json!({ "version": "1.0.0", "lifecycle": "Draft" });
+        for (name, value) in text.as_object().unwrap() {
+            draft[name] = value.clone();
+        }
+        let body = json!({ "dataAgreement": draft });
+        let made = suite.post("/consent/config/data-agreement/", &body).await;
+        let id = made["dataAgreement"]["id"].as_str().unwrap();
+        let path = format!("/consent/config/data-agreement/{id}/publish/");
+        let (status, answer) = suite.call(Method::POST, &path, &json!({})).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{text}: {answer}");
+        let said = answer["errorDescription"].as_str().unwrap();
+        let (_, list) = said.rsplit_once(": ").expect("a list of members");
+        let block: BTreeSet<String> = list
+            .trim_end_matches('.')
+            .split(", ")
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(found, block, "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_said_and_nothing_is_lost() {
+    let suite = Suite::start().await;
+    let browser = Browser::open().await;
+    browser.go(&suite.at("/admin/consent")).await;
+    browser.fill("#token", "nonsense").await;
+    browser.click("#entrance button").await;
+    browser
+        .wait_text("#problem", "the sign-in has ended, or was not accepted")
+        .await;
+    assert!(!browser.sees("#inside").await);
+    browser.check("consent-admin-refused").await;
+
+    open(&suite, &browser).await;
+    browser.click("#policy-new").await;
+    browser.fill("#policy-name", "Rules").await;
+    browser.fill("#policy-url", "not an address").await;
+    browser.click("#policy button[type=submit]").await;
+    browser.wait_text("#policy .faults", "url").await;
+    browser.check("consent-admin-faults").await;
+    let name = "return document.getElementById('policy-name').value";
+    assert_eq!(browser.eval(name, json!([])).await, "Rules");
+    browser.fill("#policy-url", "https://example.org/1").await;
+    browser.click("#policy button[type=submit]").await;
+    browser
+        .wait_text("#status", "The policy Rules was saved.")
+        .await;
+
+    // Somebody else changes it while it is open here.
+    browser.click("#policy-list button").await;
+    browser.wait_focus("#policy-title").await;
+    let path = "/consent/config/policies/";
+    let (_, answer) = suite.call(Method::GET, path, &Value::Null).await;
+    let mut policy = answer["policies"][0].clone();
+    let id = policy["id"].as_str().unwrap().to_owned();
+    policy["jurisdiction"] = json!("YY");
+    let path = format!("/consent/config/policy/{id}/");
+    let body = json!({ "policy": policy });
+    let (status, answer) = suite.call(Method::PUT, &path, &body).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    browser.fill("#policy-jurisdiction", "ZZ").await;
+    browser.click("#policy button[type=submit]").await;
+    browser.wait_text("#problem", "That did not work").await;
+    let (_, answer) = suite.call(Method::GET, &path, &Value::Null).await;
+    assert_eq!(
+        answer["policy"]["jurisdiction"], "YY",
+        "the first change stands"
+    );
+    browser.click("#policy .close").await;
+    browser.wait_focus("#policies-title").await;
+}

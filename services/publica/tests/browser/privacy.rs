@@ -1,0 +1,297 @@
+//! `/privacy`: a person's own consents.
+
+use std::path::Path;
+
+use publica_testkit::eventually;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::browser::{Browser, ENTER, ESCAPE, TAB};
+use crate::login::{ask_for_code, enter, suite_with};
+use crate::portal::Portal;
+use crate::suite::Suite;
+
+/// The page belongs to the same relying party as the portal, so both know a person under the
+/// same pseudonym.
+const SETTINGS: &str = "[gateway.privacy]\nrelying_party_id = 'portal'\n\
+                        [identity]\nperson_audiences = ['publica']\n";
+
+/// What the person agreed to.
+struct Agreed {
+    agreement_id: String,
+    individual_id: String,
+}
+
+/// Publishes an agreement.
+async fn agreement(suite: &Suite, purpose: &str) -> String {
+    let policy = json!({ "policy": {
+        "name": "Household support rules", "version": "1.0.0",
+        "url": "https://portal.example.org/privacy", "jurisdiction": "XX",
+        "dataRetentionPeriodDays": 365, "storageLocation": "XX",
+        "withdrawalMethod": "https://portal.example.org/withdraw",
+    }});
+    let policy = suite.post("/consent/config/policy/", &policy).await;
+    let agreement = json!({ "dataAgreement": {
+        "version": "1.0.0",
+        "controller": {
+            "name": "Ministry of Social Affairs", "url": "https://social.example.org",
+            "address": "1 Main Street", "contact": "Data protection officer",
+        },
+        "policyId": policy["policy"]["id"],
+        "purpose": purpose,
+        "purposeDescription": "Deciding on and paying monthly support to households.",
+        "lawfulBasis": "consent",
+        "methodOfUse": "data_source",
+        "dpia": "https://social.example.org/dpia",
+        "active": true,
+        "forgettable": true,
+        "lifecycle": "Complete",
+        "recipients": [{ "id": "bank", "name": "Bank of the State" }],
+        "dataAttributes": [{
+            "name": "household.income", "description": "Monthly income",
+            "sensitivity": "personal", "category": "household",
+        }],
+    }});
+    let answer = suite
+        .post("/consent/config/data-agreement/", &agreement)
+        .await;
+    answer["dataAgreement"]["id"].as_str().unwrap().to_owned()
+}
+
+/// Has the person sign in to the portal, which then notes their consent under the pseudonym that
+/// it knows.
+async fn agree(suite: &Suite, browser: &Browser, purpose: &str) -> Agreed {
+    let portal = Portal::register(suite, "Household support").await;
+    browser
+        .go(&portal.authorize(suite, &[("scope", "openid")]))
+        .await;
+    let code = ask_for_code(browser, suite).await;
+    enter(browser, &code).await;
+    browser.wait("#portal").await;
+    let (claims, _) = portal.redeem(suite, &browser.address().await).await;
+    let individual = json!({ "individual": {
+        "externalId": claims["sub"], "externalIdType": "pseudonym", "identityProviderId": "publica",
+    }});
+    let made = suite.post("/consent/config/individual/", &individual).await;
+    let individual_id = made["individual"]["id"].as_str().unwrap().to_owned();
+    let agreement_id = agreement(suite, purpose).await;
+    let path = format!(
+        "/consent/service/individual/record/data-agreement/{agreement_id}/\
+         ?individualId={individual_id}"
+    );
+    suite.post(&path, &json!({})).await;
+    Agreed {
+        agreement_id,
+        individual_id,
+    }
+}
+
+/// Whether the data may be used now.
+async fn allowed(suite: &Suite, agreed: &Agreed) -> bool {
+    let question = json!({
+        "individualId": agreed.individual_id,
+        "dataAgreementId": agreed.agreement_id,
+        "attributes": ["household.income"],
+        "consumer": "bank",
+    });
+    let decision = suite.post("/consent/v1/decisions", &question).await;
+    decision["allowed"].as_bool().expect("a decision")
+}
+
+async fn sign_in(suite: &Suite, browser: &Browser) {
+    browser.go(&suite.at("/privacy")).await;
+    browser.click("#begin").await;
+    browser
+        .wait_text("main", "Signing in to What you agreed to")
+        .await;
+    let code = ask_for_code(browser, suite).await;
+    enter(browser, &code).await;
+    browser.wait_text("#status", "You are signed in.").await;
+    // Neither code nor token is left behind.
+    assert_eq!(browser.address().await, suite.at("/privacy"));
+    browser
+        .wait_that("window.sessionStorage.length === 0")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_sees_what_was_agreed_and_takes_it_back() {
+    let suite = suite_with(SETTINGS).await;
+    let browser = Browser::open().await;
+    let agreed = agree(&suite, &browser, "Household support").await;
+    assert!(allowed(&suite, &agreed).await);
+    browser.go(&suite.at("/privacy")).await;
+    browser.wait("#begin").await;
+    browser.check("privacy-entrance").await;
+    sign_in(&suite, &browser).await;
+    browser.wait_focus("#title").await;
+    let item = browser.wait("#list li").await;
+    for words in [
+        "Household support",
+        "You said yes",
+        "Ministry of Social Affairs",
+        "Data protection officer",
+        "household.income",
+        "Bank of the State",
+        "Household support rules",
+        "365 days",
+    ] {
+        assert!(item.contains(words), "{words} is not in {item}");
+    }
+    browser.click("#list summary").await;
+    browser.wait_text("#list ol", ": yes, unsigned").await;
+    browser.check("privacy-answers").await;
+
+    // Keeping the yes changes nothing.
+    browser.click("#list button").await;
+    browser
+        .wait_text("dialog[open]", "Take your yes back?")
+        .await;
+    browser.check("privacy-confirm").await;
+    browser.click("dialog button.secondary").await;
+    browser
+        .wait_that("!document.querySelector('dialog[open]')")
+        .await;
+    assert!(allowed(&suite, &agreed).await);
+    browser.click("#list button").await;
+    browser.click("dialog button.danger").await;
+    browser
+        .wait_text("#status", "Your yes to Household support was taken back.")
+        .await;
+    browser
+        .wait_text("#list .answer", "You took your yes back")
+        .await;
+    assert!(!allowed(&suite, &agreed).await, "the next check refuses");
+    browser.check("privacy-withdrawn").await;
+
+    browser.click("#list button").await;
+    browser.wait_text("#list .answer", "You said yes").await;
+    assert!(allowed(&suite, &agreed).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keyboard_alone_is_enough_and_the_dialog_keeps_the_focus() {
+    let suite = suite_with(SETTINGS).await;
+    let browser = Browser::open().await;
+    let agreed = agree(&suite, &browser, "Household support").await;
+    sign_in(&suite, &browser).await;
+    browser.wait("#notify").await;
+    let name = "Household support";
+    let way = browser.tab_to("Take back my yes").await;
+    // Controller, rules and history stand before the button.
+    assert_eq!(
+        way,
+        [
+            "Ministry of Social Affairs",
+            "Household support rules",
+            "Everything you answered",
+            "Take back my yes",
+        ]
+    );
+    browser.press(ENTER).await;
+    browser.wait("dialog[open]").await;
+    let first = browser.focus().await;
+    browser.press(ESCAPE).await;
+    browser.wait_focus("Take back my yes").await;
+    assert_eq!(first, "Take it back");
+    assert!(allowed(&suite, &agreed).await, "escape does nothing");
+    browser.press(ENTER).await;
+    browser.wait("dialog[open]").await;
+    browser.press(TAB).await;
+    assert_eq!(browser.focus().await, "Keep my yes");
+    browser.press_back_tab().await;
+    browser.press(ENTER).await;
+    browser
+        .wait_text("#list .answer", "You took your yes back")
+        .await;
+    browser.wait_focus(name).await;
+    assert!(!allowed(&suite, &agreed).await);
+    browser.tab_to("#notify").await;
+    browser.press(" ").await;
+    browser.wait_text("#status", "Noted.").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_comes_as_a_file() {
+    let suite = suite_with(SETTINGS).await;
+    let browser = Browser::open().await;
+    let folder = tempfile::tempdir().unwrap();
+    browser.download_to(folder.path()).await;
+    agree(&suite, &browser, "Household support").await;
+    sign_in(&suite, &browser).await;
+    browser.click("#list button.secondary").await;
+    browser.wait_text("#status", "The receipt was handed").await;
+    let receipt = file_in(folder.path()).await;
+    assert!(receipt["receipt"].is_object(), "{receipt}");
+    let signed = receipt["signedReceipt"].as_str().unwrap();
+    assert_eq!(signed.split('.').count(), 3, "{signed}");
+}
+
+/// The one file in a folder, once it is whole.
+async fn file_in(folder: &Path) -> Value {
+    eventually(|| async {
+        let mut files = std::fs::read_dir(folder).unwrap().map_while(Result::ok);
+        let file = files.find(|file| file.path().extension().is_some_and(|one| one == "json"))?;
+        serde_json::from_slice(&std::fs::read(file.path()).ok()?).ok()
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_never_answered_sees_that() {
+    let suite = suite_with(SETTINGS).await;
+    let browser = Browser::open().await;
+    sign_in(&suite, &browser).await;
+    assert_eq!(
+        browser.wait("#none").await,
+        "You have not answered anything yet."
+    );
+    browser.check("privacy-nothing").await;
+    browser.click("#leave").await;
+    browser.wait("#begin").await;
+    assert!(!browser.sees("#answers").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_that_was_cancelled_or_forged_is_none() {
+    let suite = suite_with(SETTINGS).await;
+    let browser = Browser::open().await;
+    browser.go(&suite.at("/privacy")).await;
+    browser.click("#begin").await;
+    browser.click("button[value=cancel]").await;
+    browser
+        .wait_text("#problem", "the sign-in was cancelled")
+        .await;
+    browser.wait("#begin").await;
+    // A code that somebody else puts into the address is not taken.
+    browser.go(&suite.at("/privacy?code=abc&state=def")).await;
+    browser
+        .wait_text("#problem", "this sign-in was not begun in this window")
+        .await;
+    // And the gateway exchanges none without the verifier.
+    let body = json!({ "code": "abc", "codeVerifier": "x".repeat(43) });
+    let (status, answer) = suite
+        .call(Method::POST, "/gateway/v1/sign-in/token", &body)
+        .await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    assert_eq!(answer["code"], "INVALID_GRANT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_can_sign_in_the_page_says_so() {
+    let suite = suite_with("").await;
+    let browser = Browser::open().await;
+    browser.go(&suite.at("/privacy")).await;
+    browser
+        .wait_text("#closed", "Nobody can sign in here")
+        .await;
+    browser.check("privacy-closed").await;
+    let offer: Value = suite
+        .fetch("/gateway/v1/sign-in")
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(offer, json!({ "available": false }));
+    assert_eq!(suite.mails(), 0);
+}
