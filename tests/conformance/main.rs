@@ -7,6 +7,8 @@
 )]
 
 mod consent;
+mod identity;
 mod messaging;
 mod payments;
+mod registration;
 mod signature;
