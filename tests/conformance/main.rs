@@ -7,7 +7,9 @@
 )]
 
 mod consent;
+mod identity;
 mod interception;
 mod messaging;
 mod payments;
+mod registration;
 mod signature;

@@ -47,6 +47,13 @@ pub struct Client {
     /// How long a person's consent is remembered, in minutes; 0 asks each time.
     #[prost(int32, tag = "15")]
     pub consent_expire_minutes: i32,
+    /// `JWS` or `JWE`: whether claims about a person are signed, or signed and then encrypted. If
+    /// empty they are encrypted where one of the client's keys may encrypt.
+    #[prost(string, tag = "16")]
+    pub user_info_type: ::prost::alloc::string::String,
+    /// A further public key, a JSON Web Key as JSON text, that claims are encrypted to.
+    #[prost(string, tag = "17")]
+    pub encryption_key_jwk: ::prost::alloc::string::String,
 }
 /// Request of CreateClient.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4439,6 +4446,10 @@ pub struct StartSignInResponse {
     /// The address that the parameters were bound to.
     #[prost(string, tag = "12")]
     pub redirect_uri: ::prost::alloc::string::String,
+    /// All of this as JSON, for the log-in page. Later steps repeat its SHA-256, so that a page
+    /// goes on with what it was shown and with nothing else.
+    #[prost(string, tag = "13")]
+    pub details_json: ::prost::alloc::string::String,
 }
 /// Request of SendCode.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4455,6 +4466,10 @@ pub struct SendCodeRequest {
     /// Where the call came from, for limits.
     #[prost(string, tag = "4")]
     pub client_address: ::prost::alloc::string::String,
+    /// SHA-256 of `details_json` in base64url; compared if given. A mismatch is
+    /// INVALID_TRANSACTION.
+    #[prost(string, tag = "5")]
+    pub details_hash: ::prost::alloc::string::String,
 }
 /// Response of SendCode.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4491,6 +4506,10 @@ pub struct AuthenticateRequest {
     /// Where the call came from, for limits.
     #[prost(string, tag = "4")]
     pub client_address: ::prost::alloc::string::String,
+    /// SHA-256 of `details_json` in base64url; compared if given. A mismatch is
+    /// INVALID_TRANSACTION.
+    #[prost(string, tag = "5")]
+    pub details_hash: ::prost::alloc::string::String,
 }
 /// Response of Authenticate.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4505,6 +4524,10 @@ pub struct GetConsentDetailsRequest {
     /// The transaction.
     #[prost(string, tag = "1")]
     pub transaction_id: ::prost::alloc::string::String,
+    /// SHA-256 of `details_json` in base64url; compared if given. A mismatch is
+    /// INVALID_TRANSACTION.
+    #[prost(string, tag = "2")]
+    pub details_hash: ::prost::alloc::string::String,
 }
 /// A claim that is asked for.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4547,6 +4570,10 @@ pub struct IssueCodeRequest {
     /// Scopes that the person grants.
     #[prost(string, repeated, tag = "3")]
     pub permitted_scopes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// SHA-256 of `details_json` in base64url; compared if given. A mismatch is
+    /// INVALID_TRANSACTION.
+    #[prost(string, tag = "4")]
+    pub details_hash: ::prost::alloc::string::String,
 }
 /// Response of IssueCode.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4573,6 +4600,10 @@ pub struct CancelSignInRequest {
     /// The transaction.
     #[prost(string, tag = "1")]
     pub transaction_id: ::prost::alloc::string::String,
+    /// SHA-256 of `details_json` in base64url; compared if given. A mismatch is
+    /// INVALID_TRANSACTION.
+    #[prost(string, tag = "2")]
+    pub details_hash: ::prost::alloc::string::String,
 }
 /// Response of CancelSignIn.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -193,6 +193,9 @@ pub struct FileEvent {
     /// SHA-256 over the previous entry's hash and this entry.
     #[prost(bytes = "bytes", tag = "5")]
     pub hash: ::prost::bytes::Bytes,
+    /// Fields of the form that changed with it, as container and key.
+    #[prost(string, repeated, tag = "6")]
+    pub changed_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Request of ListServices.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -376,7 +379,7 @@ pub struct ListApplicationsResponse {
     /// The files, without form data.
     #[prost(message, repeated, tag = "1")]
     pub applications: ::prost::alloc::vec::Vec<Application>,
-    /// How many files there are in all.
+    /// How many files there are in all; -1 if there are more than 100,000.
     #[prost(int64, tag = "2")]
     pub total_size: i64,
 }
@@ -404,6 +407,9 @@ pub struct UpdateApplicationRequest {
     /// The copy that the caller saw; not compared if empty.
     #[prost(string, tag = "7")]
     pub etag: ::prost::alloc::string::String,
+    /// The form of the data; must be the file's own, if given.
+    #[prost(string, tag = "8")]
+    pub eform_id: ::prost::alloc::string::String,
 }
 /// Response of UpdateApplication.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -486,7 +492,7 @@ pub struct ListTasksResponse {
     /// The tasks, without form data.
     #[prost(message, repeated, tag = "1")]
     pub tasks: ::prost::alloc::vec::Vec<Task>,
-    /// How many tasks there are in all.
+    /// How many tasks there are in all; -1 if there are more than 100,000.
     #[prost(int64, tag = "2")]
     pub total_size: i64,
 }

@@ -1,13 +1,18 @@
 //! Reading requests without letting a framework answer for us: every extractor here accepts
 //! anything, and the surface decides how to say what is wrong with it.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
+use std::fmt;
+use std::marker::PhantomData;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt as _, Limited};
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// The largest body a handler reads whole, in bytes. Bulk uploads stream instead.
 pub const BODY_LIMIT: usize = 1024 * 1024;
@@ -27,7 +32,13 @@ pub enum BodyFault {
     /// Not UTF-8.
     #[error("the body is not UTF-8")]
     NotUtf8,
-    /// Not JSON, or a member of another type than expected.
+    /// No JSON at all.
+    #[error("{reason}")]
+    NotJson {
+        /// What is wrong and where.
+        reason: String,
+    },
+    /// JSON that is missing a member, or has one of another type than expected.
     #[error("{}{reason}", member_prefix(.member))]
     Malformed {
         /// Path of the offending member, such as `policy.name`; empty for the whole body.
@@ -63,6 +74,11 @@ impl RawBody {
         parse(&self.0?)
     }
 
+    /// The body, an object, as a value of the expected shape, by the rules of [`parse_object`].
+    pub fn parse_object<T: DeserializeOwned>(self) -> Result<T, BodyFault> {
+        parse_object(&self.0?)
+    }
+
     /// The body's bytes.
     pub fn bytes(self) -> Result<Bytes, BodyFault> {
         self.0
@@ -87,16 +103,148 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BodyFault> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let member = error.path().to_string();
+        let error = error.into_inner();
+        if !error.is_data() {
+            // Where a text stops being JSON says nothing about the member it happens in.
+            return not_json(&error);
+        }
         BodyFault::Malformed {
-            member: if member == "." { String::new() } else { member },
-            reason: error.into_inner().to_string(),
+            // A path that ends in something without a name ends at what is around it.
+            member: member
+                .trim_end_matches(['.', '?'])
+                .trim_end_matches("[?]")
+                .to_owned(),
+            reason: error.to_string(),
         }
     })?;
-    reader.end().map_err(|error| BodyFault::Malformed {
-        member: String::new(),
-        reason: error.to_string(),
-    })?;
+    reader.end().map_err(|error| not_json(&error))?;
     Ok(value)
+}
+
+fn not_json(error: &serde_json::Error) -> BodyFault {
+    BodyFault::NotJson {
+        reason: error.to_string(),
+    }
+}
+
+/// Parses a JSON body like [`parse`], and refuses what readers of JSON do not agree about: a
+/// member that comes twice, and nesting beyond [`MAX_DEPTH`].
+pub fn parse_strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BodyFault> {
+    let text = std::str::from_utf8(bytes).map_err(|_| BodyFault::NotUtf8)?;
+    if text.trim().is_empty() {
+        return Err(BodyFault::Missing);
+    }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    Sound(0)
+        .deserialize(&mut reader)
+        .and_then(|()| reader.end())
+        .map_err(|error| not_json(&error))?;
+    parse(bytes)
+}
+
+/// Parses a JSON body like [`parse_strict`], which must be an object.
+pub fn parse_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BodyFault> {
+    parse_strict::<Members<T>>(bytes).map(|members| members.0)
+}
+
+/// A value that is read from an object and from nothing else: by itself a structure also reads
+/// the items of an array, as if they were its members in their order.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Members<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        reader.deserialize_map(MembersVisitor(PhantomData))
+    }
+}
+
+struct MembersVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for MembersVisitor<T> {
+    type Value = Members<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Members<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members)).map(Members)
+    }
+}
+
+/// The deepest nesting of objects and arrays that [`parse_strict`] takes.
+pub const MAX_DEPTH: usize = 64;
+
+/// Reads a value for its form alone, at a depth.
+#[derive(Clone, Copy)]
+struct Sound(usize);
+
+impl Sound {
+    fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.0 == MAX_DEPTH {
+            Err(E::custom(format!("nested more than {MAX_DEPTH} deep")))
+        } else {
+            Ok(Self(self.0 + 1))
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Sound {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Sound {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let inner = self.inner()?;
+        while items.next_element_seed(inner)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let inner = self.inner()?;
+        let mut names = HashSet::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if !names.insert(name) {
+                return Err(serde::de::Error::custom("a member comes twice"));
+            }
+            members.next_value_seed(inner)?;
+        }
+        Ok(())
+    }
 }
 
 /// The parameters of the path, percent-decoded. One that is not UTF-8 counts as absent.
@@ -110,6 +258,15 @@ impl Params {
             .iter()
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// The parameter as an id; empty, which no id is, where it holds what no id can hold. A
+    /// database need not take every character, and must not have to.
+    pub fn id(&self, name: &str) -> String {
+        self.get(name)
+            .filter(|id| !id.chars().any(char::is_control))
+            .unwrap_or_default()
+            .to_owned()
     }
 }
 
@@ -206,6 +363,40 @@ mod tests {
         assert!(parse::<Shape>(br#"{"inner":{"count":1}} x"#).is_err());
         let deep = "[".repeat(100_000);
         assert!(parse::<serde_json::Value>(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn what_is_no_json_names_no_member() {
+        for text in ["{", "[", r#"{"inner":{"count":"#, r#"{"inner" 1}"#, "x"] {
+            let fault = parse::<Shape>(text.as_bytes()).unwrap_err();
+            assert!(
+                matches!(fault, BodyFault::NotJson { .. }),
+                "{text}: {fault:?}"
+            );
+        }
+        for text in ["[]", "7", "null", "{}"] {
+            let fault = parse::<Shape>(text.as_bytes()).unwrap_err();
+            let BodyFault::Malformed { member, .. } = fault else {
+                panic!("{text}: {fault:?}");
+            };
+            assert_eq!(member, "", "{text}");
+        }
+    }
+
+    #[test]
+    fn what_readers_disagree_about_is_refused() {
+        type Any = serde_json::Value;
+        assert!(parse_strict::<Any>(br#"{"a":{"b":[1,2.5,-3,true,null,"x"]},"b":1}"#).is_ok());
+        assert!(parse_strict::<Any>(br#"{"a":1,"b":{"c":1,"c":2}}"#).is_err());
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parse_strict::<Any>(nested(MAX_DEPTH).as_bytes()).is_ok());
+        assert!(parse_strict::<Any>(nested(MAX_DEPTH + 1).as_bytes()).is_err());
+        assert_eq!(parse_strict::<Any>(b"").unwrap_err(), BodyFault::Missing);
+        assert!(parse_object::<Shape>(br#"{"inner":{"count":1}}"#).is_ok());
+        for text in ["[]", "[[1]]", "7"] {
+            let fault = parse_object::<Shape>(text.as_bytes()).unwrap_err();
+            assert!(fault.to_string().contains("expected an object"), "{fault}");
+        }
     }
 
     #[test]

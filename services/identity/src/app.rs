@@ -4,6 +4,7 @@
 mod client;
 mod code;
 mod consent;
+mod details;
 mod enrol;
 mod factor;
 mod identifier;

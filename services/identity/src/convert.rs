@@ -161,6 +161,8 @@ pub(crate) fn client_from(client: pb::Client) -> Client {
         allowed_scopes: client.allowed_scopes,
         active,
         consent_expire_minutes: client.consent_expire_minutes,
+        user_info_type: client.user_info_type,
+        encryption_key: client.encryption_key_jwk,
     }
     .canonical()
 }
@@ -189,6 +191,8 @@ pub(crate) fn client(stored: &store::client::Stored) -> pb::Client {
         create_time: Some(timestamp(stored.created)),
         update_time: Some(timestamp(stored.updated)),
         consent_expire_minutes: client.consent_expire_minutes,
+        user_info_type: client.user_info_type,
+        encryption_key_jwk: client.encryption_key,
     }
 }
 

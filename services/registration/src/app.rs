@@ -78,9 +78,45 @@ impl Who {
 
     /// Whether the caller holds a processing role.
     pub(crate) fn holds_role(&self, role_id: &str) -> bool {
-        self.caller.allows(&format!("registration:role:{role_id}"))
+        self.caller.allows(&format!("{ROLE}{role_id}"))
+    }
+
+    /// The processing roles that the caller holds; all of them, if none are named.
+    pub(crate) fn roles(&self) -> Option<Vec<String>> {
+        // No role is called so: an id holds visible characters only.
+        if self.holds_role(" ") {
+            return None;
+        }
+        let held = self.caller.scopes.iter();
+        Some(
+            held.filter_map(|scope| scope.strip_prefix(ROLE))
+                .map(str::to_owned)
+                .collect(),
+        )
+    }
+
+    /// Which files the caller sees besides their own: those of these roles, or all, if none are
+    /// named. Other systems see what their scope lets them ask for.
+    pub(crate) fn sees_files_of(&self) -> Option<Vec<String>> {
+        if self.caller.kind != CallerKind::Person {
+            return None;
+        }
+        if self.works_on_files() {
+            self.roles()
+        } else {
+            Some(Vec::new())
+        }
     }
 }
+
+/// Whether a text can be found in a store: ids and names hold no control characters, and not
+/// every database takes them.
+pub(crate) fn is_findable(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
+
+/// What a scope starts with that stands for a processing role.
+const ROLE: &str = "registration:role:";
 
 /// A mutation under the caller's request id.
 pub(crate) fn call<'a>(

@@ -11,6 +11,9 @@ use tonic::Code;
 use crate::domain::flow::FlowError;
 use crate::domain::{definition, form};
 
+/// The most defects told at once: details of a refusal travel in a header.
+const MAX_TOLD: usize = 100;
+
 /// A refusal or a failure.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -46,7 +49,7 @@ pub(crate) enum Error {
     TaskClosed,
     #[error("somebody else has taken the task")]
     TaskClaimed,
-    #[error("the task was decided already")]
+    #[error("the task was decided already: {outcome}")]
     TaskCompleted { outcome: &'static str },
     #[error("a decision is required")]
     DecisionRequired,
@@ -164,6 +167,11 @@ impl Fault for Error {
             Self::RoleRequired { role } => vec![("role", role.clone())],
             Self::ConsentRequired { reason } => vec![("decision", reason.clone())],
             Self::DocumentTooLarge { limit } => vec![("limit", limit.to_string())],
+            Self::Submission(defects) => {
+                let told = defects.iter().take(MAX_TOLD);
+                let rules: Vec<&str> = told.map(|defect| defect.rule).collect();
+                vec![("rules", rules.join(","))]
+            }
             Self::Journal(error) => error.metadata(),
             _ => Vec::new(),
         }
@@ -178,6 +186,7 @@ impl Fault for Error {
                 .collect(),
             Self::Submission(defects) => defects
                 .iter()
+                .take(MAX_TOLD)
                 .map(|defect| (defect.field.clone(), defect.reason.clone()))
                 .collect(),
             _ => Vec::new(),

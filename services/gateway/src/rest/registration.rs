@@ -9,7 +9,7 @@ mod statistics;
 mod tasks;
 
 use axum::Router;
-use axum::http::Method;
+use axum::http::{HeaderMap, Method};
 use axum::routing::{get, post};
 
 use crate::description::Operation;
@@ -97,14 +97,41 @@ const OPERATIONS: &[Operation] = &[
 const UPLOAD_LIMIT: usize = 16 * 1024 * 1024;
 
 fn router(state: GatewayState) -> Router {
+    published()
+        .merge(native())
+        .method_not_allowed_fallback(|method: Method, headers: HeaderMap| async move {
+            SystemError::method_not_allowed(&method)
+                .traced(&headers)
+                .answer()
+        })
+        .fallback(|headers: HeaderMap| async move {
+            SystemError::not_found("path_not_found")
+                .traced(&headers)
+                .answer()
+        })
+        .with_state(state)
+}
+
+/// The published paths. A verb that an item does not have is looked at only once the item is
+/// known to exist: 404 wins over 405.
+fn published() -> Router<GatewayState> {
     Router::new()
         .route("/services", get(catalog::list))
-        .route("/services/{serviceId}", get(catalog::read))
-        .route("/services/{serviceId}/eForms", get(catalog::forms))
-        .route("/eForms/{eFormId}", get(catalog::form))
+        .route(
+            "/services/{serviceId}",
+            get(catalog::read).fallback(catalog::other_method_of_service),
+        )
+        .route(
+            "/services/{serviceId}/eForms",
+            get(catalog::forms).fallback(catalog::other_method_of_service),
+        )
+        .route(
+            "/eForms/{eFormId}",
+            get(catalog::form).fallback(catalog::other_method_of_form),
+        )
         .route(
             "/services/{serviceId}/applications",
-            post(applications::submit),
+            post(applications::submit).fallback(catalog::other_method_of_service),
         )
         .route("/documents", post(documents::upload))
         .route("/documents/{documentId}", get(documents::read))
@@ -126,6 +153,10 @@ fn router(state: GatewayState) -> Router {
         )
         .route("/data/statistics", get(statistics::read))
         .route("/data/statistics/1.0", get(statistics::read))
+}
+
+fn native() -> Router<GatewayState> {
+    Router::new()
         .route("/api/v1/services", post(catalog::publish))
         .route("/api/v1/services/{serviceId}/open", post(catalog::open))
         .route(
@@ -141,9 +172,4 @@ fn router(state: GatewayState) -> Router {
             "/api/v1/registers/{register}/read",
             post(applications::read_register),
         )
-        .method_not_allowed_fallback(|method: Method| async move {
-            SystemError::method_not_allowed(&method).answer()
-        })
-        .fallback(|| async { SystemError::not_found("path_not_found").answer() })
-        .with_state(state)
 }

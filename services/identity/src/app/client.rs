@@ -136,6 +136,9 @@ impl Registration {
         if !client.has_sound_key() {
             return Err(ClientFault::Key.into());
         }
+        if let Some(fault) = client.encryption_fault() {
+            return Err(fault.into());
+        }
         if !store::client::insert(tx, client, now).await? {
             return Err(Refused::ClientExists.into());
         }
@@ -158,6 +161,9 @@ impl Registration {
         self.append(tx, "identity.client.updated");
         let stored = store::client::find(tx, &self.client.client_id).await?;
         let stored = stored.ok_or(Refused::ClientUnknown)?;
+        if let Some(fault) = stored.client.encryption_fault() {
+            return Err(fault.into());
+        }
         Ok(pb::UpdateClientResponse {
             client: Some(convert::client(&stored)),
         })

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::app::mail::SendCode;
 use crate::app::sign_in::held;
-use crate::app::{App, sha256};
+use crate::app::{App, details, sha256};
 use crate::domain::authorization::ACR_GENERATED_CODE;
 use crate::domain::identifier::normalise;
 use crate::domain::mask::{decoy, mask};
@@ -30,6 +30,7 @@ struct Sending {
     app: App,
     origin: Origin,
     hash: Vec<u8>,
+    details: String,
     typed: String,
     address: String,
 }
@@ -39,6 +40,7 @@ struct Attempt {
     app: App,
     origin: Origin,
     hash: Vec<u8>,
+    details: String,
     typed: String,
     code: String,
 }
@@ -80,6 +82,7 @@ impl App {
             app: self.clone(),
             origin: origin.clone(),
             hash: sha256(&request.transaction_id),
+            details: request.details_hash,
             typed,
             address: request.client_address.chars().take(MAX_ADDRESS).collect(),
         };
@@ -105,6 +108,7 @@ impl App {
             app: self.clone(),
             origin: origin.clone(),
             hash,
+            details: request.details_hash,
             typed,
             code,
         };
@@ -199,6 +203,7 @@ impl Sending {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<String, Error> {
         let (app, now) = (&self.app, tx.now());
         let sign_in = held(tx, &self.hash, SignInState::Authenticated).await?;
+        details::seen(&sign_in, &self.details)?;
         let target = app.target(tx, &self.typed).await?;
         let code = &app.config.code;
         let bucket = app.person_bucket("send", target.as_ref(), &self.typed);
@@ -243,6 +248,7 @@ impl Attempt {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Tried, Error> {
         let (app, now) = (&self.app, tx.now());
         let sign_in = held(tx, &self.hash, SignInState::Authenticated).await?;
+        details::seen(&sign_in, &self.details)?;
         let target = app.target(tx, &self.typed).await?;
         let bucket = app.person_bucket("fail", target.as_ref(), &self.typed);
         let counter = limit::lock(tx, &bucket).await?.unwrap_or(Counter::new(now));

@@ -9,7 +9,7 @@ use publica_types::Origin;
 use serde_json::json;
 
 use crate::app::sign_in::held;
-use crate::app::{App, sha256};
+use crate::app::{App, details, sha256};
 use crate::domain::authorization::AuthorizationRequest;
 use crate::domain::claims::is_available;
 use crate::domain::person::PersonId;
@@ -23,6 +23,7 @@ struct Choice {
     app: App,
     origin: Origin,
     hash: Vec<u8>,
+    details: String,
     code: String,
     accepted: Vec<String>,
     permitted: Vec<String>,
@@ -33,14 +34,15 @@ impl App {
     pub(crate) async fn consent_details(
         &self,
         origin: &Origin,
-        transaction_id: &str,
+        request: pb::GetConsentDetailsRequest,
     ) -> Result<pb::GetConsentDetailsResponse, Error> {
         let db = self.db(origin).await?;
-        let sign_in = store::sign_in::read(&db, &sha256(transaction_id)).await?;
+        let sign_in = store::sign_in::read(&db, &sha256(&request.transaction_id)).await?;
         let now = self.now();
         let sign_in = sign_in
             .filter(|one| now < one.expires && one.state == SignInState::Authenticated)
             .ok_or(Refused::Transaction)?;
+        details::seen(&sign_in, &request.details_hash)?;
         let client = store::client::read(&db, &sign_in.client_id).await?;
         let client_name = client
             .map(|stored| stored.client.client_name)
@@ -87,6 +89,7 @@ impl App {
             app: self.clone(),
             origin: origin.clone(),
             hash: sha256(&request.transaction_id),
+            details: request.details_hash,
             code: code.clone(),
             accepted: request.accepted_claims,
             permitted: request.permitted_scopes,
@@ -140,6 +143,7 @@ impl Choice {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<AuthorizationRequest, Error> {
         let (app, now) = (&self.app, tx.now());
         let sign_in = held(tx, &self.hash, SignInState::CodeIssued).await?;
+        details::seen(&sign_in, &self.details)?;
         let person_id = sign_in.person_id.ok_or(Error::Record("sign-in"))?;
         let request = sign_in.request;
         let client_id = sign_in.client_id.as_str();

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::app::{ATTRIBUTES, App, FACTOR, IDENTIFIER, Mutation, subject};
 use crate::domain::attributes::Attributes;
-use crate::domain::identifier::{is_alias_kind, is_email};
+use crate::domain::identifier::is_alias_kind;
 use crate::domain::number;
 use crate::domain::person::{FactorId, IdentifierId, PersonId, PersonState, is_assurance_level};
 use crate::error::Error;
@@ -118,12 +118,6 @@ impl App {
                 "attributes",
                 "must hold name, or given_name and family_name",
             );
-        }
-        if attributes
-            .first("email")
-            .is_some_and(|email| !is_email(email))
-        {
-            faults.add("attributes", "hold an email that is no address");
         }
         if person.reference.chars().count() > MAX_REFERENCE {
             faults.add("reference", "is longer than 128 characters");

@@ -118,6 +118,9 @@ struct ClientLine {
     state: String,
     #[serde(default)]
     consent_expire_minutes: i32,
+    #[serde(default)]
+    user_info_type: String,
+    encryption_key: Option<serde_json::Value>,
     #[serde(default, rename = "kind")]
     _kind: Option<String>,
 }
@@ -484,6 +487,11 @@ impl Chunk {
             allowed_scopes: line.allowed_scopes,
             active,
             consent_expire_minutes: line.consent_expire_minutes,
+            user_info_type: line.user_info_type,
+            encryption_key: line
+                .encryption_key
+                .map(|key| key.to_string())
+                .unwrap_or_default(),
         }
         .canonical();
         if let Some(fault) = client.first_fault(self.app.allows_http_redirects()) {
@@ -495,6 +503,10 @@ impl Chunk {
                 "public_key",
                 "must be a public RSA, P-256 or Ed25519 key",
             ));
+        }
+        if let Some(fault) = client.encryption_fault() {
+            let (field, description) = fault.describe();
+            return Ok(problem(field, description));
         }
         if let Some(known) = store::client::find(tx, &client.client_id).await? {
             return Ok(if known.client == client {

@@ -17,6 +17,8 @@ use crate::app::enrol::Enrolled;
 use crate::app::person::next;
 use crate::app::{App, Mutation, PACKET};
 use crate::convert;
+use crate::domain::attributes::Attributes;
+use crate::domain::identifier::is_alias_kind;
 use crate::domain::person::{PersonId, PersonState};
 use crate::error::{Error, Refused};
 use crate::store;
@@ -73,6 +75,7 @@ impl App {
         request: pb::SubmitPacketRequest,
     ) -> Result<pb::SubmitPacketResponse, Error> {
         check(&request)?;
+        self.check_content(&request)?;
         let pair = |alias: pb::Alias| (alias.kind, alias.value);
         let content = Content {
             process: request.process,
@@ -106,6 +109,24 @@ impl App {
             Box::pin(async move { submission.run(tx).await })
         })
         .await
+    }
+
+    /// What a step brings is looked at before it is kept, though it may be used only with the
+    /// last one.
+    fn check_content(&self, request: &pb::SubmitPacketRequest) -> Result<(), Error> {
+        let mut invalid = publica_rpc::Invalid::new();
+        let mut attributes = Attributes::default();
+        for (at, one) in request.attributes.iter().enumerate() {
+            if let Err(fault) = attributes.set(&one.name, &one.language, &one.value) {
+                invalid.push(format!("attributes[{at}]"), fault);
+            }
+        }
+        for (at, one) in request.aliases.iter().enumerate() {
+            if !is_alias_kind(&one.kind) || self.lookup(&one.value).is_none() {
+                invalid.push(format!("aliases[{at}]"), "is no identifier");
+            }
+        }
+        Ok(invalid.check()?)
     }
 
     /// One enrolment.

@@ -7,8 +7,9 @@ use publica_store::Tx;
 use publica_types::Origin;
 use serde_json::json;
 
-use crate::app::{App, sha256};
+use crate::app::{App, details, sha256};
 use crate::domain::authorization::{self, AuthorizationFault, AuthorizationRequest, Parameters};
+use crate::domain::client::Client;
 use crate::domain::sign_in::SignInState;
 use crate::error::{Error, Refused};
 use crate::store;
@@ -18,12 +19,14 @@ struct Start {
     hash: Vec<u8>,
     client_id: String,
     request: AuthorizationRequest,
+    response: pb::StartSignInResponse,
     app: App,
 }
 
 struct Cancel {
     origin: Origin,
     hash: Vec<u8>,
+    details: String,
 }
 
 impl App {
@@ -56,8 +59,9 @@ impl App {
         let transaction_id = self.random_text();
         let start = Start {
             hash: sha256(&transaction_id),
-            client_id: client.client_id,
-            request: request.clone(),
+            client_id: client.client_id.clone(),
+            response: self.begun(transaction_id, client, &request),
+            request,
             app: self.clone(),
         };
         let db = self.db(origin).await?;
@@ -65,45 +69,61 @@ impl App {
             Box::pin(async move {
                 let now = tx.now();
                 let expires = start.app.config.sign_in.lifetimes().end(now, now);
+                let mut response = start.response.clone();
+                response.expire_time = Some(timestamp(expires));
+                response.details_json = details::details(&response);
+                let request = AuthorizationRequest {
+                    details_hash: details::hash(&response.details_json),
+                    ..start.request.clone()
+                };
                 let (hash, client) = (&start.hash, &start.client_id);
-                store::sign_in::insert(tx, hash, client, &start.request, now, expires).await?;
-                Ok::<_, Error>(expires)
+                store::sign_in::insert(tx, hash, client, &request, now, expires).await?;
+                Ok::<_, Error>(response)
             })
         });
-        let expires = begun.await?;
+        begun.await
+    }
+
+    /// What is told of a sign-in that begins, but for when it ends.
+    fn begun(
+        &self,
+        transaction_id: String,
+        client: Client,
+        request: &AuthorizationRequest,
+    ) -> pb::StartSignInResponse {
         let seconds = |seconds: u64| i32::try_from(seconds).unwrap_or(i32::MAX);
         let code = &self.config.code;
         let factor = pb::AuthFactor {
             r#type: "OTP".to_owned(),
             count: 1,
         };
-        Ok(pb::StartSignInResponse {
+        pb::StartSignInResponse {
             transaction_id,
             client_name: client.client_name,
             logo_uri: client.logo_uri,
             auth_factors: vec![pb::AuthFactorSet {
                 factors: vec![factor],
             }],
-            essential_claims: request.asked.essential,
-            voluntary_claims: request.asked.voluntary,
-            authorize_scopes: Vec::new(),
-            expire_time: Some(timestamp(expires)),
+            essential_claims: request.asked.essential.clone(),
+            voluntary_claims: request.asked.voluntary.clone(),
             code_lifetime_seconds: seconds(code.lifetime_seconds),
             code_length: i32::try_from(code.length).unwrap_or(i32::MAX),
             resend_delay_seconds: seconds(code.resend_seconds),
-            redirect_uri: request.redirect_uri,
-        })
+            redirect_uri: request.redirect_uri.clone(),
+            ..pb::StartSignInResponse::default()
+        }
     }
 
     /// Ends a sign-in because the person refuses.
     pub(crate) async fn cancel_sign_in(
         &self,
         origin: &Origin,
-        transaction_id: &str,
+        request: pb::CancelSignInRequest,
     ) -> Result<pb::CancelSignInResponse, Error> {
         let cancel = Cancel {
             origin: origin.clone(),
-            hash: sha256(transaction_id),
+            hash: sha256(&request.transaction_id),
+            details: request.details_hash,
         };
         let db = self.db(origin).await?;
         let ended = db.write("identity.cancel_sign_in", cancel, |tx, cancel| {
@@ -176,6 +196,7 @@ pub(crate) async fn held(tx: &mut Tx<'_>, hash: &[u8], next: SignInState) -> Res
 impl Cancel {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<AuthorizationRequest, Error> {
         let sign_in = held(tx, &self.hash, SignInState::Denied).await?;
+        details::seen(&sign_in, &self.details)?;
         store::sign_in::set_state(tx, &self.hash, SignInState::Denied).await?;
         store::sign_in::delete_codes(tx, &self.hash).await?;
         if let Some(person_id) = sign_in.person_id {

@@ -1,6 +1,8 @@
 //! The consented claims about the person of a token.
 
-use publica_jose::{Alg, Validation, sign_jwt, verify_jwt};
+use publica_jose::{
+    Alg, JweAlg, JweEnc, Jwk, Protected, Sealing, Validation, encrypt, sign_jwt, verify_jwt,
+};
 use publica_journal::Entry;
 use publica_proto::identity::v1 as pb;
 use publica_types::Origin;
@@ -59,7 +61,34 @@ impl App {
             .body(json!({ "claims": shared, "token": token_id }));
         self.journal.record(&origin, entry).await?;
         let jwt = sign_jwt(&keys.signing, "JWT", &Value::Object(claims))?;
+        let client = store::client::read(&db, &client_id).await?;
+        let client = client.ok_or(Refused::Token)?.client;
+        let jwt = match client.encrypts_to() {
+            Some(key) => self.encrypted(key, &jwt)?,
+            // A client that insists on encryption gets nothing without it.
+            None if client.user_info_type == "JWE" => return Err(Error::Record("client key")),
+            None => jwt,
+        };
         Ok(pb::GetUserInfoResponse { jwt })
+    }
+
+    /// A signed token inside an encrypted one (RFC 7519, 5.2).
+    fn encrypted(&self, key: &str, jwt: &str) -> Result<String, Error> {
+        let key = Jwk::from_json(key.as_bytes())?;
+        let alg = match key.kty() {
+            "RSA" => JweAlg::RsaOaep256,
+            _ => JweAlg::EcdhEs,
+        };
+        let header = Protected::new().member("cty", json!("JWT"));
+        let sealing = Sealing::To(&key, alg);
+        let entropy = &*self.entropy;
+        Ok(encrypt(
+            sealing,
+            JweEnc::A256Gcm,
+            header,
+            jwt.as_bytes(),
+            entropy,
+        )?)
     }
 
     async fn shared_claims(

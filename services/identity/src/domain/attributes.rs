@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::identifier::is_email;
+
 /// Most attributes that one person can have, languages counted one by one.
 pub(crate) const MAX_ATTRIBUTES: usize = 128;
 const MAX_NAME_LEN: usize = 64;
@@ -34,6 +36,7 @@ impl Attributes {
         if value.chars().any(char::is_control) {
             return Err("holds control characters");
         }
+        check_value(name, value)?;
         if value.is_empty() {
             if let Some(values) = self.0.get_mut(name) {
                 values.remove(language);
@@ -118,6 +121,54 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Values of standard claims have the form of the standard (OpenID Connect Core, 5.1); whether
+/// they are true is not found out here.
+fn check_value(name: &str, value: &str) -> Result<(), &'static str> {
+    if value.is_empty() {
+        return Ok(());
+    }
+    let flag = matches!(value, "true" | "false");
+    match name {
+        "birthdate" if !is_birthdate(value) => Err("is no day such as 1980-05-12"),
+        "email" if !is_email(value) => Err("is no e-mail address"),
+        "email_verified" | "phone_number_verified" if !flag => Err("is neither true nor false"),
+        "phone_number" if !is_phone_number(value) => Err("is no telephone number"),
+        _ => Ok(()),
+    }
+}
+
+/// A day; a year alone where the day is not known, or `0000` for the year where that is not.
+fn is_birthdate(text: &str) -> bool {
+    let digits = |part: &str, length: usize| -> Option<u32> {
+        let sound = part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
+        sound.then(|| part.parse().ok()).flatten()
+    };
+    let mut parts = text.split('-');
+    let Some(year) = parts.next().and_then(|part| digits(part, 4)) else {
+        return false;
+    };
+    let (month, day) = match (parts.next(), parts.next(), parts.next()) {
+        (None, ..) => return year > 0,
+        (Some(month), Some(day), None) => (digits(month, 2), digits(day, 2)),
+        _ => return false,
+    };
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let longest = match month {
+        Some(1 | 3 | 5 | 7 | 8 | 10 | 12) => 31,
+        Some(4 | 6 | 9 | 11) => 30,
+        Some(2) => 28 + u32::from(leap),
+        _ => 0,
+    };
+    day.is_some_and(|day| (1..=longest).contains(&day))
+}
+
+/// Digits as people write them, with an extension or not.
+fn is_phone_number(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_digit() || b"+ -()./;=ext".contains(&byte);
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    text.len() <= 40 && text.bytes().all(allowed) && (3..=20).contains(&digits)
+}
+
 fn check_language(language: &str) -> Result<(), &'static str> {
     let sound = language.len() <= MAX_LANGUAGE_LEN
         && language.split('-').all(|part| {
@@ -159,11 +210,36 @@ mod tests {
             ("name", "-", "x"),
             ("name", "", "a\u{0}b"),
             ("name", "", &"x".repeat(4_097)),
+            ("birthdate", "", "1980-13-12"),
+            ("birthdate", "", "1981-02-29"),
+            ("birthdate", "", "1980/05/12"),
+            ("birthdate", "", "1980-5-12"),
+            ("birthdate", "", "0000"),
+            ("birthdate", "", "1980-05"),
+            ("email", "", "amina"),
+            ("email_verified", "", "yes"),
+            ("phone_number", "", "call me"),
         ] {
             assert!(
                 attributes.set(name, language, value).is_err(),
                 "{name} {language}"
             );
+        }
+    }
+
+    #[test]
+    fn standard_claims_have_their_form() {
+        let mut attributes = Attributes::default();
+        for (name, value) in [
+            ("birthdate", "1980-02-29"),
+            ("birthdate", "1980"),
+            ("birthdate", "0000-05-12"),
+            ("email", "amina@example.org"),
+            ("phone_number", "+1 (604) 555-1234;ext=5678"),
+            ("phone_number_verified", "true"),
+            ("residence", "anything"),
+        ] {
+            assert_eq!(attributes.set(name, "", value), Ok(()), "{name} {value}");
         }
     }
 

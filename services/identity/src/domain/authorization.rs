@@ -54,6 +54,9 @@ pub(crate) struct AuthorizationRequest {
     pub(crate) asked: AskedClaims,
     /// The client wants the person to be asked again.
     pub(crate) ask_consent: bool,
+    /// What the log-in page was shown, by its hash; empty until it was shown anything.
+    #[serde(default)]
+    pub(crate) details_hash: String,
 }
 
 /// What is wrong with a request.
@@ -133,6 +136,7 @@ pub(crate) fn check(
         claims_locales: words(&parameters.claims_locales),
         asked,
         ask_consent,
+        details_hash: String::new(),
     })
 }
 

@@ -67,6 +67,10 @@ pub(crate) struct Client {
     pub(crate) allowed_scopes: Vec<String>,
     pub(crate) active: bool,
     pub(crate) consent_expire_minutes: i32,
+    /// `JWS`, `JWE`, or empty for whichever the keys allow.
+    pub(crate) user_info_type: String,
+    /// A further key that claims are encrypted to; empty if there is none.
+    pub(crate) encryption_key: String,
 }
 
 /// What is wrong with a client, named as the published interface names it.
@@ -84,6 +88,8 @@ pub(crate) enum ClientFault {
     Key,
     Scope,
     Consent,
+    UserInfo,
+    EncryptionKey,
 }
 
 impl ClientFault {
@@ -102,6 +108,8 @@ impl ClientFault {
             Self::Key => "INVALID_PUBLIC_KEY",
             Self::Scope => "INVALID_ALLOWED_SCOPE",
             Self::Consent => "INVALID_CONSENT_EXPIRY",
+            Self::UserInfo => "INVALID_USER_INFO_TYPE",
+            Self::EncryptionKey => "INVALID_ENCRYPTION_KEY",
         }
     }
 
@@ -138,6 +146,14 @@ impl ClientFault {
                 "must be scopes of the form block:resource:verb",
             ),
             Self::Consent => ("consent_expire_minutes", "must be 0 to five years"),
+            Self::UserInfo => (
+                "user_info_type",
+                "must be JWS, or JWE with a key that may encrypt",
+            ),
+            Self::EncryptionKey => (
+                "encryption_key_jwk",
+                "must be a public RSA or EC key that may encrypt",
+            ),
         }
     }
 }
@@ -209,6 +225,27 @@ impl Client {
         key::is_public_key(&self.public_key)
     }
 
+    /// The key that claims are encrypted to, if they are.
+    pub(crate) fn encrypts_to(&self) -> Option<&str> {
+        let own = key::may_encrypt(&self.public_key).then_some(self.public_key.as_str());
+        let further = Some(self.encryption_key.as_str()).filter(|key| !key.is_empty());
+        further.or(own).filter(|_| self.user_info_type != "JWS")
+    }
+
+    /// What is wrong with how claims reach the client. Known only with the key, which a change
+    /// of a client does not bring along.
+    pub(crate) fn encryption_fault(&self) -> Option<ClientFault> {
+        if !self.encryption_key.is_empty() && !key::is_encryption_key(&self.encryption_key) {
+            return Some(ClientFault::EncryptionKey);
+        }
+        let sound = match self.user_info_type.as_str() {
+            "" | "JWS" => true,
+            "JWE" => self.encrypts_to().is_some(),
+            _ => false,
+        };
+        (!sound).then_some(ClientFault::UserInfo)
+    }
+
     /// Whether the client may use a grant.
     pub(crate) fn may_use(&self, grant: &str) -> bool {
         self.grant_types.iter().any(|known| known == grant)
@@ -267,6 +304,8 @@ pub(crate) fn sample() -> Client {
         allowed_scopes: Vec::new(),
         active: true,
         consent_expire_minutes: 0,
+        user_info_type: String::new(),
+        encryption_key: String::new(),
     }
 }
 
@@ -346,6 +385,34 @@ mod tests {
         assert_eq!(
             fault(|c| c.consent_expire_minutes = -1),
             Some(ClientFault::Consent)
+        );
+    }
+
+    #[test]
+    fn claims_are_encrypted_where_a_key_may() {
+        let rsa = format!(r#"{{"kty":"RSA","e":"AQAB","n":"{}"}}"#, "w".repeat(342));
+        let signs = rsa.replace('{', r#"{"use":"sig","#);
+        let with = |public: &str, further: &str, kind: &str| Client {
+            public_key: public.to_owned(),
+            encryption_key: further.to_owned(),
+            user_info_type: kind.to_owned(),
+            ..sample()
+        };
+        assert_eq!(with(&rsa, "", "").encrypts_to(), Some(rsa.as_str()));
+        assert_eq!(with(&rsa, "", "JWS").encrypts_to(), None);
+        assert_eq!(with(&signs, "", "").encrypts_to(), None);
+        assert_eq!(with(&signs, &rsa, "").encrypts_to(), Some(rsa.as_str()));
+        let fault = |client: Client| client.encryption_fault();
+        assert_eq!(fault(with(&signs, "", "JWE")), Some(ClientFault::UserInfo));
+        assert_eq!(fault(with(&signs, &rsa, "JWE")), None);
+        assert_eq!(fault(with(&rsa, "", "jws")), Some(ClientFault::UserInfo));
+        assert_eq!(
+            fault(with(&rsa, &signs, "")),
+            Some(ClientFault::EncryptionKey)
+        );
+        assert_eq!(
+            fault(with(&rsa, "{}", "")),
+            Some(ClientFault::EncryptionKey)
         );
     }
 

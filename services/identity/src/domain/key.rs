@@ -12,15 +12,9 @@ const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 /// Whether a text is a public JSON Web Key that may verify a client's assertions: RSA of 2,048
 /// bits or more, a P-256 key or an Ed25519 key, without a private member.
 pub(crate) fn is_public_key(text: &str) -> bool {
-    if text.len() > MAX_LEN {
-        return false;
-    }
-    let Ok(Value::Object(key)) = serde_json::from_str::<Value>(text) else {
+    let Some(key) = key_of(text).filter(is_for_signatures) else {
         return false;
     };
-    if PRIVATE.iter().any(|name| key.contains_key(*name)) || !is_for_signatures(&key) {
-        return false;
-    }
     match key.get("kty").and_then(Value::as_str) {
         Some("RSA") => is_rsa(&key),
         Some("EC") => {
@@ -29,6 +23,54 @@ pub(crate) fn is_public_key(text: &str) -> bool {
         Some("OKP") => curve(&key) == Some("Ed25519") && coordinate(&key, "x"),
         _ => false,
     }
+}
+
+/// Whether a client's own key may also encrypt: an RSA key that is not reserved for signatures.
+/// Keys of curves serve one purpose only, so they must be registered for encryption.
+pub(crate) fn may_encrypt(text: &str) -> bool {
+    key_of(text).is_some_and(|key| is_for_encryption(&key) && is_kind(&key, "RSA") && is_rsa(&key))
+}
+
+/// Whether a text is a public key that claims can be encrypted to: RSA of 2,048 bits or more, or
+/// a P-256 key, without a private member and not reserved for signatures.
+pub(crate) fn is_encryption_key(text: &str) -> bool {
+    let Some(key) = key_of(text).filter(is_for_encryption) else {
+        return false;
+    };
+    let curve_key = is_kind(&key, "EC") && curve(&key) == Some("P-256");
+    (is_kind(&key, "RSA") && is_rsa(&key))
+        || (curve_key && coordinate(&key, "x") && coordinate(&key, "y"))
+}
+
+/// A public key's members, if a text is one.
+fn key_of(text: &str) -> Option<Map<String, Value>> {
+    if text.len() > MAX_LEN {
+        return None;
+    }
+    let Ok(Value::Object(key)) = serde_json::from_str::<Value>(text) else {
+        return None;
+    };
+    let private = PRIVATE.iter().any(|name| key.contains_key(*name));
+    (!private).then_some(key)
+}
+
+fn is_kind(key: &Map<String, Value>, kind: &str) -> bool {
+    key.get("kty").is_some_and(|kty| kty == kind)
+}
+
+fn is_for_encryption(key: &Map<String, Value>) -> bool {
+    let usage = key.get("use").is_none_or(|usage| usage == "enc");
+    let fits = |alg: &str| alg.starts_with("RSA-OAEP-256") || alg.starts_with("ECDH-ES");
+    let algorithm = key
+        .get("alg")
+        .is_none_or(|alg| alg.as_str().is_some_and(fits));
+    let operations = key.get("key_ops").is_none_or(|operations| {
+        let listed = operations.as_array().into_iter().flatten();
+        listed
+            .filter_map(Value::as_str)
+            .any(|one| matches!(one, "encrypt" | "wrapKey" | "deriveKey" | "deriveBits"))
+    });
+    usage && algorithm && operations
 }
 
 fn is_for_signatures(key: &Map<String, Value>) -> bool {

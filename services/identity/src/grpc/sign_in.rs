@@ -63,10 +63,7 @@ impl SignInService for Services {
             "/publica.identity.v1.SignInService/GetConsentDetails",
         );
         let request = request.into_inner();
-        let result = self
-            .0
-            .consent_details(&call.origin, &request.transaction_id)
-            .await;
+        let result = self.0.consent_details(&call.origin, request).await;
         self.answer(&call, result).await
     }
 
@@ -86,10 +83,7 @@ impl SignInService for Services {
     ) -> Result<Response<pb::CancelSignInResponse>, Status> {
         let call = Call::open(&request, "/publica.identity.v1.SignInService/CancelSignIn");
         let request = request.into_inner();
-        let result = self
-            .0
-            .cancel_sign_in(&call.origin, &request.transaction_id)
-            .await;
+        let result = self.0.cancel_sign_in(&call.origin, request).await;
         self.answer(&call, result).await
     }
 }

@@ -9,20 +9,22 @@ use crate::store::{list, list_text};
 publica_store::statements! {
     FIND = "SELECT client_id, client_name, relying_party_id, logo_uri, redirect_uris, acr_values, \
             public_key, user_claims, grant_types, auth_methods, allowed_scopes, active, \
-            consent_expire_minutes, created, updated FROM client WHERE client_id = $1",
+            consent_expire_minutes, user_info_type, encryption_key, created, updated \
+            FROM client WHERE client_id = $1",
     LIST = "SELECT client_id, client_name, relying_party_id, logo_uri, redirect_uris, acr_values, \
             public_key, user_claims, grant_types, auth_methods, allowed_scopes, active, \
-            consent_expire_minutes, created, updated FROM client WHERE client_id > $1 \
-            ORDER BY client_id LIMIT $2",
+            consent_expire_minutes, user_info_type, encryption_key, created, updated \
+            FROM client WHERE client_id > $1 ORDER BY client_id LIMIT $2",
     INSERT = "INSERT INTO client (client_id, client_name, relying_party_id, logo_uri, \
             redirect_uris, acr_values, public_key, user_claims, grant_types, auth_methods, \
-            allowed_scopes, active, consent_expire_minutes, created, updated) \
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14) \
+            allowed_scopes, active, consent_expire_minutes, user_info_type, encryption_key, \
+            created, updated) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
+            $14, $15, $16, $16) \
             ON CONFLICT (client_id) DO NOTHING",
     UPDATE = "UPDATE client SET client_name = $2, logo_uri = $3, redirect_uris = $4, \
             acr_values = $5, user_claims = $6, grant_types = $7, auth_methods = $8, \
-            allowed_scopes = $9, active = $10, consent_expire_minutes = $11, updated = $12 \
-            WHERE client_id = $1",
+            allowed_scopes = $9, active = $10, consent_expire_minutes = $11, \
+            user_info_type = $12, encryption_key = $13, updated = $14 WHERE client_id = $1",
 }
 
 /// A client with its times.
@@ -48,6 +50,8 @@ struct ClientRow {
     allowed_scopes: String,
     active: bool,
     consent_expire_minutes: i64,
+    user_info_type: String,
+    encryption_key: String,
     created: Timestamp,
     updated: Timestamp,
 }
@@ -70,6 +74,8 @@ impl TryFrom<ClientRow> for Stored {
             allowed_scopes: list(&row.allowed_scopes)?,
             active: row.active,
             consent_expire_minutes: i32::try_from(row.consent_expire_minutes).unwrap_or(0),
+            user_info_type: row.user_info_type,
+            encryption_key: row.encryption_key,
         };
         Ok(Self {
             client,
@@ -91,6 +97,10 @@ pub(crate) async fn find(tx: &mut Tx<'_>, client_id: &str) -> Result<Option<Stor
 
 /// One client, with a read of its own.
 pub(crate) async fn read(db: &Db, client_id: &str) -> Result<Option<Stored>, StoreError> {
+    // No client is called so, and PostgreSQL takes no such text.
+    if client_id.contains('\0') {
+        return Ok(None);
+    }
     let row = db
         .query(FIND)
         .bind(client_id)
@@ -131,6 +141,8 @@ pub(crate) async fn insert(
         .bind(list_text(&client.allowed_scopes))
         .bind(client.active)
         .bind(i64::from(client.consent_expire_minutes))
+        .bind(client.user_info_type.as_str())
+        .bind(client.encryption_key.as_str())
         .bind(now);
     Ok(query.execute().await? == 1)
 }
@@ -154,6 +166,8 @@ pub(crate) async fn update(
         .bind(list_text(&client.allowed_scopes))
         .bind(client.active)
         .bind(i64::from(client.consent_expire_minutes))
+        .bind(client.user_info_type.as_str())
+        .bind(client.encryption_key.as_str())
         .bind(now);
     Ok(query.execute().await? == 1)
 }

@@ -10,6 +10,7 @@ use crate::support::{Factors, Identifiers, Suite, amina, prove, random, reason, 
 async fn details(suite: &Suite, transaction: &str) -> pb::GetConsentDetailsResponse {
     let request = pb::GetConsentDetailsRequest {
         transaction_id: transaction.to_owned(),
+        ..pb::GetConsentDetailsRequest::default()
     };
     suite
         .sign_in()
@@ -30,6 +31,7 @@ fn choice(transaction: &str, claims: &[&str]) -> pb::IssueCodeRequest {
         transaction_id: transaction.to_owned(),
         accepted_claims: claims.iter().map(|claim| (*claim).to_owned()).collect(),
         permitted_scopes: Vec::new(),
+        details_hash: String::new(),
     }
 }
 
@@ -243,7 +245,10 @@ both_engines! {
         scoped.permitted_scopes = vec!["payments:batch:write".to_owned()];
         let refused = suite.sign_in().issue_code(scoped).await.unwrap_err();
         assert_eq!(reason(&refused), "INVALID_PERMITTED_SCOPE");
-        let cancel = pb::CancelSignInRequest { transaction_id: transaction.clone() };
+        let cancel = pb::CancelSignInRequest {
+            transaction_id: transaction.clone(),
+            details_hash: String::new(),
+        };
         let ended = suite.sign_in().cancel_sign_in(cancel).await.unwrap().into_inner();
         assert_eq!(ended.state, "state-1");
         let over = suite.sign_in().issue_code(choice(&transaction, &["name"])).await.unwrap_err();

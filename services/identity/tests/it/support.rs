@@ -163,6 +163,7 @@ impl Suite {
             transaction_id: transaction,
             accepted_claims: claims.iter().map(|claim| (*claim).to_owned()).collect(),
             permitted_scopes: Vec::new(),
+            details_hash: String::new(),
         };
         self.sign_in()
             .issue_code(request)
@@ -262,6 +263,7 @@ pub(crate) fn send(transaction: &str, individual: &str) -> pb::SendCodeRequest {
         individual_id: individual.to_owned(),
         channels: vec!["email".to_owned()],
         client_address: "192.0.2.7".to_owned(),
+        details_hash: String::new(),
     }
 }
 
@@ -276,6 +278,7 @@ pub(crate) fn prove(transaction: &str, individual: &str, code: &str) -> pb::Auth
             format: "alpha-numeric".to_owned(),
         }],
         client_address: "192.0.2.7".to_owned(),
+        details_hash: String::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Application files, from submission to decision.
 
 mod file;
+mod list;
 mod route;
 
 use publica_gate::{GateError, Use};
@@ -11,20 +12,22 @@ use publica_store::Db;
 use serde_json::{Map, Value, json};
 
 pub(crate) use file::{Content, message, task_message};
-pub(crate) use route::Routing;
+pub(crate) use list::{sorting, window};
+pub(crate) use route::{Noted, Routing};
 
-use crate::app::{App, Who, call, subject};
+use crate::app::{App, Who, call, is_findable, subject};
 use crate::domain::definition::Definition;
 use crate::domain::flow::{self, FileState};
 use crate::domain::form::{self, FileFacts};
 use crate::error::Error;
-use crate::store::file::{self as files, FileRow, Filter};
+use crate::store::file::{self as files, FileRow};
 use crate::store::{catalog, document, task as tasks};
 
 const MAX_NAME: usize = 256;
 const MAX_ID: usize = 128;
 const MAX_DOCUMENTS: usize = 100;
 const MAX_FORM: usize = 1024 * 1024;
+const MAX_REFERENCE: usize = 2_048;
 
 const SUBMIT: &str = "/publica.registration.v1.ApplicationService/SubmitApplication";
 const UPDATE: &str = "/publica.registration.v1.ApplicationService/UpdateApplication";
@@ -80,17 +83,23 @@ impl App {
             return Err(Error::NotTheApplicant);
         }
         let db = self.db(&who.origin).await?;
-        let service = catalog::find(&db, &request.service_id).await?;
-        let service = service.ok_or(Error::not_found("service"))?;
+        let service = self.service(&db, &request.service_id).await?;
         if !service.is_executable {
             return Err(Error::ServiceNotOpen);
         }
         let definition = self
             .definition(&db, &service.service_id, service.version)
             .await?;
-        let data = self.checked(&definition, &request.eform_id, &request.form_json)?;
-        self.check_documents(&db, &request.applicant_id, &request.document_urls)
-            .await?;
+        let checked = self.checked(&definition, &request.eform_id, &request.form_json)?;
+        let data = checked.data;
+        self.check_documents(
+            &db,
+            who,
+            &definition,
+            &request.applicant_id,
+            &request.document_urls,
+        )
+        .await?;
         if let Some(agreement) = &definition.consent_agreement {
             self.require_consent(who, &request.applicant_id, agreement, &[])
                 .await?;
@@ -110,6 +119,10 @@ impl App {
             },
             routed,
             next_task_id: self.new_id(),
+            noted: Noted {
+                changed: Vec::new(),
+                dropped: checked.dropped.len(),
+            },
         };
         let call = call(
             "registration.submit",
@@ -170,32 +183,44 @@ impl App {
         definition: &Definition,
         eform_id: &str,
         bytes: &[u8],
-    ) -> Result<Map<String, Value>, Error> {
+    ) -> Result<form::Checked, Error> {
         let Some(form) = definition.form(eform_id) else {
             return Err(Error::Submission(vec![form::Defect {
                 field: "eform_id".to_owned(),
+                rule: "form",
                 reason: "this form does not belong to the service".to_owned(),
             }]));
         };
         let data = form_data(bytes)?;
         let checked = form::check(definition, form, &data, &self.today());
-        Ok(checked.map_err(Error::Submission)?.data)
+        checked.map_err(Error::Submission)
     }
 
-    /// Documents must be the applicant's own.
+    /// Documents must be the applicant's own, or uploaded by whoever acts for the applicant.
     async fn check_documents(
         &self,
         db: &Db,
+        who: &Who,
+        definition: &Definition,
         applicant_id: &str,
         urls: &[String],
     ) -> Result<(), Error> {
         let mut defects = Vec::new();
         for (at, url) in urls.iter().enumerate() {
-            let id = url.rsplit('/').next().unwrap_or_default();
-            let owner = document::owner(db, id).await?;
-            if owner.as_deref() != Some(applicant_id) {
+            let mut known = true;
+            // A reference to several documents names them all in its last part.
+            for id in url.rsplit('/').next().unwrap_or_default().split(',') {
+                let owner = match is_findable(id) {
+                    true => document::owner(db, id).await?,
+                    false => None,
+                };
+                known &= owner.is_some_and(|owner| owner == applicant_id || owner == who.party());
+            }
+            let foreign = definition.external_documents && is_reference(url);
+            if !known && !foreign {
                 defects.push(form::Defect {
                     field: format!("document_urls[{at}]"),
+                    rule: "document",
                     reason: "no document of the applicant is known under this reference".into(),
                 });
             }
@@ -255,13 +280,28 @@ impl App {
 
     /// A file that the caller may see; to anybody else it does not exist.
     async fn visible(&self, db: &Db, who: &Who, file_id: &str) -> Result<FileRow, Error> {
+        if !is_findable(file_id) {
+            return Err(Error::not_found("file"));
+        }
         let row = files::find(db, file_id)
             .await?
             .ok_or(Error::not_found("file"))?;
-        if who.may_act_for(&row.applicant_id) {
+        if self.sees(db, who, &row).await? {
             Ok(row)
         } else {
             Err(Error::not_found("file"))
+        }
+    }
+
+    /// Whether the caller sees a file: it is theirs, or is or was on one of their roles.
+    pub(crate) async fn sees(&self, db: &Db, who: &Who, row: &FileRow) -> Result<bool, Error> {
+        if who.party() == row.applicant_id {
+            return Ok(true);
+        }
+        match who.sees_files_of() {
+            None => Ok(true),
+            Some(roles) if roles.is_empty() => Ok(false),
+            Some(roles) => Ok(tasks::worked_on(db, &row.file_id, &roles).await?),
         }
     }
 
@@ -271,41 +311,6 @@ impl App {
             &key.ok_or(Error::Corrupt("an applicant has no key"))?,
             &row.sealed,
         )
-    }
-
-    pub(crate) async fn list_applications(
-        &self,
-        who: &Who,
-        request: pb::ListApplicationsRequest,
-    ) -> Result<pb::ListApplicationsResponse, Error> {
-        let db = self.db(&who.origin).await?;
-        let (limit, offset) = window(request.first_result, request.max_result)?;
-        let newest = newest_first(&request.sort_by, &request.sort_order)?;
-        // A person sees files of their own only, whatever they ask for.
-        let own = !who.may_act_for("");
-        if own && !request.applicant_id.is_empty() && request.applicant_id != who.party() {
-            return Ok(pb::ListApplicationsResponse::default());
-        }
-        let applicant_id = if own {
-            who.party()
-        } else {
-            &request.applicant_id
-        };
-        let state = i64::from(request.state);
-        let filter = Filter {
-            service_id: &request.service_id,
-            applicant_id,
-            state,
-        };
-        let (rows, total) = files::list(&db, filter, newest, limit, offset).await?;
-        let content = Content::default();
-        Ok(pb::ListApplicationsResponse {
-            applications: rows
-                .iter()
-                .map(|row| message(row, &content, None))
-                .collect(),
-            total_size: total,
-        })
     }
 
     pub(crate) async fn update_application(
@@ -338,6 +343,42 @@ impl App {
         .await
     }
 
+    /// Whether the caller may change a file as it stands, and where it stands.
+    async fn changeable(
+        &self,
+        db: &Db,
+        who: &Who,
+        row: &FileRow,
+        request: &pb::UpdateApplicationRequest,
+    ) -> Result<FileState, Error> {
+        let state = FileState::from_code(row.state).ok_or(Error::Corrupt("a file's state"))?;
+        if state.ended() {
+            return Err(Error::FileEnded);
+        }
+        if !request.etag.is_empty() && request.etag != row.version.to_string() {
+            return Err(Error::StaleCopy);
+        }
+        // Between the roles only the operator whose turn it is changes a file.
+        if state == FileState::InProcess {
+            if !who.works_on_files() {
+                return Err(Error::NotSentBack);
+            }
+            let open = tasks::open_of(db, &row.file_id).await?;
+            let role = open.map(|task| task.role_id).unwrap_or_default();
+            if !who.holds_role(&role) {
+                return Err(Error::RoleRequired { role });
+            }
+        }
+        if !request.eform_id.is_empty() && request.eform_id != row.eform_id {
+            return Err(Error::Submission(vec![form::Defect {
+                field: "eform_id".to_owned(),
+                rule: "form",
+                reason: "the file was begun with another form".to_owned(),
+            }]));
+        }
+        Ok(state)
+    }
+
     /// Merges what was sent into the file, and routes it again if it is with its applicant.
     async fn resubmission(
         &self,
@@ -346,17 +387,7 @@ impl App {
         row: FileRow,
         request: &pb::UpdateApplicationRequest,
     ) -> Result<Routing, Error> {
-        let state = FileState::from_code(row.state).ok_or(Error::Corrupt("a file's state"))?;
-        if state.ended() {
-            return Err(Error::FileEnded);
-        }
-        if !request.etag.is_empty() && request.etag != row.version.to_string() {
-            return Err(Error::StaleCopy);
-        }
-        // Between the roles only operators change a file.
-        if state == FileState::InProcess && !who.works_on_files() {
-            return Err(Error::NotSentBack);
-        }
+        let state = self.changeable(db, who, &row, request).await?;
         let definition = self
             .definition(db, &row.service_id, row.service_version)
             .await?;
@@ -365,17 +396,22 @@ impl App {
             .form(&row.eform_id)
             .ok_or(Error::Corrupt("a file's form"))?;
         let sent = form_data(&request.form_json)?;
-        let (sent, _) =
+        let (sent, unknown) =
             form::canonical(form, &sent).map_err(|defect| Error::Submission(vec![defect]))?;
-        merge(&mut content.data, sent);
+        if definition.strict && !unknown.is_empty() {
+            return Err(Error::Submission(form::unknown_fields(unknown)));
+        }
+        let changed = merge(&mut content.data, sent);
         let today = self.today();
         let checked = form::check(&definition, form, &content.data, &today);
-        content.data = checked.map_err(Error::Submission)?.data;
+        let checked = checked.map_err(Error::Submission)?;
+        content.data = checked.data;
         if !request.application_name.is_empty() {
             content.name.clone_from(&request.application_name);
         }
         if !request.document_urls.is_empty() {
-            self.check_documents(db, &row.applicant_id, &request.document_urls)
+            let documents = &request.document_urls;
+            self.check_documents(db, who, &definition, &row.applicant_id, documents)
                 .await?;
             content.documents.clone_from(&request.document_urls);
         }
@@ -402,6 +438,10 @@ impl App {
             content,
             routed,
             next_task_id: self.new_id(),
+            noted: Noted {
+                changed,
+                dropped: unknown.len() + checked.dropped.len(),
+            },
         })
     }
 
@@ -470,6 +510,7 @@ impl App {
                 actor: row.actor,
                 event_time: Some(timestamp(row.event_time)),
                 hash: row.hash.into(),
+                changed_fields: changed_fields(&row.body),
             })
             .collect();
         Ok(pb::ListFileEventsResponse {
@@ -486,6 +527,7 @@ fn clone_refusal(error: &Error) -> Error {
         Error::FileEnded => Error::FileEnded,
         Error::StaleCopy => Error::StaleCopy,
         Error::NotSentBack => Error::NotSentBack,
+        Error::RoleRequired { role } => Error::RoleRequired { role: role.clone() },
         Error::Submission(defects) => Error::Submission(defects.clone()),
         Error::Invalid(invalid) => Error::Invalid(invalid.clone()),
         Error::Store(error) => Error::Store(error.clone()),
@@ -495,47 +537,40 @@ fn clone_refusal(error: &Error) -> Error {
     }
 }
 
-/// Later members win, container by container.
-fn merge(data: &mut Map<String, Value>, sent: Map<String, Value>) {
+/// Later members win, container by container; tells which fields changed.
+fn merge(data: &mut Map<String, Value>, sent: Map<String, Value>) -> Vec<String> {
+    let mut changed = Vec::new();
     for (container, group) in sent {
-        match (data.get_mut(&container), group) {
-            (Some(Value::Object(known)), Value::Object(group)) => known.extend(group),
-            (_, group) => {
-                data.insert(container, group);
+        let (Value::Object(known), Value::Object(group)) = (
+            data.entry(container.clone())
+                .or_insert_with(|| Value::Object(Map::new())),
+            group,
+        ) else {
+            continue;
+        };
+        for (key, value) in group {
+            if known.get(&key) != Some(&value) {
+                changed.push(format!("{container}.{key}"));
+                known.insert(key, value);
             }
         }
     }
+    changed
 }
 
-/// The published paging: rows left out at the start, and a page of at most 500.
-pub(crate) fn window(first: i32, most: i32) -> Result<(i64, i64), Error> {
-    let mut invalid = Invalid::new();
-    if first < 0 {
-        invalid.push("first_result", "must not be negative");
-    }
-    if !(0..=500).contains(&most) {
-        invalid.push("max_result", "must be 0 to 500");
-    }
-    invalid.check()?;
-    Ok((
-        if most == 0 { 50 } else { i64::from(most) },
-        i64::from(first),
-    ))
+/// The fields that an event of the history names.
+fn changed_fields(body: &[u8]) -> Vec<String> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let named = body["changed"].as_array().into_iter().flatten();
+    named
+        .filter_map(|name| name.as_str().map(str::to_owned))
+        .collect()
 }
 
-/// Whether a published sort key and order mean newest first. Keys that a process engine has and
-/// this block has not sort by the time of registration.
-pub(crate) fn newest_first(sort_by: &str, order: &str) -> Result<bool, Error> {
-    let mut invalid = Invalid::new();
-    if !["", "asc", "desc"].contains(&order) {
-        invalid.push("sort_order", "must be asc or desc");
-    }
-    invalid.check()?;
-    Ok(if sort_by.is_empty() {
-        order != "asc"
-    } else {
-        order == "desc"
-    })
+/// Whether a text can stand as a reference to a document elsewhere, which is never fetched.
+fn is_reference(url: &str) -> bool {
+    let visible = |c: char| !c.is_control() && !c.is_whitespace();
+    !url.is_empty() && url.len() <= MAX_REFERENCE && url.chars().all(visible)
 }
 
 /// What is told about a file in the journal: states and ids only.

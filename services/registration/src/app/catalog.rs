@@ -3,9 +3,10 @@
 use publica_journal::{Entry, append, write};
 use publica_proto::registration::v1 as pb;
 use publica_rpc::{PageToken, page_size};
+use publica_store::Db;
 use serde_json::json;
 
-use crate::app::{App, Who, call};
+use crate::app::{App, Who, call, is_findable};
 use crate::domain::definition::Definition;
 use crate::error::Error;
 use crate::store::catalog::{self, FormRow, ServiceRow};
@@ -51,6 +52,9 @@ impl App {
     ) -> Result<pb::ListServicesResponse, Error> {
         let db = self.db(&who.origin).await?;
         let size = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
+        if !is_findable(&request.name) {
+            return Ok(pb::ListServicesResponse::default());
+        }
         let (name, service_id): (String, String) =
             PageToken::decode(&request.name, &request.page_token)?.unwrap_or_default();
         let mut rows = catalog::list(&db, &request.name, (&name, &service_id), size + 1).await?;
@@ -67,14 +71,21 @@ impl App {
         })
     }
 
+    pub(crate) async fn service(&self, db: &Db, service_id: &str) -> Result<ServiceRow, Error> {
+        let row = match is_findable(service_id) {
+            true => catalog::find(db, service_id).await?,
+            false => None,
+        };
+        row.ok_or(Error::not_found("service"))
+    }
+
     pub(crate) async fn get_service(
         &self,
         who: &Who,
         request: pb::GetServiceRequest,
     ) -> Result<pb::GetServiceResponse, Error> {
         let db = self.db(&who.origin).await?;
-        let row = catalog::find(&db, &request.service_id).await?;
-        let row = row.ok_or(Error::not_found("service"))?;
+        let row = self.service(&db, &request.service_id).await?;
         Ok(pb::GetServiceResponse {
             service: Some(service_message(&row)),
         })
@@ -86,9 +97,7 @@ impl App {
         request: pb::ListEFormsRequest,
     ) -> Result<pb::ListEFormsResponse, Error> {
         let db = self.db(&who.origin).await?;
-        catalog::find(&db, &request.service_id)
-            .await?
-            .ok_or(Error::not_found("service"))?;
+        self.service(&db, &request.service_id).await?;
         let rows = catalog::forms(&db, &request.service_id).await?;
         let eforms = rows
             .into_iter()
@@ -111,9 +120,11 @@ impl App {
         request: pb::GetEFormRequest,
     ) -> Result<pb::GetEFormResponse, Error> {
         let db = self.db(&who.origin).await?;
-        let row = catalog::form(&db, &request.eform_id)
-            .await?
-            .ok_or(Error::not_found("form"))?;
+        let row = match is_findable(&request.eform_id) {
+            true => catalog::form(&db, &request.eform_id).await?,
+            false => None,
+        };
+        let row = row.ok_or(Error::not_found("form"))?;
         Ok(pb::GetEFormResponse {
             eform: Some(form_message(row, true)),
         })
@@ -151,6 +162,7 @@ impl App {
         request: pb::SetServiceOpenRequest,
     ) -> Result<pb::SetServiceOpenResponse, Error> {
         let db = self.db(&who.origin).await?;
+        self.service(&db, &request.service_id).await?;
         let call = call(
             "registration.set_service_open",
             "/publica.registration.v1.CatalogService/SetServiceOpen",

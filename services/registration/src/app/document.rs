@@ -5,7 +5,7 @@ use publica_proto::registration::v1 as pb;
 use publica_rpc::Invalid;
 use serde_json::json;
 
-use crate::app::{App, Who, call, subject};
+use crate::app::{App, Who, call, is_findable, subject};
 use crate::error::Error;
 use crate::store::document::{self, NewDocument};
 
@@ -105,7 +105,10 @@ impl App {
         request: pb::GetDocumentRequest,
     ) -> Result<pb::GetDocumentResponse, Error> {
         let db = self.db(&who.origin).await?;
-        let row = document::find(&db, &request.document_id).await?;
+        let row = match is_findable(&request.document_id) {
+            true => document::find(&db, &request.document_id).await?,
+            false => None,
+        };
         let row = row.filter(|row| row.owner == who.party() || who.works_on_files());
         let row = row.ok_or(Error::not_found("document"))?;
         let key = self.keyring.load(&db, &subject(&row.owner)).await?;

@@ -6,7 +6,7 @@ use publica_proto::registration::v1 as pb;
 use publica_rpc::Invalid;
 use publica_types::Timestamp;
 
-use crate::app::{App, Who, day_number, day_text};
+use crate::app::{App, Who, day_number, day_text, is_findable};
 use crate::domain::form::is_day;
 use crate::error::Error;
 use crate::store::{catalog, task as tasks};
@@ -14,6 +14,9 @@ use crate::store::{catalog, task as tasks};
 /// The days that can be named: within them a range without bounds is searched too.
 const FIRST_DAY: i64 = 0;
 const LAST_DAY: i64 = 376_199;
+
+/// The most rows of an answer.
+const MAX_BUCKETS: usize = 5_000;
 
 fn parse_day(text: &str) -> Option<i64> {
     if !is_day(text) {
@@ -53,7 +56,36 @@ fn bucket(day: i64, timeframe: &str) -> (i64, i64) {
     }
 }
 
+/// Counts of approvals, send-backs and refusals by first and last day.
+type Rows = BTreeMap<(i64, i64), [i64; 3]>;
+
+/// The rows that are there whatever happened: one for the whole range, or one a bucket of a
+/// range that is bounded.
+fn empty_rows(request: &pb::GetStatisticsRequest, first: i64, last: i64) -> Result<Rows, Error> {
+    let mut rows = Rows::new();
+    let timeframe = request.timeframe.as_str();
+    if timeframe.is_empty() {
+        rows.insert((first, last), [0; 3]);
+    } else if !request.start_date.is_empty() && !request.end_date.is_empty() {
+        let mut day = first;
+        while day <= last {
+            if rows.len() == MAX_BUCKETS {
+                let text = format!("at most {MAX_BUCKETS} of them are told at once");
+                return Err(publica_rpc::invalid("timeframe", text).into());
+            }
+            let end = bucket(day, timeframe).1.min(last);
+            rows.insert((day, end), [0; 3]);
+            day = end + 1;
+        }
+    }
+    Ok(rows)
+}
+
 impl App {
+    fn today_number(&self) -> i64 {
+        day_number(self.clock.now())
+    }
+
     pub(crate) async fn get_statistics(
         &self,
         who: &Who,
@@ -79,15 +111,18 @@ impl App {
         invalid.check()?;
         let db = self.db(&who.origin).await?;
         let name = &request.registration_name;
+        if !is_findable(name) {
+            return Err(Error::not_found("registration"));
+        }
         if !name.is_empty() && !catalog::is_named(&db, name).await? {
             return Err(Error::not_found("registration"));
         }
-        let counts =
-            tasks::statistics(&db, (first, last), name, &request.operator, &request.role).await?;
-        let mut rows: BTreeMap<(i64, i64), [i64; 3]> = BTreeMap::new();
-        if timeframe.is_empty() {
-            rows.insert((first, last), [0; 3]);
-        }
+        let (operator, role) = (&request.operator, &request.role);
+        let counts = match is_findable(operator) && is_findable(role) {
+            true => tasks::statistics(&db, (first, last), name, operator, role).await?,
+            false => Vec::new(),
+        };
+        let mut rows = empty_rows(&request, first, last)?;
         for (day, outcome, count) in counts {
             let key = match timeframe {
                 "" => (first, last),
@@ -103,6 +138,10 @@ impl App {
             "" => text.to_owned(),
             _ => text_of(day),
         };
+        if rows.is_empty() {
+            // Without bounds there are no buckets before the first decision.
+            rows.insert((self.today_number(), self.today_number()), [0; 3]);
+        }
         let rows = rows
             .into_iter()
             .map(

@@ -6,13 +6,14 @@ use publica_rpc::Invalid;
 use publica_store::Db;
 use serde_json::{Map, Value, json};
 
-use crate::app::application::{Routing, newest_first, task_message, window};
-use crate::app::{App, Who, call, day_number, subject};
+use crate::app::application::{Noted, Routing, sorting, task_message, window};
+use crate::app::{App, Who, call, day_number, is_findable, subject};
 use crate::domain::flow::{self, Outcome};
 use crate::domain::form::FileFacts;
 use crate::error::Error;
 use crate::store::file as files;
-use crate::store::task::{self as tasks, Decided, Filter, TaskRow};
+use crate::store::task::{self as tasks, Decided, TaskRow};
+use crate::store::task_list::{self, Filter, Order};
 
 const FIELD: &str = "registration.task";
 const MAX_TEXT: usize = 2_000;
@@ -27,16 +28,31 @@ impl App {
         who: &Who,
         request: pb::ListTasksRequest,
     ) -> Result<pb::ListTasksResponse, Error> {
-        let db = self.db(&who.origin).await?;
-        let (limit, offset) = window(request.first_result, request.max_result)?;
-        let newest = newest_first(&request.sort_by, &request.sort_order)?;
+        let window = window(request.first_result, request.max_result)?;
+        let order = match sorting(&request.sort_by, &request.sort_order)? {
+            (None, descending) => Order::Created { descending },
+            (Some(key), descending) => Order::Key { key, descending },
+        };
+        let roles = who.roles();
+        let named = [
+            &request.main_task_id,
+            &request.file_id,
+            &request.assignee_id,
+        ];
+        let nothing = roles.as_ref().is_some_and(Vec::is_empty);
+        if nothing || named.iter().any(|name| !is_findable(name)) {
+            return Ok(pb::ListTasksResponse::default());
+        }
         let filter = Filter {
             main_task_id: &request.main_task_id,
             file_id: &request.file_id,
             assignee_id: &request.assignee_id,
             open_only: request.open_only,
+            party: who.party(),
+            roles: roles.as_deref(),
         };
-        let (rows, total) = tasks::list(&db, filter, newest, limit, offset).await?;
+        let db = self.db(&who.origin).await?;
+        let (rows, total) = task_list::list(&db, filter, order, window).await?;
         let tasks = rows.iter().map(|row| task_message(row, None)).collect();
         Ok(pb::ListTasksResponse {
             tasks,
@@ -50,13 +66,38 @@ impl App {
         request: pb::GetTaskRequest,
     ) -> Result<pb::GetTaskResponse, Error> {
         let db = self.db(&who.origin).await?;
-        let row = tasks::find(&db, &request.task_id)
-            .await?
-            .ok_or(Error::not_found("task"))?;
+        let row = self.task(&db, &request.task_id).await?;
+        if !who.holds_role(&row.role_id) {
+            return Err(Error::not_found("task"));
+        }
         let task = self.full_task(&db, &row).await?;
         let entry = Entry::new("registration.task.read").subject("task", &row.task_id);
         self.journal.record(&who.origin, entry).await?;
         Ok(pb::GetTaskResponse { task: Some(task) })
+    }
+
+    async fn task(&self, db: &Db, task_id: &str) -> Result<TaskRow, Error> {
+        let row = match is_findable(task_id) {
+            true => tasks::find(db, task_id).await?,
+            false => None,
+        };
+        row.ok_or(Error::not_found("task"))
+    }
+
+    /// A task for somebody who wants to work on it. Who does not hold its role is told so, unless
+    /// not even its file is theirs to see.
+    async fn task_for(&self, db: &Db, who: &Who, task_id: &str) -> Result<TaskRow, Error> {
+        let row = self.task(db, task_id).await?;
+        if who.holds_role(&row.role_id) {
+            return Ok(row);
+        }
+        let file = files::find(db, &row.file_id).await?;
+        let file = file.ok_or(Error::Corrupt("a task's file"))?;
+        if self.sees(db, who, &file).await? {
+            Err(Error::RoleRequired { role: row.role_id })
+        } else {
+            Err(Error::not_found("task"))
+        }
     }
 
     async fn full_task(&self, db: &Db, row: &TaskRow) -> Result<pb::Task, Error> {
@@ -79,12 +120,7 @@ impl App {
         request: pb::ClaimTaskRequest,
     ) -> Result<pb::ClaimTaskResponse, Error> {
         let db = self.db(&who.origin).await?;
-        let row = tasks::find(&db, &request.task_id)
-            .await?
-            .ok_or(Error::not_found("task"))?;
-        if !who.holds_role(&row.role_id) {
-            return Err(Error::RoleRequired { role: row.role_id });
-        }
+        let row = self.task_for(&db, who, &request.task_id).await?;
         let call = call(
             "registration.claim",
             CLAIM,
@@ -132,9 +168,7 @@ impl App {
     ) -> Result<pb::CompleteTaskResponse, Error> {
         let data = checked_data(&request)?;
         let db = self.db(&who.origin).await?;
-        let row = tasks::find(&db, &request.task_id)
-            .await?
-            .ok_or(Error::not_found("task"))?;
+        let row = self.task_for(&db, who, &request.task_id).await?;
         let fingerprint = decision_fingerprint(&request);
         if row.state == 3 {
             return self.completed_before(&db, &row, &fingerprint).await;
@@ -218,7 +252,7 @@ impl App {
             pb::Outcome::Approved => Outcome::Approved,
             pb::Outcome::SentBack => Outcome::SentBack,
             pb::Outcome::Rejected => Outcome::Rejected,
-            pb::Outcome::Unspecified => return Err(Error::DecisionRequired),
+            pb::Outcome::Unspecified => role.default_outcome.ok_or(Error::DecisionRequired)?,
         };
         let content = self.open(db, &file).await?;
         let today = self.today();
@@ -248,6 +282,7 @@ impl App {
                 content,
                 routed,
                 next_task_id: self.new_id(),
+                noted: Noted::default(),
             },
             task: row,
             data,
@@ -261,11 +296,6 @@ impl App {
 fn may_decide(who: &Who, row: &TaskRow) -> Result<(), Error> {
     if row.state == 4 {
         return Err(Error::TaskClosed);
-    }
-    if !who.holds_role(&row.role_id) {
-        return Err(Error::RoleRequired {
-            role: row.role_id.clone(),
-        });
     }
     if row.state == 2 && row.assignee_id != who.party() {
         return Err(Error::TaskClaimed);

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::expr::Expr;
+use super::flow::Outcome;
 
 mod reader;
 
@@ -50,6 +51,10 @@ pub(crate) struct Definition {
     pub register: Option<Register>,
     /// The data agreement that applicants must have consented to, if any.
     pub consent_agreement: Option<String>,
+    /// Whether applicants may refer to documents that are kept elsewhere.
+    pub external_documents: bool,
+    /// Whether members that the form does not know are refused instead of dropped.
+    pub strict: bool,
 }
 
 /// A free property of a service.
@@ -151,6 +156,8 @@ pub(crate) struct Role {
     pub when: Option<Expr>,
     /// Whether it may approve, send back, refuse.
     pub outcomes: Outcomes,
+    /// What a completion without a decision means, if anything.
+    pub default_outcome: Option<Outcome>,
 }
 
 /// What a role may decide.
@@ -159,6 +166,17 @@ pub(crate) struct Outcomes {
     pub approve: bool,
     pub send_back: bool,
     pub reject: bool,
+}
+
+impl Outcomes {
+    /// Whether the role may decide so.
+    pub(crate) fn offer(self, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Approved => self.approve,
+            Outcome::SentBack => self.send_back,
+            Outcome::Rejected => self.reject,
+        }
+    }
 }
 
 /// The register behind a service.

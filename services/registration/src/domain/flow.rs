@@ -179,12 +179,7 @@ pub(crate) fn decide(
     text: &str,
     marks: &[String],
 ) -> Result<Routed, FlowError> {
-    let offered = match outcome {
-        Outcome::Approved => role.outcomes.approve,
-        Outcome::SentBack => role.outcomes.send_back,
-        Outcome::Rejected => role.outcomes.reject,
-    };
-    if !offered {
+    if !role.outcomes.offer(outcome) {
         return Err(FlowError::OutcomeNotOffered);
     }
     match outcome {

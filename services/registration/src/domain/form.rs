@@ -16,6 +16,8 @@ use super::expr::{EvalError, Expr, Facts, Value};
 pub(crate) struct Defect {
     /// The field, as `container.key`.
     pub field: String,
+    /// The rule that does not hold, named as in JSON Schema where it has a name there.
+    pub rule: &'static str,
     /// What is wrong, without the value.
     pub reason: String,
 }
@@ -100,6 +102,7 @@ pub(crate) fn canonical(
     if members > MAX_MEMBERS {
         return Err(Defect {
             field: String::new(),
+            rule: "maxProperties",
             reason: format!("{members} members, at most {MAX_MEMBERS}"),
         });
     }
@@ -154,6 +157,9 @@ pub(crate) fn check(
     today: &str,
 ) -> Result<Checked, Vec<Defect>> {
     let (mut grouped, mut dropped) = canonical(form, data).map_err(|defect| vec![defect])?;
+    if definition.strict && !dropped.is_empty() {
+        return Err(unknown_fields(dropped));
+    }
     hide(definition, form, &mut grouped, today, &mut dropped).map_err(|defect| vec![defect])?;
     let visible = grouped.clone();
     let facts = FileFacts::new(definition, &visible, today);
@@ -167,9 +173,10 @@ pub(crate) fn check(
             let given = visible
                 .get(&container.key)
                 .and_then(|group| group.get(&field.key));
-            if let Err(reason) = check_field(field, given) {
+            if let Err((rule, reason)) = check_field(field, given) {
                 defects.push(Defect {
                     field: path,
+                    rule,
                     reason,
                 });
             }
@@ -183,6 +190,16 @@ pub(crate) fn check(
     } else {
         Err(defects)
     }
+}
+
+/// What a strict service says to fields that its form does not know.
+pub(crate) fn unknown_fields(fields: Vec<String>) -> Vec<Defect> {
+    let defect = |field| Defect {
+        field,
+        rule: "additionalProperties",
+        reason: "the form has no such field".to_owned(),
+    };
+    fields.into_iter().map(defect).collect()
 }
 
 fn is_visible(field: &Field, facts: &dyn Facts) -> Result<bool, EvalError> {
@@ -210,6 +227,7 @@ fn hide(
                 let path = format!("{}.{}", container.key, field.key);
                 let visible = is_visible(field, &facts).map_err(|error| Defect {
                     field: path.clone(),
+                    rule: "visibleWhen",
                     reason: error.to_string(),
                 })?;
                 let Some(Json::Object(group)) = grouped.get_mut(&container.key) else {
@@ -227,7 +245,14 @@ fn hide(
     }
 }
 
-fn check_field(field: &Field, given: Option<&Json>) -> Result<(), String> {
+/// The rule that a value breaks, and what is expected instead.
+type Broken = (&'static str, String);
+
+fn broken<T>(rule: &'static str, expected: impl Into<String>) -> Result<T, Broken> {
+    Err((rule, expected.into()))
+}
+
+fn check_field(field: &Field, given: Option<&Json>) -> Result<(), Broken> {
     let given = match given {
         None | Some(Json::Null) => None,
         Some(Json::String(text)) if text.trim().is_empty() => None,
@@ -235,63 +260,75 @@ fn check_field(field: &Field, given: Option<&Json>) -> Result<(), String> {
     };
     let Some(given) = given else {
         return if field.required {
-            Err("a value is required".to_owned())
+            broken("required", "a value is required")
         } else {
             Ok(())
         };
+    };
+    let typed = |sound: bool, expected: &str| match sound {
+        true => Ok(()),
+        false => broken("type", expected),
     };
     match &field.kind {
         FieldKind::Text {
             min_length,
             max_length,
-        } => {
-            let text = given.as_str().ok_or("a text is expected")?;
-            let length = text.chars().count();
-            if length < *min_length || length > *max_length {
-                return Err(format!(
-                    "{min_length} to {max_length} characters are expected"
-                ));
-            }
-            if text
-                .chars()
-                .any(|c| c.is_control() && c != '\n' && c != '\t')
-            {
-                return Err("holds a control character".to_owned());
-            }
-            Ok(())
-        }
-        FieldKind::Number { min, max, whole } => {
-            let number: Decimal = match given {
-                Json::Number(number) => number.to_string().parse().ok(),
-                Json::String(text) => text.trim().parse().ok(),
-                _ => None,
-            }
-            .ok_or("a number is expected")?;
-            if *whole && number.fract() != Decimal::ZERO {
-                return Err("a whole number is expected".to_owned());
-            }
-            if min.is_some_and(|min| number < min) {
-                return Err(format!("at least {} is expected", min.unwrap_or_default()));
-            }
-            if max.is_some_and(|max| number > max) {
-                return Err(format!("at most {} is expected", max.unwrap_or_default()));
-            }
-            Ok(())
-        }
-        FieldKind::Date => given
-            .as_str()
-            .filter(|text| is_day(text))
-            .map(|_| ())
-            .ok_or_else(|| "a day as YYYY-MM-DD is expected".to_owned()),
-        FieldKind::Flag => given
-            .as_bool()
-            .map(|_| ())
-            .ok_or("true or false is expected".into()),
-        FieldKind::Choice(options) => given
-            .as_str()
-            .filter(|text| options.iter().any(|option| option == text))
-            .map(|_| ())
-            .ok_or_else(|| "one of the offered options is expected".to_owned()),
+        } => check_text(given, *min_length, *max_length),
+        FieldKind::Number { min, max, whole } => check_number(given, *min, *max, *whole),
+        FieldKind::Date => match given.as_str() {
+            Some(text) if is_day(text) => Ok(()),
+            _ => broken("format", "a day as YYYY-MM-DD is expected"),
+        },
+        FieldKind::Flag => typed(given.is_boolean(), "true or false is expected"),
+        FieldKind::Choice(options) => match given.as_str() {
+            Some(text) if options.iter().any(|option| option == text) => Ok(()),
+            _ => broken("enum", "one of the offered options is expected"),
+        },
+    }
+}
+
+fn check_text(given: &Json, min_length: usize, max_length: usize) -> Result<(), Broken> {
+    let Some(text) = given.as_str() else {
+        return broken("type", "a text is expected");
+    };
+    let length = text.chars().count();
+    if length < min_length || length > max_length {
+        let rule = if length < min_length {
+            "minLength"
+        } else {
+            "maxLength"
+        };
+        let expected = format!("{min_length} to {max_length} characters are expected");
+        return broken(rule, expected);
+    }
+    let control = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if text.chars().any(control) {
+        return broken("pattern", "holds a control character");
+    }
+    Ok(())
+}
+
+fn check_number(
+    given: &Json,
+    min: Option<Decimal>,
+    max: Option<Decimal>,
+    whole: bool,
+) -> Result<(), Broken> {
+    let number: Option<Decimal> = match given {
+        Json::Number(number) => number.to_string().parse().ok(),
+        Json::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    let Some(number) = number else {
+        return broken("type", "a number is expected");
+    };
+    if whole && number.fract() != Decimal::ZERO {
+        return broken("type", "a whole number is expected");
+    }
+    match (min, max) {
+        (Some(min), _) if number < min => broken("minimum", format!("at least {min} is expected")),
+        (_, Some(max)) if number > max => broken("maximum", format!("at most {max} is expected")),
+        _ => Ok(()),
     }
 }
 

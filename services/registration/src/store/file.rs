@@ -1,6 +1,6 @@
 //! Application files and their history.
 
-use publica_store::{Db, Sql, StoreError, Tx, statements};
+use publica_store::{Db, StoreError, Tx, statements};
 use publica_types::Timestamp;
 
 statements! {
@@ -13,25 +13,11 @@ statements! {
             marks, rule_trace, sealed FROM application_file WHERE file_id = $1",
     UPDATE = "UPDATE application_file SET state = $3, position = $4, version = version + 1, \
               marks = $5, rule_trace = $6, sealed = $7 WHERE file_id = $1 AND version = $2",
-    COUNT = "SELECT COUNT(*) FROM application_file WHERE ($1 = '' OR service_id = $1) \
-             AND ($2 = '' OR applicant_id = $2) AND ($3 = 0 OR state = $3)",
-    NEWEST = "SELECT file_id, service_id, service_name, service_version, applicant_id, eform_id, \
-              state, position, main_task_id, create_time, register_time, process_id, version, \
-              marks, rule_trace, sealed FROM application_file \
-              WHERE ($1 = '' OR service_id = $1) AND ($2 = '' OR applicant_id = $2) \
-              AND ($3 = 0 OR state = $3) \
-              ORDER BY register_time DESC, file_id DESC LIMIT $4 OFFSET $5",
-    OLDEST = "SELECT file_id, service_id, service_name, service_version, applicant_id, eform_id, \
-              state, position, main_task_id, create_time, register_time, process_id, version, \
-              marks, rule_trace, sealed FROM application_file \
-              WHERE ($1 = '' OR service_id = $1) AND ($2 = '' OR applicant_id = $2) \
-              AND ($3 = 0 OR state = $3) \
-              ORDER BY register_time, file_id LIMIT $4 OFFSET $5",
     LAST_EVENT = "SELECT sequence, hash FROM file_event WHERE file_id = $1 \
                   ORDER BY sequence DESC LIMIT 1",
     ADD_EVENT = "INSERT INTO file_event (file_id, sequence, kind, actor, event_time, body, hash) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7)",
-    EVENTS = "SELECT sequence, kind, actor, event_time, hash FROM file_event \
+    EVENTS = "SELECT sequence, kind, actor, event_time, body, hash FROM file_event \
               WHERE file_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
 }
 
@@ -63,6 +49,7 @@ pub(crate) struct EventRow {
     pub(crate) kind: String,
     pub(crate) actor: String,
     pub(crate) event_time: Timestamp,
+    pub(crate) body: Vec<u8>,
     pub(crate) hash: Vec<u8>,
 }
 
@@ -107,32 +94,6 @@ pub(crate) async fn update(tx: &mut Tx<'_>, file: &FileRow) -> Result<bool, Stor
         .bind(&*file.marks)
         .bind(&*file.rule_trace);
     Ok(update.bind(&*file.sealed).execute().await? == 1)
-}
-
-/// What a list is filtered by; empty and zero mean everything.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Filter<'a> {
-    pub(crate) service_id: &'a str,
-    pub(crate) applicant_id: &'a str,
-    pub(crate) state: i64,
-}
-
-pub(crate) async fn list(
-    db: &Db,
-    filter: Filter<'_>,
-    newest_first: bool,
-    limit: i64,
-    offset: i64,
-) -> Result<(Vec<FileRow>, i64), StoreError> {
-    let bound = |sql: Sql| {
-        db.query(sql)
-            .bind(filter.service_id)
-            .bind(filter.applicant_id)
-            .bind(filter.state)
-    };
-    let total = bound(COUNT).fetch_scalar().await?;
-    let rows = bound(if newest_first { NEWEST } else { OLDEST });
-    Ok((rows.bind(limit).bind(offset).fetch_all().await?, total))
 }
 
 /// Adds to the history: the hash covers the hash before it and everything in the entry.

@@ -1,6 +1,6 @@
 //! Tasks of operators, and the decisions that statistics count.
 
-use publica_store::{Db, Sql, StoreError, Tx, statements};
+use publica_store::{Db, StoreError, Tx, statements};
 use publica_types::Timestamp;
 
 statements! {
@@ -20,21 +20,22 @@ statements! {
     COMPLETE = "UPDATE task SET state = 3, outcome = $2, assignee_id = $3, complete_time = $4, \
                 fingerprint = $5, sealed = $6 WHERE task_id = $1 AND state IN (1, 2)",
     CANCEL = "UPDATE task SET state = 4 WHERE file_id = $1 AND state IN (1, 2)",
-    COUNT = "SELECT COUNT(*) FROM task WHERE ($1 = '' OR main_task_id = $1) \
-             AND ($2 = '' OR file_id = $2) AND ($3 = '' OR assignee_id = $3) \
-             AND ($4 = 0 OR state IN (1, 2))",
-    NEWEST = "SELECT task_id, main_task_id, file_id, service_id, service_name, eform_id, role_id, \
-              role_name, position, assignee_id, state, outcome, create_time, complete_time, \
-              fingerprint, sealed FROM task WHERE ($1 = '' OR main_task_id = $1) \
-              AND ($2 = '' OR file_id = $2) AND ($3 = '' OR assignee_id = $3) \
-              AND ($4 = 0 OR state IN (1, 2)) \
-              ORDER BY create_time DESC, task_id DESC LIMIT $5 OFFSET $6",
-    OLDEST = "SELECT task_id, main_task_id, file_id, service_id, service_name, eform_id, role_id, \
-              role_name, position, assignee_id, state, outcome, create_time, complete_time, \
-              fingerprint, sealed FROM task WHERE ($1 = '' OR main_task_id = $1) \
-              AND ($2 = '' OR file_id = $2) AND ($3 = '' OR assignee_id = $3) \
-              AND ($4 = 0 OR state IN (1, 2)) \
-              ORDER BY create_time, task_id LIMIT $5 OFFSET $6",
+    // Lists of values come as JSON on SQLite and as an array on PostgreSQL.
+    OPEN_OF_FILES = {
+        sqlite: "SELECT task_id, main_task_id, file_id, service_id, service_name, eform_id, \
+                 role_id, role_name, position, assignee_id, state, outcome, create_time, \
+                 complete_time, fingerprint, sealed FROM task \
+                 WHERE file_id IN (SELECT value FROM json_each($1)) AND state IN (1, 2)",
+        postgres: "SELECT task_id, main_task_id, file_id, service_id, service_name, eform_id, \
+                   role_id, role_name, position, assignee_id, state, outcome, create_time, \
+                   complete_time, fingerprint, sealed FROM task \
+                   WHERE file_id = ANY($1) AND state IN (1, 2)"
+    },
+    WORKED_ON = {
+        sqlite: "SELECT COUNT(*) FROM task WHERE file_id = $1 \
+                 AND role_id IN (SELECT value FROM json_each($2))",
+        postgres: "SELECT COUNT(*) FROM task WHERE file_id = $1 AND role_id = ANY($2)"
+    },
     DECIDE = "INSERT INTO decision (task_id, day, service_id, service_name, role_id, operator, \
               outcome) VALUES ($1, $2, $3, $4, $5, $6, $7)",
     STATISTICS = "SELECT day, outcome, COUNT(*) FROM decision \
@@ -133,31 +134,19 @@ pub(crate) async fn cancel_open(tx: &mut Tx<'_>, file_id: &str) -> Result<u64, S
     tx.query(CANCEL).bind(file_id).execute().await
 }
 
-/// What a list is filtered by; empty means everything.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Filter<'a> {
-    pub(crate) main_task_id: &'a str,
-    pub(crate) file_id: &'a str,
-    pub(crate) assignee_id: &'a str,
-    pub(crate) open_only: bool,
+/// The open tasks of some files.
+pub(crate) async fn open_of_files(db: &Db, files: &[&str]) -> Result<Vec<TaskRow>, StoreError> {
+    db.query(OPEN_OF_FILES).bind_list(files).fetch_all().await
 }
 
-pub(crate) async fn list(
+/// Whether one of these roles works or worked on a file.
+pub(crate) async fn worked_on(
     db: &Db,
-    filter: Filter<'_>,
-    newest_first: bool,
-    limit: i64,
-    offset: i64,
-) -> Result<(Vec<TaskRow>, i64), StoreError> {
-    let bound = |sql: Sql| {
-        let query = db.query(sql).bind(filter.main_task_id).bind(filter.file_id);
-        query
-            .bind(filter.assignee_id)
-            .bind(i64::from(filter.open_only))
-    };
-    let total = bound(COUNT).fetch_scalar().await?;
-    let rows = bound(if newest_first { NEWEST } else { OLDEST });
-    Ok((rows.bind(limit).bind(offset).fetch_all().await?, total))
+    file_id: &str,
+    roles: &[String],
+) -> Result<bool, StoreError> {
+    let query = db.query(WORKED_ON).bind(file_id).bind_list(roles);
+    Ok(query.fetch_scalar::<i64>().await? > 0)
 }
 
 /// One decision, for statistics. Each task or automatic decision counts once.

@@ -10,7 +10,7 @@ use publica_types::Timestamp;
 use serde_json::{Map, Value, json};
 use tonic::Status;
 
-use crate::body::RawBody;
+use crate::body::{self, RawBody};
 use crate::convert::{idempotency_key, rfc3339};
 use crate::problem::http_status;
 use crate::respond;
@@ -52,19 +52,28 @@ async fn answer(
         Ok(entry) => entry,
         Err(fault) => return envelope::not_entered(&fault),
     };
+    if let Err(answer) = envelope::check_scope(&entry, &["identity:person:block"]) {
+        return answer;
+    }
     let bytes = match envelope::read(headers, body) {
         Ok(bytes) => bytes,
         Err(answer) => return answer,
     };
-    let sent: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let sent: Value = match body::parse_strict(&bytes) {
+        Ok(sent) => sent,
+        Err(fault) => return failed(state, "invalid_request", &fault.to_string()),
+    };
     let Some(request) = sent.get("request").and_then(Value::as_object) else {
         return failed(state, "invalid_request", "request must be an object");
     };
+    if let Err(what) = check(request) {
+        return failed(state, "invalid_input", &what);
+    }
     let end = match request.get("expiryTimestamp").and_then(Value::as_str) {
         None | Some("") => None,
         Some(text) => match text.parse::<Timestamp>() {
             Ok(end) => Some(end),
-            Err(_) => return failed(state, "invalid_input", "expiryTimestamp is no time"),
+            Err(_) => return failed(state, "invalid_input", "request.expiryTimestamp is no time"),
         },
     };
     let service = PersonServiceClient::new(state.link("identity"));
@@ -73,10 +82,25 @@ async fn answer(
         Ok(Some(person)) => done(state, request, &person),
         Ok(None) => failed(state, "invalid_identifier", "nobody has this identifier"),
         Err(status) if http_status(status.code()) == StatusCode::BAD_REQUEST => {
-            failed(state, "invalid_input", status.message())
+            let what = format!("request.id: {}", status.message());
+            failed(state, "invalid_input", &what)
         }
         Err(status) => envelope::refused(state, json!({}), &status),
     }
+}
+
+/// Who is meant, and until when.
+fn check(request: &Map<String, Value>) -> Result<(), String> {
+    for name in ["id", "idType", "status", "expiryTimestamp"] {
+        match request.get(name) {
+            None | Some(Value::Null | Value::String(_)) => {}
+            Some(_) => return Err(format!("request.{name} must be a text")),
+        }
+    }
+    if text(request, "id").trim().is_empty() {
+        return Err("request.id is required".to_owned());
+    }
+    Ok(())
 }
 
 async fn applied(

@@ -121,6 +121,32 @@ pub(super) fn from_query(query: &QueryPairs) -> pb::AuthorizationParameters {
     }
 }
 
+/// A parameter of the log-in page that has another type than it may, and its published code.
+/// Where a parameter is required, one of a wrong type is as good as none.
+pub(super) fn mistyped(members: &Map<String, Value>) -> Option<(&'static str, &'static str)> {
+    const OPTIONAL: [(&str, &str); 11] = [
+        ("state", "invalid_request"),
+        ("nonce", "invalid_request"),
+        ("display", "invalid_display"),
+        ("prompt", "invalid_prompt"),
+        ("maxAge", "invalid_request"),
+        ("uiLocales", "invalid_request"),
+        ("acrValues", "invalid_request"),
+        ("claimsLocales", "invalid_request"),
+        ("claims", "invalid_request"),
+        ("codeChallenge", "invalid_pkce_challenge"),
+        ("codeChallengeMethod", "unsupported_pkce_challenge_method"),
+    ];
+    OPTIONAL
+        .into_iter()
+        .find(|(name, _)| !match members.get(*name) {
+            None | Some(Value::Null | Value::String(_)) => true,
+            Some(Value::Number(_)) => *name == "maxAge",
+            Some(Value::Object(_)) => *name == "claims",
+            Some(_) => false,
+        })
+}
+
 /// The parameters as the log-in page sends them.
 pub(super) fn from_members(members: &Map<String, Value>) -> pb::AuthorizationParameters {
     let value = |name: &str| match members.get(name) {

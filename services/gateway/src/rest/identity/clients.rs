@@ -14,6 +14,10 @@ use crate::state::GatewayState;
 
 const AUTHORIZATION_CODE: &str = "authorization_code";
 const CLIENT_CREDENTIALS: &str = "client_credentials";
+/// Scopes that register clients: ours, and that of the published interface.
+const CREATE: &[&str] = &["identity:client:write", "add_oidc_client"];
+/// Scopes that change clients.
+const UPDATE: &[&str] = &["identity:client:write", "update_oidc_client"];
 
 /// `POST /client-mgmt/oidc-client`
 pub(super) async fn create(
@@ -25,12 +29,18 @@ pub(super) async fn create(
         Ok(entry) => entry,
         Err(fault) => return envelope::not_entered(&fault),
     };
-    let request = match envelope::open(&headers, body, &state) {
+    if let Err(answer) = envelope::check_scope(&entry, CREATE) {
+        return answer;
+    }
+    let request = match envelope::open(&headers, body, &state, &json!({ "clientId": "" })) {
         Ok(request) => request,
         Err(answer) => return answer,
     };
     let client_id = text(&request, "clientId");
     let echo = json!({ "clientId": client_id });
+    if let Err(fault) = check_config(&request) {
+        return failed(&state, echo, &fault);
+    }
     let mut client = client(&request);
     client.client_id = client_id;
     client.relying_party_id = text(&request, "relyingPartyId");
@@ -57,12 +67,18 @@ pub(super) async fn update(
         Ok(entry) => entry,
         Err(fault) => return envelope::not_entered(&fault),
     };
-    let request = match envelope::open(&headers, body, &state) {
+    if let Err(answer) = envelope::check_scope(&entry, UPDATE) {
+        return answer;
+    }
+    let client_id = params.id("client_id");
+    let echo = json!({ "clientId": client_id });
+    let request = match envelope::open(&headers, body, &state, &echo) {
         Ok(request) => request,
         Err(answer) => return answer,
     };
-    let client_id = params.get("client_id").unwrap_or_default().to_owned();
-    let echo = json!({ "clientId": client_id });
+    if let Err(fault) = check_config(&request) {
+        return failed(&state, echo, &fault);
+    }
     let mut client = client(&request);
     let client_state = match text(&request, "status").to_lowercase().as_str() {
         "active" => pb::ClientState::Active,
@@ -85,6 +101,40 @@ pub(super) async fn update(
         Ok(_) => envelope::done(&state, &echo),
         Err(status) => envelope::refused(&state, echo, &status),
     }
+}
+
+/// Members of `additionalConfig`, which no published code stands for.
+fn check_config(request: &Map<String, Value>) -> Result<(), Fault> {
+    let invalid = |text: &str| Err(Fault::new("invalid_request", text));
+    let Some(extra) = request
+        .get("additionalConfig")
+        .filter(|extra| !extra.is_null())
+    else {
+        return Ok(());
+    };
+    let Some(extra) = extra.as_object() else {
+        return invalid("additionalConfig must be an object");
+    };
+    let minutes = extra.get("consent_expire_in_mins");
+    if minutes.is_some_and(|minutes| minutes.as_i64().is_none()) {
+        return invalid("additionalConfig.consent_expire_in_mins must be a whole number");
+    }
+    if extra
+        .get("userinfo_response_type")
+        .is_some_and(|kind| kind != "JWS" && kind != "JWE")
+    {
+        return invalid("additionalConfig.userinfo_response_type must be JWS or JWE");
+    }
+    if extra
+        .get("encPublicKey")
+        .is_some_and(|key| !key.is_object())
+    {
+        return invalid("additionalConfig.encPublicKey must be a JSON Web Key");
+    }
+    if texts(extra, "client_credentials_scopes").contains(&String::new()) {
+        return invalid("additionalConfig.client_credentials_scopes must be a list of texts");
+    }
+    Ok(())
 }
 
 /// What both operations carry. Members of a wrong type come out empty, and the block answers
@@ -112,7 +162,10 @@ fn client(request: &Map<String, Value>) -> pb::Client {
         grant_types.push(CLIENT_CREDENTIALS.to_owned());
     }
     let minutes = extra.get("consent_expire_in_mins").and_then(Value::as_i64);
+    let further = extra.get("encPublicKey").map(Value::to_string);
     pb::Client {
+        user_info_type: text(extra, "userinfo_response_type"),
+        encryption_key_jwk: further.unwrap_or_default(),
         client_name: text(request, "clientName"),
         logo_uri: text(request, "logoUri"),
         redirect_uris: texts(request, "redirectUris"),

@@ -1,5 +1,7 @@
 //! Enrolment as published: one packet, whole or a step of several.
 
+mod shape;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -9,9 +11,9 @@ use publica_rpc::reason;
 use serde_json::{Map, Value, json};
 use tonic::Status;
 
-use crate::body::RawBody;
+use crate::body::{self, RawBody};
 use crate::convert::{idempotency_key, rfc3339};
-use crate::problem::http_status;
+use crate::problem::Problem;
 use crate::respond;
 use crate::rest::identity::envelope::{self, JSON, text};
 use crate::state::GatewayState;
@@ -23,6 +25,9 @@ const ALIASES: [(&str, &str); 4] = [
     ("householdId", "household"),
     ("referenceIdentityNumber", "reference"),
 ];
+
+/// Members that name somebody who is known already.
+const NUMBERS: [&str; 3] = ["individualId", "UIN", "VID"];
 
 /// Fields that have a standard claim.
 const CLAIMS: [(&str, &str); 16] = [
@@ -74,18 +79,23 @@ pub(super) async fn enrol(
         Ok(entry) => entry,
         Err(fault) => return envelope::not_entered(&fault),
     };
+    if let Err(answer) = envelope::check_scope(&entry, &["identity:person:enrol"]) {
+        return answer;
+    }
     let bytes = match envelope::read(&headers, body) {
         Ok(bytes) => bytes,
         Err(answer) => return answer,
     };
-    let envelope: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let envelope: Value = match body::parse_strict(&bytes) {
+        Ok(envelope) => envelope,
+        Err(fault) => {
+            let what = fault.to_string();
+            return failed(&state, &Value::Null, "invalid_request", &what);
+        }
+    };
     let Some(request) = envelope.get("request").and_then(Value::as_object) else {
-        return failed(
-            &state,
-            &envelope,
-            "invalid_request",
-            "request must be an object",
-        );
+        let what = "request must be an object";
+        return failed(&state, &envelope, "invalid_request", what);
     };
     let time = envelope
         .get("requesttime")
@@ -94,38 +104,83 @@ pub(super) async fn enrol(
         let what = "requesttime must be a time such as 2026-01-31T08:30:00.000Z";
         return failed(&state, &envelope, "invalid_request", what);
     }
-    let message = match packet(request, idempotency_key(&headers)) {
-        Ok(message) => message,
-        Err(what) => return failed(&state, &envelope, "invalid_input", what),
+    let packet = shape::check(&envelope).and_then(|()| packet(request, idempotency_key(&headers)));
+    let (message, sources) = match packet {
+        Ok(packet) => packet,
+        Err(what) => return failed(&state, &envelope, "invalid_input", &what),
     };
     let mut service = EnrolmentServiceClient::new(state.link("identity"));
     match service.submit_packet(entry.request(message)).await {
         Ok(answer) => answered(&state, &envelope, request, &answer.into_inner()),
-        Err(status) => refused(&state, &envelope, &status),
+        Err(status) => refused(&state, &envelope, &sources, &status),
+    }
+}
+
+/// Which members of `fields` became the attributes and aliases of a packet, in their order.
+#[derive(Debug, Default)]
+struct Sources {
+    attributes: Vec<String>,
+    aliases: Vec<String>,
+}
+
+impl Sources {
+    /// The member behind a field of the block.
+    fn member(&self, field: &str) -> String {
+        const MEMBERS: [(&str, &str); 6] = [
+            ("packet_id", "id"),
+            ("ref_id", "refId"),
+            ("process", "process"),
+            ("source", "source"),
+            ("schema_version", "schemaVersion"),
+            ("individual_id", "individualId"),
+        ];
+        if let Some((_, member)) = MEMBERS.iter().find(|(known, _)| *known == field) {
+            return format!("request.{member}");
+        }
+        let at = |list: &[String]| -> Option<String> {
+            let (_, rest) = field.split_once('[')?;
+            let at: usize = rest.split(']').next()?.parse().ok()?;
+            list.get(at).cloned()
+        };
+        let source = match field.starts_with("aliases") {
+            true => at(&self.aliases),
+            false => at(&self.attributes),
+        };
+        source.map_or_else(
+            || "request.fields".to_owned(),
+            |name| format!("request.fields.{name}"),
+        )
     }
 }
 
 fn packet(
     request: &Map<String, Value>,
     request_id: Option<String>,
-) -> Result<pb::SubmitPacketRequest, &'static str> {
-    let fields = match request.get("fields") {
-        None | Some(Value::Null) => Map::new(),
-        Some(Value::Object(fields)) => fields.clone(),
-        Some(_) => return Err("fields must be an object"),
-    };
+) -> Result<(pb::SubmitPacketRequest, Sources), String> {
+    let empty = Map::new();
+    let fields = request.get("fields").and_then(Value::as_object);
+    let fields = fields.unwrap_or(&empty);
     let mut attributes = Vec::new();
     let mut aliases = Vec::new();
-    for (name, value) in &fields {
-        let values = localised(value).ok_or("a field is neither a text nor a list of texts")?;
+    let mut sources = Sources::default();
+    for (name, value) in fields {
+        if NUMBERS.contains(&name.as_str()) {
+            continue;
+        }
+        let values = localised(value).map_err(|what| format!("request.fields.{name} {what}"))?;
         if let Some((_, kind)) = ALIASES.iter().find(|(field, _)| field == name) {
-            let first = values.into_iter().next();
-            aliases.extend(first.map(|(_, value)| alias(kind, value)));
+            if let Some((_, value)) = values.into_iter().next() {
+                aliases.push(alias(kind, value));
+                sources.aliases.push(name.clone());
+            }
         } else {
-            attributes.extend(values.into_iter().map(|value| attribute(name, value)));
+            for value in values {
+                attributes.push(attribute(name, value));
+                sources.attributes.push(name.clone());
+            }
         }
     }
-    let named = ["individualId", "UIN", "VID"]
+    let named = NUMBERS
         .into_iter()
         .find_map(|name| request.get(name).or_else(|| fields.get(name))?.as_str());
     let mut evidence = request.clone();
@@ -135,8 +190,7 @@ fn packet(
         .get("finalize")
         .and_then(Value::as_bool)
         .unwrap_or(true);
-    attributes.retain(|one: &pb::Attribute| !matches!(one.name.as_str(), "uin" | "vid"));
-    Ok(pb::SubmitPacketRequest {
+    let message = pb::SubmitPacketRequest {
         request_id: request_id.unwrap_or_default(),
         packet_id: text(request, "id"),
         ref_id: text(request, "refId"),
@@ -148,7 +202,8 @@ fn packet(
         evidence_json: Value::Object(evidence).to_string(),
         finalize,
         individual_id: named.unwrap_or_default().to_owned(),
-    })
+    };
+    Ok((message, sources))
 }
 
 fn alias(kind: &str, value: String) -> pb::Alias {
@@ -158,29 +213,36 @@ fn alias(kind: &str, value: String) -> pb::Alias {
     }
 }
 
+/// Why a field of a packet cannot be read.
+const NO_TEXT: &str = "is neither a text nor a list of texts by language";
+
 /// The values of a field by language: a plain text, a list of values by language, or a text that
 /// holds such a list.
-fn localised(value: &Value) -> Option<Vec<(String, String)>> {
+fn localised(value: &Value) -> Result<Vec<(String, String)>, &'static str> {
     match value {
-        Value::Null => Some(Vec::new()),
-        Value::Bool(flag) => Some(vec![(String::new(), flag.to_string())]),
-        Value::Number(number) => Some(vec![(String::new(), number.to_string())]),
-        Value::String(text) => match serde_json::from_str::<Value>(text) {
-            Ok(list @ Value::Array(_)) if text.trim_start().starts_with('[') => localised(&list),
-            _ => Some(vec![(String::new(), text.clone())]),
-        },
+        Value::Null => Ok(Vec::new()),
+        Value::Bool(flag) => Ok(vec![(String::new(), flag.to_string())]),
+        Value::Number(number) => Ok(vec![(String::new(), number.to_string())]),
+        Value::String(text) if text.trim_start().starts_with('[') => {
+            match serde_json::from_str::<Value>(text) {
+                Ok(list) => localised(&list),
+                Err(_) => Err("begins like a list and is no JSON"),
+            }
+        }
+        Value::String(text) => Ok(vec![(String::new(), text.clone())]),
         Value::Array(list) => list
             .iter()
             .map(|one| {
-                let language = one
-                    .get("language")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
-                Some((tag(language), one.get("value")?.as_str()?.to_owned()))
+                let language = match one.get("language") {
+                    None | Some(Value::Null) => "",
+                    Some(language) => language.as_str().ok_or(NO_TEXT)?,
+                };
+                let value = one.get("value").and_then(Value::as_str).ok_or(NO_TEXT)?;
+                Ok((tag(language), value.to_owned()))
             })
             .collect(),
         // Proofs of documents are evidence, and stand with the packet.
-        Value::Object(_) => Some(Vec::new()),
+        Value::Object(_) => Ok(Vec::new()),
     }
 }
 
@@ -196,7 +258,7 @@ fn attribute(field: &str, (language, value): (String, String)) -> pb::Attribute 
         .map(|(_, claim)| *claim);
     let value = match claim {
         // Enrolment writes dates with slashes, OpenID Connect with hyphens.
-        Some("birthdate") => value.replace('/', "-"),
+        Some("birthdate") if !value.contains('-') => value.replace('/', "-"),
         Some("gender") if matches!(language.as_str(), "" | "en") => value.to_lowercase(),
         _ => value,
     };
@@ -263,7 +325,7 @@ fn answered(
     respond::typed(status, JSON, &body)
 }
 
-fn refused(state: &GatewayState, envelope: &Value, status: &Status) -> Response {
+fn refused(state: &GatewayState, envelope: &Value, sources: &Sources, status: &Status) -> Response {
     let code = match reason(status).as_deref() {
         Some("PACKET_CONFLICT") => "packet_conflict",
         Some("PACKET_CLOSED") => "packet_closed",
@@ -273,8 +335,14 @@ fn refused(state: &GatewayState, envelope: &Value, status: &Status) -> Response 
         Some("INVALID_FIELDS") => "invalid_input",
         _ => return envelope::refused(state, json!({}), status),
     };
-    debug_assert!(http_status(status.code()).is_client_error());
-    failed(state, envelope, code, status.message())
+    let problem = Problem::of(status);
+    match problem.fields().first() {
+        Some(field) => {
+            let member = sources.member(&field.pointer);
+            failed(state, envelope, code, &format!("{member} {}", field.detail))
+        }
+        None => failed(state, envelope, code, status.message()),
+    }
 }
 
 fn failed(state: &GatewayState, envelope: &Value, code: &str, message: &str) -> Response {
@@ -322,7 +390,7 @@ mod tests {
             },
             "biometrics": {"segment": []}
         });
-        let packet = packet(request.as_object().unwrap(), None).unwrap();
+        let (packet, sources) = packet(request.as_object().unwrap(), None).unwrap();
         let find = |name: &str, language: &str| {
             let mut all = packet.attributes.iter();
             all.find(|a| a.name == name && a.language == language)
@@ -336,6 +404,29 @@ mod tests {
         assert_eq!(find("residence_status", ""), Some("permanent"));
         assert_eq!(packet.aliases, [alias("national_id", "A-123".to_owned())]);
         assert!(packet.finalize && packet.evidence_json.contains("biometrics"));
+        let born = packet.attributes.iter().position(|a| a.name == "birthdate");
+        let field = format!("attributes[{}]", born.unwrap());
+        assert_eq!(sources.member(&field), "request.fields.dateOfBirth");
+        assert_eq!(sources.member("aliases[0]"), "request.fields.nationalId");
+        assert_eq!(sources.member("packet_id"), "request.id");
+        assert_eq!(sources.member("attributes"), "request.fields");
+    }
+
+    #[test]
+    fn fields_that_cannot_be_read_are_named() {
+        for (value, what) in [
+            (
+                json!("[ { label\" : 1 } ]"),
+                "begins like a list and is no JSON",
+            ),
+            (json!([1]), NO_TEXT),
+            (json!([{"language": 1, "value": "x"}]), NO_TEXT),
+            (json!([{"language": "eng"}]), NO_TEXT),
+        ] {
+            let request = json!({"fields": {"city": value}});
+            let fault = packet(request.as_object().unwrap(), None).unwrap_err();
+            assert_eq!(fault, format!("request.fields.city {what}"));
+        }
     }
 
     #[test]

@@ -4,13 +4,14 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use publica_types::Timestamp;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tonic::Status;
 
-use crate::body::{BodyFault, RawBody};
+use crate::body::{self, BodyFault, RawBody};
 use crate::problem::{Problem, http_status};
 use crate::respond;
-use crate::state::{EntryFault, GatewayState};
+use crate::state::{Entry, EntryFault, GatewayState};
 
 /// This interface is published without a charset parameter.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -32,17 +33,32 @@ impl Fault {
     }
 }
 
-/// The members of `request` of a sound envelope; otherwise the answer.
+/// The members of `request` of a sound envelope; otherwise the answer, with `echo` as its
+/// response.
 pub(super) fn open(
     headers: &HeaderMap,
     body: RawBody,
     state: &GatewayState,
+    echo: &Value,
 ) -> Result<Map<String, Value>, Response> {
-    let bytes = read(headers, body)?;
-    let invalid = |text: &str| failed(state, json!({}), &Fault::new("invalid_request", text));
-    let Ok(Value::Object(mut envelope)) = serde_json::from_slice::<Value>(&bytes) else {
-        return Err(invalid("the body is no JSON object"));
+    opened(&read(headers, body)?, state, echo)
+}
+
+/// [`open`] for a body that was read.
+pub(super) fn opened(
+    bytes: &[u8],
+    state: &GatewayState,
+    echo: &Value,
+) -> Result<Map<String, Value>, Response> {
+    let invalid = |text: &str| {
+        let fault = Fault::new("invalid_request", text);
+        failed(state, echo.clone(), &fault)
     };
+    let mut envelope: Map<String, Value> =
+        body::parse_strict(bytes).map_err(|fault| match fault {
+            BodyFault::Malformed { .. } => invalid("the body is no JSON object"),
+            other => invalid(&other.to_string()),
+        })?;
     if !envelope
         .get("requestTime")
         .and_then(Value::as_str)
@@ -79,6 +95,12 @@ pub(super) fn read(headers: &HeaderMap, body: RawBody) -> Result<Bytes, Response
     })
 }
 
+/// Refuses a caller who holds none of the scopes, before anything is read.
+pub(super) fn check_scope(entry: &Entry, scopes: &[&str]) -> Result<(), Response> {
+    let allowed = scopes.iter().any(|scope| entry.caller().allows(scope));
+    if allowed { Ok(()) } else { Err(forbidden()) }
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(sent) = headers.get(header::CONTENT_TYPE) else {
         return true;
@@ -107,9 +129,22 @@ pub(super) fn time(time: Timestamp) -> String {
 }
 
 /// A success.
-pub(super) fn done(state: &GatewayState, response: &Value) -> Response {
-    let now = time(state.clock().now());
-    answer(&json!({ "responseTime": now, "response": response, "errors": [] }))
+pub(super) fn done<T: Serialize + ?Sized>(state: &GatewayState, response: &T) -> Response {
+    let envelope = Done {
+        response_time: time(state.clock().now()),
+        response,
+        errors: [],
+    };
+    respond::typed(StatusCode::OK, JSON, &envelope)
+}
+
+/// The envelope of a success; its list of errors is there and empty.
+#[derive(Serialize)]
+struct Done<'a, T: ?Sized> {
+    #[serde(rename = "responseTime")]
+    response_time: String,
+    response: &'a T,
+    errors: [(); 0],
 }
 
 /// A failure: the published interface answers 200 and one error.
@@ -130,8 +165,50 @@ pub(super) fn refused(state: &GatewayState, response: Value, status: &Status) ->
         StatusCode::UNAUTHORIZED => unauthorised("the token is not acceptable"),
         StatusCode::FORBIDDEN => forbidden(),
         StatusCode::TOO_MANY_REQUESTS => too_many(status),
-        _ => failed(state, response, &fault_of(status)),
+        code => {
+            let fault = fault_of(status);
+            let ours = code.is_server_error() && fault.code == UNKNOWN;
+            let mut answer = failed(state, response, &fault);
+            if ours {
+                *answer.status_mut() = code;
+            }
+            answer
+        }
     }
+}
+
+/// The code of whatever is not the caller's doing.
+const UNKNOWN: &str = "unknown_error";
+
+/// How the published interface calls the fields of a client.
+const MEMBERS: [(&str, &str); 13] = [
+    ("client_id", "clientId"),
+    ("client_name", "clientName"),
+    ("relying_party_id", "relyingPartyId"),
+    ("logo_uri", "logoUri"),
+    ("redirect_uris", "redirectUris"),
+    ("acr_values", "authContextRefs"),
+    ("public_key_jwk", "publicKey"),
+    ("user_claims", "userClaims"),
+    ("grant_types", "grantTypes"),
+    ("auth_methods", "clientAuthMethods"),
+    (
+        "consent_expire_minutes",
+        "additionalConfig.consent_expire_in_mins",
+    ),
+    ("user_info_type", "additionalConfig.userinfo_response_type"),
+    ("encryption_key_jwk", "additionalConfig.encPublicKey"),
+];
+
+/// What a refusal says, with the member at fault called as the caller called it.
+fn message_of(status: &Status) -> String {
+    let problem = Problem::of(status);
+    let Some(field) = problem.fields().first() else {
+        return status.message().to_owned();
+    };
+    let known = MEMBERS.iter().find(|(name, _)| *name == field.pointer);
+    let member = known.map_or(field.pointer.as_str(), |(_, member)| member);
+    format!("{member} {}", field.detail)
 }
 
 /// The published code of a refusal.
@@ -143,10 +220,10 @@ pub(super) fn fault_of(status: &Status) -> Fault {
         reason if is_published(reason) => reason.to_lowercase(),
         _ => match status.code() {
             tonic::Code::InvalidArgument => "invalid_input".to_owned(),
-            _ => "unknown_error".to_owned(),
+            _ => UNKNOWN.to_owned(),
         },
     };
-    Fault::new(&code, status.message())
+    Fault::new(&code, &message_of(status))
 }
 
 fn is_published(reason: &str) -> bool {
@@ -230,7 +307,7 @@ pub(super) async fn not_built() -> Response {
     let body = json!({
         "response": {},
         "errors": [{
-            "errorCode": "unknown_error",
+            "errorCode": UNKNOWN,
             "errorMessage": "This operation is not available in this version.",
             "message": "This operation is not available in this version.",
         }],
@@ -260,7 +337,8 @@ pub(super) fn texts(members: &Map<String, Value>, name: &str) -> Vec<String> {
             .iter()
             .map(|one| one.as_str().unwrap_or_default().to_owned())
             .collect(),
-        _ => Vec::new(),
+        None | Some(Value::Null) => Vec::new(),
+        Some(_) => vec![String::new()],
     }
 }
 
@@ -293,7 +371,8 @@ mod tests {
         let members = members.as_object().unwrap();
         assert_eq!(texts(members, "a"), ["x"]);
         assert_eq!(texts(members, "b"), ["x", ""]);
-        assert!(texts(members, "c").is_empty());
+        assert_eq!(texts(members, "c"), [""]);
+        assert!(texts(members, "d").is_empty());
         assert_eq!(text(members, "b"), "");
     }
 }

@@ -10,19 +10,20 @@ use publica_host::Profile;
 use publica_proto::identity::v1 as pb;
 use publica_proto::identity::v1::sign_in_service_client::SignInServiceClient;
 use publica_rpc::Link;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::body::RawBody;
-use crate::convert::rfc3339;
 use crate::problem::Problem;
 use crate::respond;
-use crate::rest::identity::authorize::{from_members, with_query};
+use crate::rest::identity::authorize::{from_members, mistyped, with_query};
 use crate::rest::identity::envelope::{self, JSON, text, texts};
 use crate::state::GatewayState;
 
 const COOKIE: &str = "XSRF-TOKEN";
 const HEADER: &str = "x-xsrf-token";
 const KEY_HEADER: &str = "oauth-details-key";
+const HASH_HEADER: &str = "oauth-details-hash";
 
 /// `GET /csrf/token`
 pub(super) async fn csrf(State(state): State<GatewayState>) -> Response {
@@ -53,6 +54,10 @@ pub(super) async fn start(
         Ok(request) => request,
         Err(answer) => return answer,
     };
+    if let Some((name, code)) = mistyped(&request) {
+        let fault = envelope::Fault::new(code, &format!("{name} must be a text"));
+        return envelope::failed(&state, json!({}), &fault);
+    }
     let message = pb::StartSignInRequest {
         parameters: Some(from_members(&request)),
     };
@@ -63,26 +68,14 @@ pub(super) async fn start(
         Ok(answer) => answer.into_inner(),
         Err(status) => return envelope::refused(&state, json!({}), &status),
     };
-    let factor = |factor: &pb::AuthFactor| json!({ "type": factor.r#type, "count": factor.count });
-    let set = |set: &pb::AuthFactorSet| set.factors.iter().map(factor).collect::<Vec<_>>();
-    let response = json!({
-        "transactionId": begun.transaction_id,
-        "logoUrl": begun.logo_uri,
-        "clientName": begun.client_name,
-        "authFactors": begun.auth_factors.iter().map(set).collect::<Vec<_>>(),
-        "essentialClaims": begun.essential_claims,
-        "voluntaryClaims": begun.voluntary_claims,
-        "authorizeScopes": begun.authorize_scopes,
-        "redirectUri": begun.redirect_uri,
-        "expireDateTime": rfc3339(begun.expire_time.as_ref()),
-        "configs": {
-            "sbi.env": "none",
-            "otp.length": begun.code_length,
-            "resend.otp.delay.secs": begun.resend_delay_seconds,
-            "otp.lifetime.secs": begun.code_lifetime_seconds,
-        },
-    });
-    envelope::done(&state, &response)
+    // As the block wrote it: later steps name it by its hash.
+    match RawValue::from_string(begun.details_json) {
+        Ok(details) => envelope::done(&state, &*details),
+        Err(_) => {
+            let fault = envelope::Fault::new("unknown_error", "the sign-in did not begin");
+            envelope::failed(&state, json!({}), &fault)
+        }
+    }
 }
 
 /// `POST /authorization/send-otp`
@@ -102,6 +95,7 @@ pub(super) async fn send_code(
         individual_id: text(&request, "individualId"),
         channels: texts(&request, "otpChannels"),
         client_address: address(&extensions),
+        details_hash: details_hash(&headers),
     };
     match service(&state)
         .send_code(state.own_request(&headers, message))
@@ -135,6 +129,7 @@ pub(super) async fn authenticate(
         individual_id: text(&request, "individualId"),
         challenges: challenges(&request),
         client_address: address(&extensions),
+        details_hash: details_hash(&headers),
     };
     match service(&state)
         .authenticate(state.own_request(&headers, message))
@@ -157,6 +152,7 @@ pub(super) async fn claim_details(
     let transaction_id = key(&headers).unwrap_or_default().to_owned();
     let message = pb::GetConsentDetailsRequest {
         transaction_id: transaction_id.clone(),
+        details_hash: details_hash(&headers),
     };
     match service(&state)
         .get_consent_details(state.own_request(&headers, message))
@@ -200,6 +196,7 @@ pub(super) async fn auth_code(
         transaction_id: text(&request, "transactionId"),
         accepted_claims: texts(&request, "acceptedClaims"),
         permitted_scopes: texts(&request, "permittedAuthorizeScopes"),
+        details_hash: details_hash(&headers),
     };
     match service(&state)
         .issue_code(state.own_request(&headers, message))
@@ -238,6 +235,7 @@ pub(super) async fn cancel(
     };
     let message = pb::CancelSignInRequest {
         transaction_id: text(&request, "transactionId"),
+        details_hash: details_hash(&headers),
     };
     match service(&state)
         .cancel_sign_in(state.own_request(&headers, message))
@@ -294,11 +292,12 @@ fn opened(
     headers: &HeaderMap,
     body: RawBody,
 ) -> Result<Map<String, Value>, Response> {
+    let bytes = envelope::read(headers, body)?;
     if !is_genuine(headers) {
         let what = "The header X-XSRF-TOKEN must repeat the cookie XSRF-TOKEN.";
         return Err(Problem::new(StatusCode::FORBIDDEN, "CSRF_MISMATCH", what).answer());
     }
-    envelope::open(headers, body, state)
+    envelope::opened(&bytes, state, &json!({}))
 }
 
 /// Each further call: where the browser names the transaction in a header too, both must agree.
@@ -320,6 +319,20 @@ fn key(headers: &HeaderMap) -> Option<&str> {
     headers
         .get(KEY_HEADER)
         .and_then(|value| value.to_str().ok())
+}
+
+/// By what the page names the details that it was shown. One that no hash can be is one that
+/// does not match.
+fn details_hash(headers: &HeaderMap) -> String {
+    match headers.get(HASH_HEADER) {
+        None => String::new(),
+        Some(sent) => sent
+            .to_str()
+            .ok()
+            .filter(|sent| !sent.is_empty())
+            .unwrap_or("?")
+            .to_owned(),
+    }
 }
 
 /// A forged request cannot read the cookie, and so cannot repeat it. Without a cookie the header

@@ -9,12 +9,12 @@ use publica_rpc::Link;
 use serde_json::{Value, json};
 use tonic::Status;
 
-use crate::body::{QueryPairs, RawBody};
+use crate::body::{BodyFault, QueryPairs, RawBody};
 use crate::respond;
 use crate::rest::identity::envelope::JSON;
 use crate::state::GatewayState;
 
-const JWT: HeaderValue = HeaderValue::from_static("application/jwt; charset=utf-8");
+const JWT: HeaderValue = HeaderValue::from_static("application/jwt");
 
 /// Whose errors an endpoint speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,7 +218,14 @@ fn form(headers: &HeaderMap, body: RawBody, dialect: Dialect) -> Result<QueryPai
         .next()
         .unwrap_or_default()
         .trim();
-    let bytes = body.bytes().unwrap_or_default();
+    let bytes = match body.bytes() {
+        Err(BodyFault::TooLarge) => {
+            let mut answer = error_answer("invalid_request", "the body is too large");
+            *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+            return Err(answer);
+        }
+        other => other.unwrap_or_default(),
+    };
     let is_form = media.eq_ignore_ascii_case("application/x-www-form-urlencoded");
     let text = std::str::from_utf8(&bytes).unwrap_or_default();
     if !is_form || text.trim().is_empty() {

@@ -48,26 +48,28 @@ pub(crate) fn service(service: &pb::Service) -> Value {
         .iter()
         .map(|property| json!({"code": property.code, "value": property.value}))
         .collect();
-    json!({
+    let mut body = json!({
         "id": service.service_id,
         "name": service.name,
         "version": service.version.to_string(),
         "type": service.r#type,
         "isExecutable": service.is_executable,
         "isClosed": service.is_closed,
-        "description": service.description,
         "serviceBody": properties,
-    })
+    });
+    put(&mut body, "description", &service.description);
+    body
 }
 
 pub(crate) fn eform_item(eform: &pb::EForm) -> Value {
-    json!({
+    let mut body = json!({
         "eFormId": eform.eform_id,
         "name": eform.name,
-        "description": eform.description,
         "version": eform.version,
         "latest": eform.latest,
-    })
+    });
+    put(&mut body, "description", &eform.description);
+    body
 }
 
 pub(crate) fn eform(eform: &pb::EForm) -> Value {

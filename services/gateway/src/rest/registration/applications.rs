@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::answer;
 use super::catalog::finish;
 use super::error::SystemError;
-use crate::body::{self, Params, QueryPairs, RawBody};
+use crate::body::{self, Members, Params, QueryPairs, RawBody};
 use crate::convert::{idempotency_key, parse_rfc3339, rfc3339};
 use crate::respond;
 use crate::state::{Entry, GatewayState};
@@ -28,7 +28,7 @@ struct Submit {
     applicant_id: Option<String>,
     application_name: Option<String>,
     created: Option<String>,
-    form_data: Option<FormData>,
+    form_data: Option<Members<FormData>>,
     document_urls: Option<Vec<String>>,
 }
 
@@ -73,6 +73,21 @@ fn bad_mediator(message: &str) -> SystemError {
     SystemError::new(StatusCode::BAD_REQUEST, "invalid_mediator_client", message)
 }
 
+/// A body that names its media type must be JSON.
+pub(super) fn json_only(headers: &HeaderMap) -> Result<(), SystemError> {
+    let sent = headers.get(header::CONTENT_TYPE);
+    let media = sent.map(|value| value.to_str().unwrap_or("?").split(';').next());
+    match media.flatten().map(str::trim) {
+        None | Some("") => Ok(()),
+        Some(media) if media.eq_ignore_ascii_case("application/json") => Ok(()),
+        Some(_) => Err(SystemError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "application/json is expected",
+        )),
+    }
+}
+
 /// A submission from JSON or from a form of an older client.
 fn submission(headers: &HeaderMap, body: RawBody) -> Result<Submit, SystemError> {
     let bytes = body.bytes()?;
@@ -81,7 +96,7 @@ fn submission(headers: &HeaderMap, body: RawBody) -> Result<Submit, SystemError>
         .and_then(|value| value.to_str().ok())
         .unwrap_or("");
     if content_type.starts_with("application/x-www-form-urlencoded") {
-        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        let text = std::str::from_utf8(&bytes).map_err(|_| body::BodyFault::NotUtf8)?;
         let pairs = QueryPairs::parse(text);
         let take = |name: &str| pairs.get(name).map(str::to_owned);
         return Ok(Submit {
@@ -91,18 +106,12 @@ fn submission(headers: &HeaderMap, body: RawBody) -> Result<Submit, SystemError>
             ..Submit::default()
         });
     }
-    if !content_type.is_empty() && !content_type.starts_with("application/json") {
-        return Err(SystemError::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-            "application/json or application/x-www-form-urlencoded is expected",
-        ));
-    }
-    Ok(body::parse(&bytes)?)
+    json_only(headers)?;
+    Ok(body::parse_object(&bytes)?)
 }
 
-fn form_json(data: Option<&FormData>) -> Vec<u8> {
-    data.and_then(|data| data.data.as_ref())
+fn form_json(data: Option<&Members<FormData>>) -> Vec<u8> {
+    data.and_then(|data| data.0.data.as_ref())
         .and_then(|data| serde_json::to_vec(data).ok())
         .unwrap_or_default()
 }
@@ -133,12 +142,12 @@ pub(super) async fn submit(
         let form = submit.form_data.as_ref();
         let request = pb::SubmitApplicationRequest {
             request_id: idempotency_key(&headers).unwrap_or_default(),
-            service_id: params.get("serviceId").unwrap_or_default().to_owned(),
+            service_id: params.id("serviceId"),
             applicant_id,
             application_name: submit.application_name.clone().unwrap_or_default(),
             create_time,
             eform_id: form
-                .and_then(|form| form.eform_id.clone())
+                .and_then(|form| form.0.eform_id.clone())
                 .unwrap_or_default(),
             form_json: form_json(form).into(),
             document_urls: submit.document_urls.unwrap_or_default(),
@@ -184,36 +193,60 @@ const SORT_KEYS: &[&str] = &[
 ];
 
 pub(super) fn page(query: &QueryPairs) -> Result<Page, SystemError> {
-    let number = |name: &str, most: i32| match query.get(name) {
+    let number = |name: &str, least: i32, most: i32| match query.get(name) {
         None => Ok(0),
         Some(text) => text
             .parse::<i32>()
             .ok()
-            .filter(|number| (0..=most).contains(number))
-            .ok_or_else(|| SystemError::invalid(name, &format!("0 to {most} is expected"))),
+            .filter(|number| (least..=most).contains(number))
+            .ok_or_else(|| {
+                let expected = format!("{least} to {most} is expected");
+                SystemError::invalid(&format!("/{name}"), &expected)
+            }),
     };
     let sort_by = query.get("sortBy").unwrap_or_default();
     if !sort_by.is_empty() && !SORT_KEYS.contains(&sort_by) {
-        return Err(SystemError::invalid("sortBy", "an unknown sort key"));
+        return Err(SystemError::invalid("/sortBy", "an unknown sort key"));
     }
     let sort_order = query.get("sortOrder").unwrap_or_default();
     if !["", "asc", "desc"].contains(&sort_order) {
-        return Err(SystemError::invalid("sortOrder", "asc or desc is expected"));
+        return Err(SystemError::invalid(
+            "/sortOrder",
+            "asc or desc is expected",
+        ));
     }
     Ok(Page {
-        first_result: number("firstResult", i32::MAX)?,
-        max_result: number("maxResult", 500)?,
+        first_result: number("firstResult", 0, i32::MAX)?,
+        max_result: number("maxResult", 1, 500)?,
         sort_by: sort_by.to_owned(),
         sort_order: sort_order.to_owned(),
     })
 }
 
-/// A bare array, with the total in a header.
-pub(super) fn list_answer(items: &[Value], total: i64) -> Response {
+/// A bare array. The total, unless there are too many to count, and the way to the next page
+/// stand in headers.
+pub(super) fn list_answer(
+    query: &QueryPairs,
+    page: &Page,
+    items: &[Value],
+    total: i64,
+) -> Response {
     let mut response = respond::json(StatusCode::OK, items);
-    response
-        .headers_mut()
-        .insert("x-total-count", HeaderValue::from(total));
+    let headers = response.headers_mut();
+    if total >= 0 {
+        headers.insert("x-total-count", HeaderValue::from(total));
+    }
+    let next = i64::from(page.first_result) + i64::try_from(items.len()).unwrap_or(i64::MAX);
+    if !items.is_empty() && (total < 0 || next < total) {
+        let mut link = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in query.iter().filter(|(name, _)| *name != "firstResult") {
+            link.append_pair(name, value);
+        }
+        link.append_pair("firstResult", &next.to_string());
+        if let Ok(link) = HeaderValue::try_from(format!("<?{}>; rel=\"next\"", link.finish())) {
+            headers.insert(header::LINK, link);
+        }
+    }
     response
 }
 
@@ -232,8 +265,8 @@ pub(super) async fn list(
             applicant_id: query.get("applicantId").unwrap_or_default().to_owned(),
             first_result: page.first_result,
             max_result: page.max_result,
-            sort_by: page.sort_by,
-            sort_order: page.sort_order,
+            sort_by: page.sort_by.clone(),
+            sort_order: page.sort_order.clone(),
             state: 0,
         };
         let found = client(&state)
@@ -245,7 +278,7 @@ pub(super) async fn list(
             .iter()
             .map(answer::application_item)
             .collect();
-        Ok(list_answer(&items, found.total_size))
+        Ok(list_answer(&query, &page, &items, found.total_size))
     };
     finish(&headers, work.await)
 }
@@ -255,7 +288,7 @@ async fn find(
     entry: &Entry,
     params: &Params,
 ) -> Result<pb::Application, SystemError> {
-    let file_id = params.get("fileId").unwrap_or_default().to_owned();
+    let file_id = params.id("fileId");
     let request = entry.request(pb::GetApplicationRequest { file_id });
     let found = client(state).get_application(request).await?.into_inner();
     Ok(found.application.unwrap_or_default())
@@ -291,18 +324,29 @@ pub(super) async fn update(
             .and_then(|value| value.to_str().ok())
             .map(|text| text.trim_matches('"').to_owned())
             .filter(|etag| etag != "*");
+        let form = submit.form_data.as_ref();
         let request = pb::UpdateApplicationRequest {
             request_id: idempotency_key(&headers).unwrap_or_default(),
-            file_id: params.get("fileId").unwrap_or_default().to_owned(),
+            file_id: params.id("fileId"),
             applicant_id: submit.applicant_id.clone().unwrap_or_default(),
             application_name: submit.application_name.clone().unwrap_or_default(),
-            form_json: form_json(submit.form_data.as_ref()).into(),
+            eform_id: form
+                .and_then(|form| form.0.eform_id.clone())
+                .unwrap_or_default(),
+            form_json: form_json(form).into(),
             document_urls: submit.document_urls.unwrap_or_default(),
-            etag: etag.unwrap_or_default(),
+            etag: etag.clone().unwrap_or_default(),
         };
         let done = client(&state)
             .update_application(entry.request(request))
-            .await?;
+            .await;
+        let done = done.map_err(|status| match SystemError::from(status) {
+            // Without a precondition nothing failed that the client asked for.
+            error if etag.is_none() && error.is("stale_copy") => {
+                error.under(StatusCode::CONFLICT, "changed_meanwhile")
+            }
+            error => error,
+        })?;
         Ok(one(done.into_inner().application))
     };
     finish(&headers, work.await)
@@ -318,13 +362,7 @@ pub(super) async fn other_method(
     let work = async {
         let entry = state.enter(&headers).await?;
         find(&state, &entry, &params).await?;
-        let mut response = SystemError::method_not_allowed(&method)
-            .traced(&headers)
-            .answer();
-        response
-            .headers_mut()
-            .insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,PUT"));
-        Ok(response)
+        Err(SystemError::method_not_allowed(&method))
     };
     finish(&headers, work.await)
 }
@@ -339,7 +377,7 @@ pub(super) async fn withdraw(
         let entry = state.enter(&headers).await?;
         let request = pb::WithdrawApplicationRequest {
             request_id: idempotency_key(&headers).unwrap_or_default(),
-            file_id: params.get("fileId").unwrap_or_default().to_owned(),
+            file_id: params.id("fileId"),
         };
         let done = client(&state)
             .withdraw_application(entry.request(request))
@@ -359,7 +397,7 @@ pub(super) async fn events(
     let work = async {
         let entry = state.enter(&headers).await?;
         let request = pb::ListFileEventsRequest {
-            file_id: params.get("fileId").unwrap_or_default().to_owned(),
+            file_id: params.id("fileId"),
             page_size: query
                 .get("pageSize")
                 .and_then(|text| text.parse().ok())
@@ -379,6 +417,7 @@ pub(super) async fn events(
                     "kind": event.kind,
                     "actor": event.actor,
                     "time": rfc3339(event.event_time.as_ref()),
+                    "changedFields": event.changed_fields,
                 })
             })
             .collect();
@@ -405,9 +444,9 @@ pub(super) async fn read_register(
 ) -> Response {
     let work = async {
         let entry = state.enter(&headers).await?;
-        let body: ReadRegister = body.parse()?;
+        let body: ReadRegister = body.parse_object()?;
         let request = pb::ReadEntryRequest {
-            register: params.get("register").unwrap_or_default().to_owned(),
+            register: params.id("register"),
             person_id: body.person_id,
             data_agreement_id: body.data_agreement_id,
             fields: body.fields,

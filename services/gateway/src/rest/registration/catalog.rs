@@ -1,7 +1,7 @@
 //! Services and their forms.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use publica_proto::registration::v1 as pb;
 use publica_proto::registration::v1::catalog_service_client::CatalogServiceClient;
@@ -13,7 +13,7 @@ use super::error::SystemError;
 use crate::body::{Params, QueryPairs, RawBody};
 use crate::convert::idempotency_key;
 use crate::respond;
-use crate::state::GatewayState;
+use crate::state::{Entry, GatewayState};
 
 const BLOCK: &str = "registration";
 
@@ -56,6 +56,28 @@ pub(super) async fn list(
     finish(&headers, work.await)
 }
 
+async fn find_service(
+    state: &GatewayState,
+    entry: &Entry,
+    params: &Params,
+) -> Result<pb::Service, SystemError> {
+    let service_id = params.id("serviceId");
+    let request = entry.request(pb::GetServiceRequest { service_id });
+    let found = client(state).get_service(request).await?.into_inner();
+    Ok(found.service.unwrap_or_default())
+}
+
+async fn find_form(
+    state: &GatewayState,
+    entry: &Entry,
+    params: &Params,
+) -> Result<pb::EForm, SystemError> {
+    let eform_id = params.id("eFormId");
+    let request = entry.request(pb::GetEFormRequest { eform_id });
+    let found = client(state).get_e_form(request).await?.into_inner();
+    Ok(found.eform.unwrap_or_default())
+}
+
 /// `GET /services/{serviceId}`
 pub(super) async fn read(
     State(state): State<GatewayState>,
@@ -64,13 +86,8 @@ pub(super) async fn read(
 ) -> Response {
     let work = async {
         let entry = state.enter(&headers).await?;
-        let service_id = params.get("serviceId").unwrap_or_default().to_owned();
-        let request = entry.request(pb::GetServiceRequest { service_id });
-        let found = client(&state).get_service(request).await?.into_inner();
-        Ok(respond::json(
-            StatusCode::OK,
-            &answer::service(&found.service.unwrap_or_default()),
-        ))
+        let found = find_service(&state, &entry, &params).await?;
+        Ok(respond::json(StatusCode::OK, &answer::service(&found)))
     };
     finish(&headers, work.await)
 }
@@ -83,7 +100,7 @@ pub(super) async fn forms(
 ) -> Response {
     let work = async {
         let entry = state.enter(&headers).await?;
-        let service_id = params.get("serviceId").unwrap_or_default().to_owned();
+        let service_id = params.id("serviceId");
         let request = entry.request(pb::ListEFormsRequest { service_id });
         let found = client(&state).list_e_forms(request).await?.into_inner();
         let forms: Vec<Value> = found.eforms.iter().map(answer::eform_item).collect();
@@ -100,13 +117,38 @@ pub(super) async fn form(
 ) -> Response {
     let work = async {
         let entry = state.enter(&headers).await?;
-        let eform_id = params.get("eFormId").unwrap_or_default().to_owned();
-        let request = entry.request(pb::GetEFormRequest { eform_id });
-        let found = client(&state).get_e_form(request).await?.into_inner();
-        Ok(respond::json(
-            StatusCode::OK,
-            &answer::eform(&found.eform.unwrap_or_default()),
-        ))
+        let found = find_form(&state, &entry, &params).await?;
+        Ok(respond::json(StatusCode::OK, &answer::eform(&found)))
+    };
+    finish(&headers, work.await)
+}
+
+/// A verb that a path under a service does not have: 404 wins where there is no such service.
+pub(super) async fn other_method_of_service(
+    State(state): State<GatewayState>,
+    method: Method,
+    headers: HeaderMap,
+    params: Params,
+) -> Response {
+    let work = async {
+        let entry = state.enter(&headers).await?;
+        find_service(&state, &entry, &params).await?;
+        Err(SystemError::method_not_allowed(&method))
+    };
+    finish(&headers, work.await)
+}
+
+/// A verb that a form does not have: 404 wins where there is no such form.
+pub(super) async fn other_method_of_form(
+    State(state): State<GatewayState>,
+    method: Method,
+    headers: HeaderMap,
+    params: Params,
+) -> Response {
+    let work = async {
+        let entry = state.enter(&headers).await?;
+        find_form(&state, &entry, &params).await?;
+        Err(SystemError::method_not_allowed(&method))
     };
     finish(&headers, work.await)
 }
@@ -149,10 +191,10 @@ pub(super) async fn open(
 ) -> Response {
     let work = async {
         let entry = state.enter(&headers).await?;
-        let body: Open = body.parse()?;
+        let body: Open = body.parse_object()?;
         let request = pb::SetServiceOpenRequest {
             request_id: idempotency_key(&headers).unwrap_or_default(),
-            service_id: params.get("serviceId").unwrap_or_default().to_owned(),
+            service_id: params.id("serviceId"),
             open: body.open,
         };
         let found = client(&state)

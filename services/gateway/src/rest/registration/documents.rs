@@ -5,7 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use publica_proto::registration::v1 as pb;
 use publica_proto::registration::v1::document_service_client::DocumentServiceClient;
 use serde_json::{Value, json};
@@ -20,6 +20,9 @@ use crate::state::GatewayState;
 
 /// The most documents in one call.
 const MAX_FILES: usize = 20;
+
+/// The largest document that the block takes, in bytes.
+const MAX_DOCUMENT: usize = 3 * 1024 * 1024;
 
 fn client(state: &GatewayState) -> DocumentServiceClient<publica_rpc::Link> {
     DocumentServiceClient::new(state.link("registration"))
@@ -47,8 +50,14 @@ pub(super) async fn upload(
                 "a document with content is required",
             ));
         }
+        if parts.iter().any(|part| part.content.len() > MAX_DOCUMENT) {
+            let text = format!("a document has at most {MAX_DOCUMENT} bytes");
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return Err(SystemError::new(status, "document_too_large", text));
+        }
         let key = idempotency_key(&headers);
         let mut documents: Vec<Value> = Vec::new();
+        let mut ids: Vec<String> = Vec::new();
         for (at, part) in parts.into_iter().enumerate() {
             let message = pb::UploadDocumentRequest {
                 request_id: key
@@ -66,11 +75,17 @@ pub(super) async fn upload(
                 "type": stored.media_type,
                 "url": format!("/documents/{}", stored.document_id),
             }));
+            ids.push(stored.document_id);
         }
+        // The reference to several documents names them all.
+        let kind = match documents.as_slice() {
+            [one] => one["type"].clone(),
+            _ => json!("multipart/mixed"),
+        };
         let mut answer = json!({
             "code": 200,
-            "type": documents[0]["type"],
-            "url": documents[0]["url"],
+            "type": kind,
+            "url": format!("/documents/{}", ids.join(",")),
             "message": format!("{} stored", documents.len()),
         });
         if documents.len() > 1 {
@@ -101,10 +116,13 @@ async fn parts(headers: &HeaderMap, request: Request) -> Result<Vec<Part>, Syste
             "multipart/form-data or application/x-www-form-urlencoded is expected",
         ));
     }
-    let pairs = QueryPairs::parse(std::str::from_utf8(&bytes).unwrap_or_default());
+    let text = std::str::from_utf8(&bytes).map_err(|_| body::BodyFault::NotUtf8)?;
+    let pairs = QueryPairs::parse(text);
+    if pairs.all("file").count() > MAX_FILES {
+        return Err(too_many());
+    }
     pairs
         .all("file")
-        .take(MAX_FILES)
         .map(|text| {
             let content = STANDARD
                 .decode(text.replace(' ', "+"))
@@ -133,13 +151,17 @@ async fn multipart(content_type: &str, request: Request) -> Result<Vec<Part>, Sy
             continue;
         }
         if parts.len() == MAX_FILES {
-            let text = format!("at most {MAX_FILES} documents");
-            return Err(SystemError::invalid("/file", &text));
+            return Err(too_many());
         }
+        let encoding = field.headers().get("content-transfer-encoding");
+        // A part without a file's name is a text member, which is published as base64.
+        let encoded = match encoding {
+            Some(value) => value.as_bytes().eq_ignore_ascii_case(b"base64"),
+            None => field.file_name().is_none(),
+        };
         let name = field.file_name().unwrap_or_default().to_owned();
-        let encoded = field.headers().get("content-transfer-encoding").cloned();
         let mut content = field.bytes().await.map_err(too_large_or_malformed)?;
-        if encoded.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"base64")) {
+        if encoded {
             let text: Vec<u8> = content
                 .iter()
                 .copied()
@@ -155,6 +177,10 @@ async fn multipart(content_type: &str, request: Request) -> Result<Vec<Part>, Sy
     Ok(parts)
 }
 
+fn too_many() -> SystemError {
+    SystemError::invalid("/file", &format!("at most {MAX_FILES} documents"))
+}
+
 fn too_large_or_malformed(error: multer::Error) -> SystemError {
     match error {
         multer::Error::StreamSizeExceeded { .. } | multer::Error::FieldSizeExceeded { .. } => {
@@ -164,7 +190,8 @@ fn too_large_or_malformed(error: multer::Error) -> SystemError {
     }
 }
 
-/// `GET /documents/{documentId}`: always a download, whatever its type.
+/// `GET /documents/{documentId}`: always a download, whatever its type. Several documents come
+/// as the parts of one body.
 pub(super) async fn read(
     State(state): State<GatewayState>,
     headers: HeaderMap,
@@ -172,12 +199,27 @@ pub(super) async fn read(
 ) -> Response {
     let work = async {
         let entry = state.enter(&headers).await?;
-        let document_id = params.get("documentId").unwrap_or_default().to_owned();
-        let request = entry.request(pb::GetDocumentRequest { document_id });
-        let found = client(&state).get_document(request).await?.into_inner();
-        let content_type = HeaderValue::try_from(found.media_type)
+        let named = params.id("documentId");
+        let ids: Vec<&str> = named.split(',').take(MAX_FILES + 1).collect();
+        if ids.len() > MAX_FILES {
+            return Err(SystemError::not_found("document_not_found"));
+        }
+        let mut found = Vec::new();
+        for id in ids {
+            let document_id = id.to_owned();
+            let request = entry.request(pb::GetDocumentRequest { document_id });
+            found.push(client(&state).get_document(request).await?.into_inner());
+        }
+        let (media_type, content) = match found.len() {
+            1 => found
+                .pop()
+                .map(|one| (one.media_type, one.content))
+                .unwrap_or_default(),
+            _ => mixed(&state, &found),
+        };
+        let content_type = HeaderValue::try_from(media_type)
             .unwrap_or(HeaderValue::from_static("application/octet-stream"));
-        let mut response = respond::bytes_answer(StatusCode::OK, content_type, found.content);
+        let mut response = respond::bytes_answer(StatusCode::OK, content_type, content);
         response.headers_mut().insert(
             header::CONTENT_DISPOSITION,
             HeaderValue::from_static("attachment"),
@@ -185,4 +227,24 @@ pub(super) async fn read(
         Ok(response)
     };
     finish(&headers, work.await)
+}
+
+/// Documents as `multipart/mixed`, and that media type.
+fn mixed(state: &GatewayState, documents: &[pb::GetDocumentResponse]) -> (String, Bytes) {
+    // So many random bits are in no document that was uploaded before.
+    let mut bytes = [0_u8; 24];
+    state.entropy().fill(&mut bytes);
+    let boundary = URL_SAFE_NO_PAD.encode(bytes);
+    let mut body = Vec::new();
+    for document in documents {
+        let head = format!(
+            "--{boundary}\r\ncontent-type: {}\r\n\r\n",
+            document.media_type
+        );
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(&document.content);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    (format!("multipart/mixed; boundary={boundary}"), body.into())
 }

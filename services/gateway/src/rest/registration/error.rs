@@ -1,9 +1,10 @@
 //! Errors of this surface: `systemError`, and the codes of the digest of its edge cases.
 
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use crate::body::BodyFault;
 use crate::problem::Problem;
@@ -25,10 +26,79 @@ pub(crate) struct SystemError {
     errors: Vec<Defect>,
 }
 
+/// One thing wrong with one member.
 #[derive(Debug, Clone, Serialize)]
 struct Defect {
     pointer: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    rule: String,
     message: String,
+    #[serde(rename = "localizedMessage")]
+    localized_message: String,
+}
+
+impl Defect {
+    fn new(pointer: impl Into<String>, rule: &str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self {
+            pointer: pointer.into(),
+            rule: rule.to_owned(),
+            localized_message: message.clone(),
+            message,
+        }
+    }
+}
+
+/// Where fields of the block stand in the published bodies and queries.
+const PLACES: &[(&str, &str)] = &[
+    ("applicant_id", "/applicantId"),
+    ("application_name", "/applicationName"),
+    ("content", "/file"),
+    ("create_time", "/created"),
+    ("data_json", "/data"),
+    ("document_urls", "/documentUrls"),
+    ("eform_id", "/formData/eFormId"),
+    ("end_date", "/endDate"),
+    ("first_result", "/firstResult"),
+    ("form_json", "/formData/data"),
+    ("marks", "/data/decision/marks"),
+    ("max_result", "/maxResult"),
+    ("registration_name", "/registrationName"),
+    ("request_id", "/Idempotency-Key"),
+    ("sort_by", "/sortBy"),
+    ("sort_order", "/sortOrder"),
+    ("start_date", "/startDate"),
+    ("text", "/data/decision/text"),
+    ("timeframe", "/timeframe"),
+];
+
+/// The pointer of a path such as `documentUrls[2]`.
+fn pointer(path: &str) -> String {
+    let mut pointer = String::new();
+    for part in path.split(['.', '[']).filter(|part| !part.is_empty()) {
+        pointer.push('/');
+        pointer.push_str(part.trim_end_matches(']'));
+    }
+    pointer
+}
+
+/// Where a field of the block stands; a field of a form is part of the form's data.
+fn place(reason: &str, field: &str) -> String {
+    let (name, rest) = field.split_at(field.find(['.', '[']).unwrap_or(field.len()));
+    match PLACES.iter().find(|(known, _)| *known == name) {
+        Some((_, place)) => format!("{place}{}", pointer(rest)),
+        None if reason == "SUBMISSION_INVALID" => format!("/formData/data{}", pointer(field)),
+        None => pointer(field),
+    }
+}
+
+/// What was expected, without what was sent: that may be about a person.
+fn expectation(reason: &str) -> &str {
+    let text = reason.split(" at line ").next().unwrap_or(reason);
+    match text.find(", expected ") {
+        Some(at) if text.starts_with("invalid") => &text[at + 2..],
+        _ => text,
+    }
 }
 
 impl SystemError {
@@ -63,13 +133,24 @@ impl SystemError {
 
     /// A member that is missing or has the wrong shape.
     pub(crate) fn invalid(pointer: &str, message: &str) -> Self {
-        let text = format!("{pointer}: {message}");
+        let text = match pointer {
+            "" => message.to_owned(),
+            pointer => format!("{pointer}: {message}"),
+        };
         let mut error = Self::new(StatusCode::BAD_REQUEST, "validation_failed", text);
-        error.errors = vec![Defect {
-            pointer: pointer.to_owned(),
-            message: message.to_owned(),
-        }];
+        error.errors = vec![Defect::new(pointer, "", message)];
         error
+    }
+
+    /// The same error under another status.
+    pub(crate) fn under(mut self, status: StatusCode, code: &str) -> Self {
+        self.status = status;
+        code.clone_into(&mut self.code);
+        self
+    }
+
+    pub(crate) fn is(&self, code: &str) -> bool {
+        self.code == code
     }
 
     /// The request's id serves as the trace that support can ask for.
@@ -85,11 +166,14 @@ impl SystemError {
 
     pub(crate) fn answer(&self) -> Response {
         let mut response = respond::json(self.status, self);
-        if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(
-                axum::http::header::WWW_AUTHENTICATE,
-                axum::http::HeaderValue::from_static("Bearer"),
-            );
+        let mut say = |name, value| {
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().insert(name, value);
+        };
+        match self.status {
+            StatusCode::UNAUTHORIZED => say(header::WWW_AUTHENTICATE, "Bearer"),
+            StatusCode::SERVICE_UNAVAILABLE => say(header::RETRY_AFTER, "1"),
+            _ => {}
         }
         response
     }
@@ -114,8 +198,8 @@ impl From<BodyFault> for SystemError {
     fn from(fault: BodyFault) -> Self {
         let (status, code) = match &fault {
             BodyFault::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
-            BodyFault::Malformed { member, .. } if !member.is_empty() => {
-                (StatusCode::BAD_REQUEST, "validation_failed")
+            BodyFault::Malformed { member, reason } => {
+                return Self::invalid(&pointer(member), expectation(reason));
             }
             _ => (StatusCode::BAD_REQUEST, "malformed_body"),
         };
@@ -154,21 +238,64 @@ impl From<Status> for SystemError {
             | (Code::FailedPrecondition | Code::Aborted | Code::AlreadyExists, _) => {
                 (StatusCode::CONFLICT, reason.to_lowercase())
             }
+            (Code::InvalidArgument, "INVALID_FIELDS") => {
+                (StatusCode::BAD_REQUEST, "validation_failed".to_owned())
+            }
             (code, "") => (
                 crate::problem::http_status(code),
                 format!("{code:?}").to_lowercase(),
             ),
             (code, reason) => (crate::problem::http_status(code), reason.to_lowercase()),
         };
+        let info = status.get_details_error_info();
+        let rules = info.as_ref().and_then(|info| info.metadata.get("rules"));
+        let rules = rules.map(String::as_str).unwrap_or_default().split(',');
         let mut error = Self::new(http, &code, status.message());
         error.errors = problem
             .fields()
             .iter()
-            .map(|field| Defect {
-                pointer: format!("/{}", field.pointer.replace('.', "/")),
-                message: field.detail.clone(),
-            })
+            .zip(rules.chain(std::iter::repeat("")))
+            .map(|(field, rule)| Defect::new(place(reason, &field.pointer), rule, &field.detail))
             .collect();
+        if code == "validation_failed" {
+            // The list is an addition; published clients read the message.
+            let named = error.errors.iter();
+            let named: Vec<String> = named
+                .map(|defect| format!("{}: {}", defect.pointer, defect.message))
+                .collect();
+            error.message = named.join("; ");
+            error.localized_message.clone_from(&error.message);
+        }
         error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_stand_where_clients_sent_them() {
+        assert_eq!(place("INVALID_FIELDS", "applicant_id"), "/applicantId");
+        assert_eq!(
+            place("SUBMISSION_INVALID", "document_urls[2]"),
+            "/documentUrls/2"
+        );
+        assert_eq!(place("SUBMISSION_INVALID", "a.b"), "/formData/data/a/b");
+        assert_eq!(
+            place("DEFINITION_UNSOUND", "forms[0].eFormId"),
+            "/forms/0/eFormId"
+        );
+        assert_eq!(pointer(""), "");
+    }
+
+    #[test]
+    fn what_was_sent_is_not_repeated() {
+        let reason = "invalid type: string \"secret\", expected a map at line 1 column 9";
+        assert_eq!(expectation(reason), "expected a map");
+        assert_eq!(
+            expectation("missing field `open` at line 1"),
+            "missing field `open`"
+        );
     }
 }

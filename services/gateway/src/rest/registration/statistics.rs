@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::applications::mediator_client;
 use super::catalog::finish;
+use super::error::SystemError;
 use crate::body::QueryPairs;
 use crate::respond;
 use crate::state::GatewayState;
@@ -22,6 +23,16 @@ pub(super) async fn read(
     let work = async {
         let entry = state.enter(&headers).await?;
         mediator_client(&state, &headers)?;
+        // A name without a value is no day, no timeframe, and the name of no registration.
+        for name in ["startDate", "endDate", "timeframe"] {
+            if query.get(name) == Some("") {
+                let pointer = format!("/{name}");
+                return Err(SystemError::invalid(&pointer, "a value is expected"));
+            }
+        }
+        if query.get("registrationName") == Some("") {
+            return Err(SystemError::not_found("registration_not_found"));
+        }
         let take = |name: &str| query.get(name).unwrap_or_default().to_owned();
         let request = pb::GetStatisticsRequest {
             start_date: take("startDate"),

@@ -1,17 +1,18 @@
 //! The work of operators.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use publica_proto::registration::v1 as pb;
 use publica_proto::registration::v1::task_service_client::TaskServiceClient;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::answer;
-use super::applications::{list_answer, page};
+use super::applications::{json_only, list_answer, page};
 use super::catalog::finish;
 use super::error::SystemError;
-use crate::body::{BodyFault, Params, QueryPairs, RawBody};
+use crate::body::{self, BodyFault, Params, QueryPairs, RawBody};
 use crate::convert::idempotency_key;
 use crate::respond;
 use crate::state::{Entry, GatewayState};
@@ -35,8 +36,8 @@ pub(super) async fn list(
             assignee_id: query.get("assigneeId").unwrap_or_default().to_owned(),
             first_result: page.first_result,
             max_result: page.max_result,
-            sort_by: page.sort_by,
-            sort_order: page.sort_order,
+            sort_by: page.sort_by.clone(),
+            sort_order: page.sort_order.clone(),
             open_only: query.get("open") == Some("true"),
         };
         let found = client(&state)
@@ -44,7 +45,7 @@ pub(super) async fn list(
             .await?
             .into_inner();
         let items: Vec<Value> = found.tasks.iter().map(answer::task_item).collect();
-        Ok(list_answer(&items, found.total_size))
+        Ok(list_answer(&query, &page, &items, found.total_size))
     };
     finish(&headers, work.await)
 }
@@ -54,7 +55,7 @@ async fn find(
     entry: &Entry,
     params: &Params,
 ) -> Result<pb::Task, SystemError> {
-    let task_id = params.get("taskId").unwrap_or_default().to_owned();
+    let task_id = params.id("taskId");
     let found = client(state)
         .get_task(entry.request(pb::GetTaskRequest { task_id }))
         .await?;
@@ -87,15 +88,98 @@ pub(super) async fn other_method(
     let work = async {
         let entry = state.enter(&headers).await?;
         find(&state, &entry, &params).await?;
-        let mut response = SystemError::method_not_allowed(&method)
-            .traced(&headers)
-            .answer();
-        response
-            .headers_mut()
-            .insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,POST"));
-        Ok(response)
+        Err(SystemError::method_not_allowed(&method))
     };
     finish(&headers, work.await)
+}
+
+/// `additionalData`, whose values are objects.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Complete {
+    data: Option<Map<String, Value>>,
+}
+
+/// The decision as it travels in `data.decision`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Decision {
+    code: Option<String>,
+    text: Option<String>,
+    marks: Option<Vec<String>>,
+}
+
+/// Where members go that are no containers.
+const CONTAINER: &str = "form";
+
+/// What a role decided and recorded. Without a body the role's default outcome is meant.
+fn decision(headers: &HeaderMap, body: RawBody) -> Result<pb::CompleteTaskRequest, SystemError> {
+    json_only(headers)?;
+    let body: Complete = match body.parse_object() {
+        Err(BodyFault::Missing) => Complete::default(),
+        other => other?,
+    };
+    let mut data = body.data.unwrap_or_default();
+    let decision = match data.remove("decision") {
+        None | Some(Value::Null) => Decision::default(),
+        Some(decision) => {
+            let bytes = decision.to_string().into_bytes();
+            body::parse_object(&bytes).map_err(|fault| match fault {
+                BodyFault::Malformed { member, reason } => BodyFault::Malformed {
+                    member: format!("data.decision.{member}"),
+                    reason,
+                },
+                other => other,
+            })?
+        }
+    };
+    let outcome = match decision.code.as_deref().unwrap_or_default() {
+        "" => pb::Outcome::Unspecified,
+        "APPROVED" => pb::Outcome::Approved,
+        "SENDBACK" => pb::Outcome::SentBack,
+        "REJECTED" => pb::Outcome::Rejected,
+        _ => {
+            let expected = "APPROVED, SENDBACK or REJECTED is expected";
+            return Err(SystemError::invalid("/data/decision/code", expected));
+        }
+    };
+    Ok(pb::CompleteTaskRequest {
+        outcome: outcome.into(),
+        text: decision.text.unwrap_or_default(),
+        marks: decision.marks.unwrap_or_default(),
+        data_json: serde_json::to_vec(&contained(data))
+            .unwrap_or_default()
+            .into(),
+        ..pb::CompleteTaskRequest::default()
+    })
+}
+
+/// Puts members that are no containers into one; absent ones are dropped.
+fn contained(data: Map<String, Value>) -> Map<String, Value> {
+    let mut grouped = Map::new();
+    let mut loose = Map::new();
+    for (name, value) in data {
+        match value {
+            Value::Null => {}
+            Value::Object(_) => {
+                grouped.insert(name, value);
+            }
+            value => {
+                loose.insert(name, value);
+            }
+        }
+    }
+    if !loose.is_empty() {
+        let group = grouped
+            .entry(CONTAINER)
+            .or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(group) = group {
+            for (name, value) in loose {
+                group.entry(name).or_insert(value);
+            }
+        }
+    }
+    grouped
 }
 
 /// `POST /tasks/{taskId}/complete`: the decision travels in `data.decision`.
@@ -107,45 +191,10 @@ pub(super) async fn complete(
 ) -> Response {
     let work = async {
         let entry = state.enter(&headers).await?;
-        // Without a body the role's default outcome is meant.
-        let body: Map<String, Value> = match body.parse() {
-            Err(BodyFault::Missing) => Map::new(),
-            other => other?,
-        };
-        let mut data = match body.get("data") {
-            None => Map::new(),
-            Some(Value::Object(data)) => data.clone(),
-            Some(_) => return Err(SystemError::invalid("/data", "an object is expected")),
-        };
-        let decision = data.remove("decision").unwrap_or_default();
-        let text = |name: &str| {
-            decision
-                .get(name)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-        };
-        let outcome = match text("code") {
-            "" => pb::Outcome::Unspecified,
-            "APPROVED" => pb::Outcome::Approved,
-            "SENDBACK" => pb::Outcome::SentBack,
-            "REJECTED" => pb::Outcome::Rejected,
-            _ => {
-                let expected = "APPROVED, SENDBACK or REJECTED is expected";
-                return Err(SystemError::invalid("/data/decision/code", expected));
-            }
-        };
-        let marks = decision.get("marks").and_then(Value::as_array);
         let request = pb::CompleteTaskRequest {
             request_id: idempotency_key(&headers).unwrap_or_default(),
-            task_id: params.get("taskId").unwrap_or_default().to_owned(),
-            outcome: outcome.into(),
-            text: text("text").to_owned(),
-            marks: marks
-                .into_iter()
-                .flatten()
-                .filter_map(|mark| mark.as_str().map(str::to_owned))
-                .collect(),
-            data_json: serde_json::to_vec(&data).unwrap_or_default().into(),
+            task_id: params.id("taskId"),
+            ..decision(&headers, body)?
         };
         let done = client(&state)
             .complete_task(entry.request(request))
@@ -159,6 +208,12 @@ pub(super) async fn complete(
     finish(&headers, work.await)
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Claim {
+    release: bool,
+}
+
 /// `POST /api/v1/tasks/{taskId}/claim`; `{"release": true}` gives it back.
 pub(super) async fn claim(
     State(state): State<GatewayState>,
@@ -168,17 +223,15 @@ pub(super) async fn claim(
 ) -> Response {
     let work = async {
         let entry = state.enter(&headers).await?;
-        let body: Map<String, Value> = match body.parse() {
-            Err(BodyFault::Missing) => Map::new(),
+        json_only(&headers)?;
+        let body: Claim = match body.parse_object() {
+            Err(BodyFault::Missing) => Claim::default(),
             other => other?,
         };
         let request = pb::ClaimTaskRequest {
             request_id: idempotency_key(&headers).unwrap_or_default(),
-            task_id: params.get("taskId").unwrap_or_default().to_owned(),
-            release: body
-                .get("release")
-                .and_then(Value::as_bool)
-                .unwrap_or(false),
+            task_id: params.id("taskId"),
+            release: body.release,
         };
         let done = client(&state)
             .claim_task(entry.request(request))
@@ -190,4 +243,19 @@ pub(super) async fn claim(
         ))
     };
     finish(&headers, work.await)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_are_always_objects() {
+        let data = json!({"form": {"a": 1}, "a": 2, "note": "x", "other": {"b": []}, "c": null});
+        let grouped = contained(data.as_object().unwrap().clone());
+        let expected = json!({"form": {"a": 1, "note": "x"}, "other": {"b": []}});
+        assert_eq!(Value::Object(grouped), expected);
+    }
 }

@@ -30,6 +30,17 @@ pub(crate) struct Routing {
     pub(crate) content: Content,
     pub(crate) routed: Routed,
     pub(crate) next_task_id: String,
+    pub(crate) noted: Noted,
+}
+
+/// What the history of a file remembers of a change, without any value.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Noted {
+    /// Fields of the form that changed, as `container.key`.
+    pub(crate) changed: Vec<String>,
+    /// How many members were dropped, because the form does not know or does not show them.
+    /// Unknown names are not kept: a client can write anything into one.
+    pub(crate) dropped: usize,
 }
 
 /// What follows for a file, worked out.
@@ -189,12 +200,19 @@ impl Routing {
         action: &'static str,
     ) -> Result<(), Error> {
         let body = state_body(&step.row);
+        let mut remembered = body.clone();
+        if !self.noted.changed.is_empty() {
+            remembered["changed"] = json!(self.noted.changed);
+        }
+        if self.noted.dropped > 0 {
+            remembered["dropped"] = json!(self.noted.dropped);
+        }
         let actor = self
             .origin
             .on_behalf_of
             .as_deref()
             .unwrap_or(&self.origin.actor);
-        let bytes = body.to_string().into_bytes();
+        let bytes = remembered.to_string().into_bytes();
         files::add_event(tx, &step.row.file_id, kind, actor, &bytes).await?;
         let entry = Entry::new(action)
             .subject("file", &step.row.file_id)

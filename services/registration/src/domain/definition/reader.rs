@@ -10,6 +10,7 @@ use super::{
     Outcomes, Property, Register, Role,
 };
 use crate::domain::expr::{self, Expr};
+use crate::domain::flow::Outcome;
 
 pub(super) fn read(bytes: &[u8]) -> Result<Definition, Vec<Defect>> {
     let mut reader = Reader::default();
@@ -57,6 +58,10 @@ struct Raw {
     register: Option<RawRegister>,
     #[serde(default)]
     consent_agreement: Option<String>,
+    #[serde(default)]
+    external_documents: bool,
+    #[serde(default)]
+    strict: bool,
 }
 
 fn public() -> String {
@@ -122,6 +127,7 @@ struct RawRole {
     when: Option<Json>,
     #[serde(default)]
     outcomes: Vec<String>,
+    default_outcome: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -154,6 +160,13 @@ impl Reader {
         }
     }
 
+    fn text(&mut self, path: &str, text: &str) {
+        let control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        if text.chars().any(control) {
+            self.note(path, "holds a control character");
+        }
+    }
+
     fn most(&mut self, path: &str, count: usize) {
         if count > MAX_ITEMS {
             self.note(path, format!("{count} items, at most {MAX_ITEMS}"));
@@ -175,6 +188,8 @@ impl Reader {
         if raw.name.trim().is_empty() {
             self.note("name", "a name is required");
         }
+        self.text("name", &raw.name);
+        self.text("description", &raw.description);
         if !["None", "Private", "Public"].contains(&raw.kind.as_str()) {
             self.note("type", "None, Private or Public is expected");
         }
@@ -222,11 +237,16 @@ impl Reader {
                 fields: register.fields,
             }),
             consent_agreement: raw.consent_agreement,
+            external_documents: raw.external_documents,
+            strict: raw.strict,
         }
     }
 
     fn form(&mut self, path: &str, raw: RawForm) -> Form {
         self.id(&format!("{path}.eFormId"), &raw.eform_id);
+        self.text(&format!("{path}.name"), &raw.name);
+        self.text(&format!("{path}.description"), &raw.description);
+        self.text(&format!("{path}.version"), &raw.version);
         self.most(&format!("{path}.containers"), raw.containers.len());
         let mut keys = BTreeSet::new();
         let containers = raw
@@ -360,11 +380,12 @@ impl Reader {
         for (at, role) in raw.into_iter().enumerate() {
             let path = format!("roles[{at}]");
             self.id(&format!("{path}.id"), &role.id);
+            self.text(&format!("{path}.name"), &role.name);
             if !ids.insert(role.id.clone()) {
                 self.note(format!("{path}.id"), "two roles share this id");
             }
             for outcome in &role.outcomes {
-                if !["APPROVED", "SENDBACK", "REJECTED"].contains(&outcome.as_str()) {
+                if outcome_of(outcome).is_none() {
                     self.note(
                         format!("{path}.outcomes"),
                         "APPROVED, SENDBACK and REJECTED are expected",
@@ -379,12 +400,23 @@ impl Reader {
                 send_back: may("SENDBACK"),
                 reject: may("REJECTED"),
             };
+            let default_outcome = role.default_outcome.as_deref().and_then(|outcome| {
+                let named = outcome_of(outcome).filter(|named| outcomes.offer(*named));
+                // Sending back needs a reason, which a default cannot give.
+                let usable = named.filter(|named| *named != Outcome::SentBack);
+                if usable.is_none() {
+                    let text = "APPROVED or REJECTED is expected, as far as the role offers it";
+                    self.note(format!("{path}.defaultOutcome"), text);
+                }
+                usable
+            });
             let when = self.condition(format!("{path}.when"), role.when);
             roles.push(Role {
                 role_id: role.id,
                 name: role.name,
                 when,
                 outcomes,
+                default_outcome,
             });
         }
         roles
@@ -449,6 +481,15 @@ impl Reader {
                 self.note("register.fields", format!("there is no field `{field}`"));
             }
         }
+    }
+}
+
+fn outcome_of(name: &str) -> Option<Outcome> {
+    match name {
+        "APPROVED" => Some(Outcome::Approved),
+        "SENDBACK" => Some(Outcome::SentBack),
+        "REJECTED" => Some(Outcome::Rejected),
+        _ => None,
     }
 }
 
