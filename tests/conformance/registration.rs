@@ -137,6 +137,7 @@ async fn suite(db: TestDatabase, profile: Profile) -> Suite {
     let surface = SurfaceConfig {
         listen,
         prefix: String::new(),
+        strict: false,
     };
     config.surfaces.insert("registration".to_owned(), surface);
     let gateway_itself = Gateway::new(config, state);

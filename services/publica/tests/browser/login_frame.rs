@@ -191,7 +191,14 @@ async fn every_page_carries_its_headers() {
         assert!(policy.contains("form-action 'self';"), "{policy}");
         assert_eq!(answer.headers()["referrer-policy"], "no-referrer");
     }
-    // The pages fit the links of people far away: little to load, nothing from elsewhere.
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_small_and_load_nothing_from_elsewhere() {
+    let suite = suite_with("").await;
+    let portal = Portal::register(&suite, "Portal").await;
+    let page = portal.authorize(&suite, &[]);
+    // They fit the links of people far away.
     let html = suite
         .http()
         .get(&page)

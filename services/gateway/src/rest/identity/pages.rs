@@ -199,6 +199,7 @@ async fn send(
         individual_id: typed.clone(),
         channels: vec!["email".to_owned()],
         client_address: address(extensions),
+        details_hash: String::new(),
     };
     flow.typed = typed;
     match visit.service().send_code(visit.request(message)).await {
@@ -269,6 +270,7 @@ async fn show(visit: &Visit, flow: &Flow, step: &str) -> Response {
 async fn consent(visit: &Visit, flow: &Flow) -> Response {
     let message = pb::GetConsentDetailsRequest {
         transaction_id: flow.transaction_id.clone(),
+        details_hash: String::new(),
     };
     let mut service = visit.service();
     match service.get_consent_details(visit.request(message)).await {
@@ -338,6 +340,7 @@ async fn authenticate(
         individual_id: flow.typed.clone(),
         challenges: vec![challenge],
         client_address: address(extensions),
+        details_hash: String::new(),
     };
     match visit.service().authenticate(visit.request(message)).await {
         Ok(answer) if answer.get_ref().consent_needed => visit.page_of(&flow, "consent"),
@@ -369,6 +372,7 @@ async fn finish(visit: &Visit, mut flow: Flow, accepted_claims: Vec<String>) -> 
         transaction_id: flow.transaction_id.clone(),
         accepted_claims,
         permitted_scopes: Vec::new(),
+        details_hash: String::new(),
     };
     match visit.service().issue_code(visit.request(message)).await {
         Ok(answer) => {
@@ -392,6 +396,7 @@ async fn finish(visit: &Visit, mut flow: Flow, accepted_claims: Vec<String>) -> 
 async fn cancel_flow(visit: &Visit, mut flow: Flow) -> Response {
     let message = pb::CancelSignInRequest {
         transaction_id: flow.transaction_id.clone(),
+        details_hash: String::new(),
     };
     match visit.service().cancel_sign_in(visit.request(message)).await {
         Ok(answer) => {
