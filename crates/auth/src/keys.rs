@@ -3,7 +3,8 @@
 //! A set is used for as long as its publisher says, but for at least five minutes and at most
 //! a day; it is fetched again in the background once four fifths of that time are over. A token
 //! that names an unknown key makes the set be fetched at once, though not more than once in
-//! 30 s. If a fetch fails, the last good set stays in use.
+//! 30 s. If a fetch fails, the last good set stays in use; until there is a first one, a fetch is
+//! tried every two seconds, since an issuer may start with the process that trusts it.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,8 @@ const FLOOR: Duration = Duration::from_mins(5);
 const CEILING: Duration = Duration::from_hours(24);
 /// Between two fetches, whatever asks for them.
 const PAUSE: Duration = Duration::from_secs(30);
+/// Between two fetches while there is no set yet.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_BYTES: usize = 512 * 1024;
 
@@ -45,6 +48,18 @@ struct State {
     refresh_at: Timestamp,
     stale_at: Timestamp,
     last_attempt: Option<Timestamp>,
+}
+
+impl State {
+    /// When a fetch may be tried again.
+    fn pause_over(&self) -> Timestamp {
+        let pause = match self.keys {
+            Some(_) => PAUSE,
+            None => FIRST_PAUSE,
+        };
+        self.last_attempt
+            .map_or(Timestamp::EPOCH, |last| last.plus(pause))
+    }
 }
 
 /// What a fetch did.
@@ -98,13 +113,10 @@ impl IssuerKeys {
     /// When the background should fetch next.
     pub(crate) fn refresh_at(&self) -> Timestamp {
         let state = self.state();
-        let pause_over = state
-            .last_attempt
-            .map_or(Timestamp::EPOCH, |last| last.plus(PAUSE));
-        state.refresh_at.max(pause_over)
+        state.refresh_at.max(state.pause_over())
     }
 
-    /// Fetches the set, unless that was tried within the last 30 s. Those who wait for a fetch
+    /// Fetches the set, unless that was tried a moment ago. Those who wait for a fetch
     /// in flight share its outcome.
     pub(crate) async fn refresh(&self, now: Timestamp) -> Refreshed {
         if matches!(self.source, Source::Inline) {
@@ -117,10 +129,7 @@ impl IssuerKeys {
             if state.fetched != before.fetched {
                 return Refreshed::Same;
             }
-            if state
-                .last_attempt
-                .is_some_and(|last| now < last.plus(PAUSE))
-            {
+            if now < state.pause_over() {
                 return Refreshed::Not;
             }
             state.last_attempt = Some(now);
