@@ -289,7 +289,12 @@ pub(super) fn plain(visit: &Visit, status: StatusCode, what: &'static str) -> Re
     let mut sheet = sheet(visit, visit.language());
     let query = &visit.query;
     languages(&mut sheet, |code| {
-        let request = request_with(query, &[("ui_locales", code), ("chosen", "1")]);
+        let chosen = [("ui_locales", code), ("chosen", "1")];
+        let request = match what {
+            // Nothing of it is proven good, so nothing of it is shown, not even in a link.
+            "broken" => request_with(&QueryPairs::parse(""), &chosen),
+            _ => request_with(query, &chosen),
+        };
         format!("{}/authorize?{request}", visit.root)
     });
     tell(&mut sheet, what);
