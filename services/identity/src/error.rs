@@ -53,6 +53,7 @@ pub(crate) enum Refused {
     Etag,
     IdentifierUnknown,
     IdentifierTaken,
+    NumbersUsedUp,
     TooManyVids,
     FactorUnknown,
     EnrolmentUnknown,
@@ -109,6 +110,11 @@ impl Refused {
                 NotFound,
                 "IDENTIFIER_NOT_FOUND",
                 "There is no such identifier in use.",
+            ),
+            Self::NumbersUsedUp => (
+                ResourceExhausted,
+                "NUMBERS_USED_UP",
+                "There are not enough permanent numbers left for so many people at once.",
             ),
             Self::IdentifierTaken => (
                 AlreadyExists,

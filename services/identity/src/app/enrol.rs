@@ -14,7 +14,7 @@ use crate::domain::attributes::Attributes;
 use crate::domain::identifier::is_alias_kind;
 use crate::domain::number;
 use crate::domain::person::{FactorId, IdentifierId, PersonId, PersonState, is_assurance_level};
-use crate::error::Error;
+use crate::error::{Error, Refused};
 use crate::store::bulk::{NewIdentifierRow, NewPersonRow, Rows};
 use crate::store::{self, factor::EMAIL_CODE};
 
@@ -24,6 +24,8 @@ const MAX_ALIASES: usize = 16;
 const MAX_REFERENCE: usize = 128;
 /// How often an enrolment is tried again when somebody else took an alias meanwhile.
 const ATTEMPTS: usize = 3;
+/// How often numbers that are taken are drawn again.
+const NUMBER_DRAWS: usize = 32;
 
 /// Someone to enrol whose data is sound.
 #[derive(Debug, Clone)]
@@ -183,6 +185,7 @@ impl App {
         for found in store::identifier::find_many(tx, &lookups).await? {
             taken.insert(found.lookup, (found.person_id, found.alias_kind));
         }
+        let mut numbers = self.draw_numbers(tx, candidates.len()).await?.into_iter();
         let mut answers = Vec::with_capacity(candidates.len());
         let station = number::bulk_station(&*self.entropy);
         let now = tx.now();
@@ -202,11 +205,12 @@ impl App {
             let generated = number::registration_id(station, at, now);
             let registration_id = registration_id.map_or(generated, str::to_owned);
             let person_id = PersonId::new(&*self.clock, &*self.entropy);
-            let vid = number::vid(&*self.entropy);
+            let numbers = numbers.next().ok_or(Error::Record("number"))?;
+            let vid = numbers.vid.clone();
             for (kind, _, lookup) in &candidate.aliases {
                 taken.insert(lookup.clone(), (person_id, kind.clone()));
             }
-            new.push((*candidate, person_id, registration_id.clone(), vid.clone()));
+            new.push((*candidate, person_id, registration_id.clone(), numbers));
             answers.push(Enrolled::New {
                 person_id,
                 registration_id,
@@ -217,12 +221,12 @@ impl App {
         let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
         let keys = self.keyring.subjects(tx, &subjects).await?;
         let mut rows = Rows::default();
-        for ((candidate, person_id, registration, vid), key) in new.iter().zip(&keys) {
+        for ((candidate, person_id, registration, numbers), key) in new.iter().zip(&keys) {
             let row = New {
                 candidate,
                 person_id: *person_id,
                 registration,
-                vid,
+                numbers,
                 key,
                 source,
             };
@@ -230,6 +234,41 @@ impl App {
         }
         rows.write(tx, now).await?;
         Ok(answers)
+    }
+
+    /// Numbers for so many people that nobody has and that differ from each other. Permanent
+    /// numbers are short and follow many rules, so among a hundred thousand people every large
+    /// batch draws a few that are taken.
+    async fn draw_numbers(&self, tx: &mut Tx<'_>, count: usize) -> Result<Vec<Numbers>, Error> {
+        let mut free: Vec<Numbers> = Vec::with_capacity(count);
+        let mut drawn = HashSet::new();
+        for _ in 0..NUMBER_DRAWS {
+            let mut fresh = Vec::with_capacity(count - free.len());
+            while fresh.len() < count - free.len() {
+                let uin = number::uin(&*self.entropy);
+                let vid = number::vid(&*self.entropy);
+                let lookup = |value| self.lookup(value).ok_or(Error::Record("number"));
+                let lookups = [lookup(&uin)?, lookup(&vid)?];
+                if lookups.iter().all(|lookup| !drawn.contains(lookup)) {
+                    drawn.extend(lookups.iter().cloned());
+                    fresh.push((Numbers { uin, vid }, lookups));
+                }
+            }
+            let asked: Vec<Vec<u8>> = fresh
+                .iter()
+                .flat_map(|(_, lookups)| lookups.iter().cloned())
+                .collect();
+            let taken = store::identifier::find_many(tx, &asked).await?;
+            let taken: HashSet<Vec<u8>> = taken.into_iter().map(|found| found.lookup).collect();
+            let still_free = fresh
+                .into_iter()
+                .filter(|(_, lookups)| lookups.iter().all(|lookup| !taken.contains(lookup)));
+            free.extend(still_free.map(|(numbers, _)| numbers));
+            if free.len() == count {
+                return Ok(free);
+            }
+        }
+        Err(Refused::NumbersUsedUp.into())
     }
 
     /// Adds the rows of one new person.
@@ -252,10 +291,9 @@ impl App {
             evidence: "",
             enrolment,
         });
-        let uin = number::uin(&*self.entropy);
         let own = [
-            ("uin", "", "", uin.as_str()),
-            ("vid", "", "perpetual", new.vid),
+            ("uin", "", "", new.numbers.uin.as_str()),
+            ("vid", "", "perpetual", new.numbers.vid.as_str()),
         ];
         let aliases = candidate
             .aliases
@@ -291,12 +329,18 @@ impl App {
     }
 }
 
+/// What the block calls a new person by.
+struct Numbers {
+    uin: String,
+    vid: String,
+}
+
 /// A new person on the way into the rows.
 struct New<'a> {
     candidate: &'a Candidate,
     person_id: PersonId,
     registration: &'a str,
-    vid: &'a str,
+    numbers: &'a Numbers,
     key: &'a SubjectKey,
     source: &'a str,
 }
