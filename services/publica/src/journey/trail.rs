@@ -31,6 +31,7 @@ const BLOCKS: &[&str] = &[
 
 /// How often, and how far apart, a log that is behind is asked for.
 const MOST_ATTEMPTS: u32 = 60;
+const FRESH: GetCheckpointRequest = GetCheckpointRequest { fresh: true };
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// What came out.
@@ -78,8 +79,7 @@ pub(crate) async fn run(
         };
         // After a block was killed, its log stands still until another may keep it in order.
         let mut attempts = 1;
-        let fresh = GetCheckpointRequest { fresh: true };
-        while let Err(status) = client.service.get_checkpoint(fresh).await {
+        while let Err(status) = client.service.get_checkpoint(FRESH).await {
             match status.code() {
                 Code::NotFound => break,
                 Code::Unavailable if attempts < MOST_ATTEMPTS => attempts += 1,
