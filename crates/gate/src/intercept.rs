@@ -161,13 +161,20 @@ fn told(error: &GateError) -> (StatusCode, Code, &'static str, String, String) {
                 decision_id.clone(),
             )
         }
-        GateError::Unknown(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Code::Unavailable,
-            "CONSENT_UNKNOWN",
-            String::new(),
-            String::new(),
-        ),
+        GateError::Unknown(status) => {
+            tracing::warn!(
+                code = ?status.code(),
+                "the consent block did not decide; if permission was denied, this service \
+                 needs the scope consent:decision:check"
+            );
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Code::Unavailable,
+                "CONSENT_UNKNOWN",
+                String::new(),
+                String::new(),
+            )
+        }
     }
 }
 

@@ -309,6 +309,14 @@ impl From<Violations> for Error {
 }
 
 impl Error {
+    /// Whether there is no such revision, which not everybody may learn.
+    pub(crate) fn is_unknown_revision(&self) -> bool {
+        let Self::Refused { why, .. } = self else {
+            return false;
+        };
+        *why == Why::RevisionNotFound
+    }
+
     /// Whether the refusal is one that a caller brought about, and so belongs in the journal.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(

@@ -529,10 +529,11 @@ async fn announce(
         agreement_id: &content.data_agreement_id,
         ..About::default()
     };
-    revoke(tx, about, pb::RevocationCause::AgreementChanged).await?;
     let mut good = content.compatible_revision_ids.clone();
     good.push(revision.revision_id.clone());
-    Ok(store::agreement::stale(tx, &content.data_agreement_id, &good).await?)
+    let stale = store::agreement::stale(tx, &content.data_agreement_id, &good).await?;
+    revoke(tx, about, pb::RevocationCause::AgreementChanged).await?;
+    Ok(stale)
 }
 
 /// Gives a text that is to be published its version, and finds out whose answers carry over:

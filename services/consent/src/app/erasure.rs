@@ -27,6 +27,10 @@ impl App {
         let shop = self.shop(&who.origin.tenant).await?;
         request.individual_id = who.resolve(&shop, &request.individual_id).await?;
         let who = &who.acts_for(&shop, &request.individual_id, WRITE).await?;
+        if who.delegate().is_some() {
+            // A delegation is about agreements; this is about everything.
+            return Err(Why::NotYours.about(""));
+        }
         let call = call(
             "consent.erase_records",
             RPC,

@@ -216,6 +216,10 @@ async fn check_signer(
     // A delegate may bring what the person signed.
     let keys = signing::keys_of(shop, id).await?;
     let good = signing::check(shop, sent, &keys, person, now)?;
+    if who.delegate().is_some() && good.first_use.is_some() {
+        let what = "is not registered, and a delegate cannot introduce the person's key";
+        return Err(signature::Misfit { step: "key", what }.into());
+    }
     Ok((good, None))
 }
 

@@ -7,7 +7,7 @@ use tonic::Request;
 use super::Shop;
 use super::delegations;
 use super::individuals;
-use super::records::READ;
+use super::records::{READ, WRITE};
 use crate::domain::delegation::Act;
 use crate::error::{Error, Why};
 use crate::store;
@@ -138,7 +138,12 @@ impl Who {
         individual_id: &str,
         scope: &'static str,
     ) -> Result<Self, Error> {
-        let act = if scope == READ { Act::View } else { Act::Give };
+        let act = match scope {
+            READ => Act::View,
+            WRITE => Act::Give,
+            // Keys, identity and preferences are the person's own.
+            _ => return Err(Why::NotYours.about("")),
+        };
         let subject = self.caller.as_ref().map_or("", |caller| &caller.subject);
         let known = !individual_id.is_empty() && self.is_person() && !subject.is_empty();
         if known {

@@ -318,11 +318,12 @@ impl App {
             check_id("data_agreement_id", &request.data_agreement_id)?;
             request.individual_id = who.resolve(&shop, &request.individual_id).await?;
             let who = &who.acts_for(&shop, &request.individual_id, READ).await?;
-            view(
+            within(
                 &shop,
                 who,
                 &request.individual_id,
                 &request.data_agreement_id,
+                Act::View,
             )
             .await?;
             let (person, agreement) = (&request.individual_id, &request.data_agreement_id);
@@ -368,9 +369,13 @@ impl App {
             return Err(Why::RecordNotFound.about(record_id));
         };
         let who = who.acts_for(shop, &row.individual_id, scope).await?;
-        if scope == READ {
-            view(shop, &who, &row.individual_id, &row.agreement_id).await?;
-        }
+        // Withdrawing is the least of what lets somebody write.
+        let act = if scope == READ {
+            Act::View
+        } else {
+            Act::Withdraw
+        };
+        within(shop, &who, &row.individual_id, &row.agreement_id, act).await?;
         if !individual_id.is_empty() && row.individual_id != individual_id {
             return Err(Why::NotYours.about(""));
         }
@@ -390,11 +395,12 @@ impl App {
             request.individual_id = who.resolve(&shop, &request.individual_id).await?;
         }
         let who = &who.acts_for(&shop, &request.individual_id, READ).await?;
-        view(
+        within(
             &shop,
             who,
             &request.individual_id,
             &request.data_agreement_id,
+            Act::View,
         )
         .await?;
         let arguments = (
@@ -447,12 +453,13 @@ impl App {
     }
 }
 
-/// Checks that a delegate may see what was answered under this agreement, or under any.
-async fn view(
+/// Checks that a delegate may do this with what was answered under this agreement, or under any.
+async fn within(
     shop: &Shop,
     who: &Who,
     individual_id: &str,
     agreement_id: &str,
+    act: Act,
 ) -> Result<(), Error> {
     let Some(delegate) = who.delegate() else {
         return Ok(());
@@ -465,7 +472,7 @@ async fn view(
         agreement_id,
         purpose_code: &code,
     };
-    acting(shop, individual_id, delegate, Act::View, matter).await?;
+    acting(shop, individual_id, delegate, act, matter).await?;
     Ok(())
 }
 

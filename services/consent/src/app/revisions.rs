@@ -373,7 +373,7 @@ impl App {
     ) -> Result<pb::GetRevisionResponse, Error> {
         let shop = self.shop(&who.origin.tenant).await?;
         let revision = read(&shop, &request.revision_id).await;
-        if revision.is_err() {
+        if revision.as_ref().is_err_and(Error::is_unknown_revision) {
             // Who may not see all of them learns nothing from the difference.
             who.need("consent:audit:read")?;
         }

@@ -55,8 +55,7 @@ pub(crate) fn check(
     match method {
         Method::Jws => {
             let named = signature::named_key(&sent)?;
-            let own = sent.verification_signed_as != signature::DELEGATE;
-            let trusts = own && keys.is_empty() && shop.rules.trust_on_first_use;
+            let trusts = keys.is_empty() && shop.rules.trust_on_first_use;
             let first = match named {
                 Some(named) if trusts => Some(named),
                 _ => None,

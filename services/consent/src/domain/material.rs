@@ -54,9 +54,10 @@ pub(crate) fn changes(old: &pb::DataAgreement, new: &pb::DataAgreement) -> Vec<&
 }
 
 /// Who answers for the use; where they are reached may change.
-fn controller(one: &pb::DataAgreement) -> (String, String) {
+fn controller(one: &pb::DataAgreement) -> (String, String, String) {
     let controller = one.controller.clone().unwrap_or_default();
-    (controller.name.to_lowercase(), controller.country)
+    let name = controller.name.to_lowercase();
+    (controller.controller_id, name, controller.country)
 }
 
 /// Whether a limit was raised or taken away.
@@ -92,8 +93,10 @@ fn attributes_grew(old: &pb::DataAgreement, new: &pb::DataAgreement) -> bool {
 
 fn recipients_grew(old: &pb::DataAgreement, new: &pb::DataAgreement) -> bool {
     if old.recipients.is_empty() {
-        // Anybody might before.
-        return false;
+        // Anybody might before, unless the policy kept the data with the controller.
+        let policy = old.policy.as_ref();
+        let closed = policy.is_some_and(|one| one.third_party_data_sharing == Some(false));
+        return closed && !new.recipients.is_empty();
     }
     new.recipients.is_empty()
         || new.recipients.iter().any(|now| {
@@ -262,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_lets_more_be_done_needs_a_new_answer() {
-        let cases: [(&str, Edit); 16] = [
+        let cases: [(&str, Edit); 17] = [
             ("purpose", |one| one.purpose.push('!')),
             ("purposeCode", |one| {
                 "dpv:Marketing".clone_into(&mut one.purpose_code);
@@ -270,6 +273,9 @@ mod tests {
             ("lawfulBasis", |one| one.lawful_basis = 3),
             ("controller", |one| {
                 one.controller.as_mut().unwrap().name.push('s');
+            }),
+            ("controller", |one| {
+                "another".clone_into(&mut one.controller.as_mut().unwrap().controller_id);
             }),
             ("dataAttributes", |one| {
                 one.attributes.push(pb::DataAgreementAttribute {
@@ -305,6 +311,18 @@ mod tests {
             let mut new = text();
             edit(&mut new);
             assert_eq!(changes(&text(), &new), [member], "{member}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_let_in_where_the_policy_kept_others_out() {
+        for closed in [true, false] {
+            let mut old = text();
+            old.recipients.clear();
+            old.policy.as_mut().unwrap().third_party_data_sharing = Some(!closed);
+            let mut new = old.clone();
+            new.recipients = text().recipients;
+            assert_eq!(changes(&old, &new).contains(&"recipients"), closed);
         }
     }
 

@@ -1,12 +1,15 @@
 //! Parents, guardians and others: who may answer for whom, quorum, coming of age.
 
+use publica_jose::{Alg, SigningKey};
 use publica_proto::consent::v1 as pb;
 use publica_proto::consent::v1::consent_record_service_client::ConsentRecordServiceClient;
 use publica_proto::consent::v1::delegation_service_client::DelegationServiceClient;
+use publica_proto::consent::v1::individual_service_client::IndividualServiceClient;
 use publica_proto::journal::v1::ListEntriesRequest;
 use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
 use publica_rpc::Link;
 use publica_testkit::{both_engines, eventually};
+use publica_types::SystemEntropy;
 
 use crate::support::{Bench, Signer, agreement, bench, reason};
 
@@ -86,6 +89,31 @@ async fn pair(
         signature: Some(delegate.1.sign(drafted.signature.unwrap())),
         request_id: String::new(),
     })
+}
+
+/// What somebody is told who tries what is the person's own: to see who they are, to sign for them
+/// with another key, and to have everything forgotten.
+async fn person_alone(bench: &Bench, person: &Signer, subject: &str) -> [String; 3] {
+    let mut people = IndividualServiceClient::new(bench.person(subject));
+    let get = pb::GetIndividualRequest {
+        individual_id: person.id.clone(),
+    };
+    let key = SigningKey::generate(Alg::Es256, &SystemEntropy).unwrap();
+    let key = pb::RegisterSigningKeyRequest {
+        individual_id: person.id.clone(),
+        jwk: key.public_jwk().to_value().to_string(),
+        request_id: String::new(),
+    };
+    let all = pb::EraseConsentRecordsRequest {
+        individual_id: person.id.clone(),
+        request_id: String::new(),
+    };
+    let mut records = ConsentRecordServiceClient::new(bench.person(subject));
+    [
+        reason(people.get_individual(get).await),
+        reason(people.register_signing_key(key).await),
+        reason(records.erase_consent_records(all).await),
+    ]
 }
 
 async fn verified(bench: &Bench, record_id: &str) -> pb::VerifyChainResponse {
@@ -270,6 +298,9 @@ both_engines! {
             ..pb::ListConsentRecordsRequest::default()
         };
         assert_eq!(reason(own.list_consent_records(list).await), "NOT_YOURS", "no right to view");
+        for refused in person_alone(&bench, &person, "2").await {
+            assert_eq!(refused, "NOT_YOURS");
+        }
 
         // Both see the delegation, others do not; the person takes back what they gave.
         let get = pb::GetDelegationRequest { delegation_id: narrow.delegation_id.clone() };

@@ -139,7 +139,7 @@ operations! {
     native "GET" "/audit/revision/{revisionId}/verify/" "Verify the chain of a revision";
     native "GET" "/audit/consent-record/{consentRecordId}/verify/" "Verify a record's chain";
     native "POST" "/v1/decisions" "May this data be used now?";
- native "GET" "/v1/revocations" "What was revoked after a cursor";
+    native "GET" "/v1/revocations" "What was revoked after a cursor";
     native "GET" "/v1/keys" "Keys that verify decisions and receipts";
     native "POST" "/v1/individuals:batch" "Create individuals with their keys";
     native "POST" "/v1/records:batch" "Store signed pairs";

@@ -21,12 +21,14 @@ const RELATIONSHIPS: [&str; 6] = [
 
 fn read_delegation(input: &Input<'_>) -> pb::Delegation {
     let named = input.text("relationship").to_ascii_lowercase();
-    let place = RELATIONSHIPS.iter().position(|known| *known == named);
-    if place.is_none() {
+    let name = format!("DELEGATION_RELATIONSHIP_{}", named.to_ascii_uppercase());
+    let known = pb::DelegationRelationship::from_str_name(&name)
+        .filter(|one| *one != pb::DelegationRelationship::Unspecified);
+    if known.is_none() {
         let text = format!("must be one of {}", RELATIONSHIPS.join(", "));
         input.fault("relationship", &text);
     }
-    let relationship = place.and_then(|place| i32::try_from(place + 1).ok());
+    let relationship = known.map(i32::from);
     let actions = input.texts("actions").into_iter().map(|action| {
         let known = match action.as_str() {
             "give" => pb::DelegationAction::Give,

@@ -212,6 +212,7 @@ pub(crate) async fn given_up(call: Call) -> Answer {
     let paging = call.paging()?;
     let mut found = Vec::new();
     let mut page_token = String::new();
+    let mut looked = 0;
     loop {
         let message = journal::ListDeadLettersRequest {
             page_size: 1_000,
@@ -222,10 +223,11 @@ pub(crate) async fn given_up(call: Call) -> Answer {
             .list_dead_letters(entry.request(message))
             .await?
             .into_inner();
+        looked += answer.dead_letters.len();
         let own = answer.dead_letters.into_iter();
         found.extend(own.filter(|one| one.webhook_id == webhook_id));
         page_token = answer.next_page_token;
-        if page_token.is_empty() || found.len() > MAX_GIVEN_UP {
+        if page_token.is_empty() || looked >= MAX_GIVEN_UP {
             break;
         }
     }
