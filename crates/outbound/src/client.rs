@@ -12,8 +12,6 @@ pub use reqwest::Method;
 
 /// The longest pause that a target may ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
-/// The longest answer that is read.
-const ANSWER_LIMIT: usize = 64 * 1_024;
 
 /// What the client keeps to.
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +48,8 @@ pub struct Call {
 /// What came of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sent {
-    /// The target took it; its answer.
-    Taken(Vec<u8>),
+    /// The target took it. What it says with that is nobody's concern and is not read.
+    Taken,
     /// The target could not take it now.
     Later {
         /// Why, without the target's address.
@@ -105,7 +103,7 @@ impl Client {
             request = request.header(name, value);
         }
         match request.body(call.body).send().await {
-            Ok(response) => judge(response).await,
+            Ok(response) => judge(&response),
             // The error's own text names the target with its query, which may be confidential.
             Err(error) if error.is_timeout() => later("the target did not answer"),
             Err(error) if error.is_connect() => later("the target cannot be reached"),
@@ -122,33 +120,20 @@ fn later(reason: &str) -> Sent {
     }
 }
 
-async fn judge(response: reqwest::Response) -> Sent {
+fn judge(response: &reqwest::Response) -> Sent {
     let status = response.status();
     if status.is_success() {
-        return Sent::Taken(read(response).await);
+        return Sent::Taken;
     }
     let reason = format!("the target answered {}", status.as_u16());
     let again = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
     match again {
         true => Sent::Later {
-            after: retry_after(&response),
+            after: retry_after(response),
             reason,
         },
         false => Sent::Refused { reason },
     }
-}
-
-/// As much of an answer as is read; one that breaks off was still an answer.
-async fn read(mut response: reqwest::Response) -> Vec<u8> {
-    let mut body = Vec::new();
-    while let Ok(Some(piece)) = response.chunk().await {
-        let room = ANSWER_LIMIT - body.len();
-        body.extend_from_slice(&piece[..piece.len().min(room)]);
-        if body.len() == ANSWER_LIMIT {
-            break;
-        }
-    }
-    body
 }
 
 fn retry_after(response: &reqwest::Response) -> Option<Duration> {
@@ -162,7 +147,7 @@ impl Sent {
     /// after a number of attempts.
     pub fn outcome(self, created: Timestamp, now: Timestamp, give_up_hours: u32) -> Outcome {
         match self {
-            Self::Taken(_) => Outcome::Done,
+            Self::Taken => Outcome::Done,
             Self::Refused { reason } => Outcome::dead(reason),
             Self::Later { reason, after } => {
                 let limit = Duration::from_hours(u64::from(give_up_hours));

@@ -101,9 +101,9 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 /// Resolves names to public addresses only. The connection goes to an address that was checked,
 /// so a name cannot change its mind between check and use.
 #[derive(Debug, Clone, Copy)]
-pub struct GuardedResolver {
+pub(crate) struct GuardedResolver {
     /// Whether addresses that are not public pass too.
-    pub allow_private: bool,
+    pub(crate) allow_private: bool,
 }
 
 impl Resolve for GuardedResolver {

@@ -15,5 +15,5 @@ mod guard;
 mod signature;
 
 pub use client::{Call, Client, Limits, Method, Sent};
-pub use guard::{GuardedResolver, Targets, check_url};
+pub use guard::{Targets, check_url};
 pub use signature::signature;

@@ -60,6 +60,20 @@ impl Market {
             .await
     }
 
+    /// A biller cannot ask for the money of a bill that is another's, or nobody's.
+    async fn refuses_bills_of_others(&self, sound: &Value) {
+        let gas = json!({"prefix": "GAS", "name": "Gas works", "url": self.biller.url,
+            "source_id": SOURCE})
+        .to_string();
+        let put = self.suite.call("PUT", "/v1/billers/GASCO", &gas).await;
+        assert_eq!(put.status, 200, "{}", put.body);
+        for foreign in ["GAS1", "NONE1"] {
+            let wrong = with(sound.clone(), "/billID", Some(json!(foreign)));
+            let refused = self.as_biller("POST", "/rtpRequest", &wrong).await;
+            assert_eq!(refused.status, 404, "{foreign} {}", refused.body);
+        }
+    }
+
     /// A bill of this amount that the bank was shown under a number of its own.
     async fn presented(&self, bill: &str, request: &str, amount: &Value) {
         let path = format!("/bills/{bill}?fields=inquiry&requestId={request}");
@@ -124,6 +138,11 @@ both_engines! {
         assert_eq!(acknowledged(&odd), bad(400));
         let long = market.as_bank("GET", "/bills/WAT456789012345678901", &Value::Null).await;
         assert_eq!(acknowledged(&long), bad(400));
+        for elsewhere in ["WAT1%2F..%2Fx", "WAT1%3Fx", "WAT1%23", ".."] {
+            let path = format!("/bills/{elsewhere}?fields=inquiry&requestId=Q0");
+            let refused = market.as_bank("GET", &path, &Value::Null).await;
+            assert!((400..405).contains(&refused.status), "{elsewhere} {}", refused.body);
+        }
         market.presented("WAT1", "Q1", &json!(25)).await;
         let shown = market.bank.hears_at("/told/bills/WAT1").await.body;
         assert_eq!(shown, json!({"requestId": "Q1", "code": "00", "reason": "found",
@@ -238,6 +257,7 @@ both_engines! {
             assert_eq!(refused.status, 400, "{pointer} {}", refused.body);
             assert_eq!(refused.body["responseCode"], "01");
         }
+        market.refuses_bills_of_others(&sound).await;
         for _ in 0..2 {
             let taken = market.as_biller("POST", path, &sound).await;
             assert_eq!((taken.status, &taken.body["responseCode"]), (200, &json!("00")));

@@ -459,6 +459,9 @@ both_engines! {
         assert_eq!(suite.call("PUT", path, &named).await.status, 200);
         let wrong = json!({"url": "ftp://bank", "payer_identifier": "T"}).to_string();
         assert_eq!(suite.call("PUT", path, &wrong).await.status, 400);
+        // It needs the secret that signs what it is sent.
+        assert_eq!(suite.get("/v1/partners/TREASURY/keys").await.status, 200);
+        assert_eq!(suite.get("/v1/partners/NOBODY/keys").await.status, 404);
         suite.mapped(&receiver, "REQ1", &[("P1", "1234567"), ("P2", "7654321")]).await;
         for (number, word, state) in [(1, "N", "funds_refused"), (2, "Y", "completed")] {
             let rows = json!([

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use publica_journal::{append, write};
 use publica_proto::payments::v1 as pb;
 use publica_rpc::Invalid;
+use publica_seal::Keyring;
 use publica_store::{Db, Tx};
 use publica_types::{Origin, Uuid};
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use crate::app::callback::{self, Content, Target, shapes};
 use crate::app::release::Progress;
 use crate::app::{App, call, check_short, check_text, entry};
 use crate::domain::batch::State;
-use crate::domain::ids::{BatchId, named};
+use crate::domain::ids::BatchId;
 use crate::domain::instruction::Received;
 use crate::error::Error;
 use crate::store::bank::{self as sql, AUTHORISE, BankRow, RequestRow, VALIDATE};
@@ -50,10 +51,10 @@ pub(crate) struct Question {
     body: Value,
 }
 
-/// Twelve characters that follow from what is asked.
-fn correlation(name: &str) -> String {
-    let id = named("bank", name.as_bytes()).simple().to_string();
-    id[..CORRELATION_CHARS].to_owned()
+/// Twelve characters that follow from what is asked, and that nobody else can work out: whoever
+/// answers shows by them that they were asked.
+fn correlation(keyring: &Keyring, name: &str) -> String {
+    hex::encode(&keyring.lookup("payments.bank_request", name)[..CORRELATION_CHARS / 2])
 }
 
 impl App {
@@ -140,7 +141,7 @@ impl App {
             // The bank agreed before funds were short.
             return Ok(None);
         }
-        let correlation_id = correlation(&format!("authorise:{id}:{}", asked.len()));
+        let correlation_id = correlation(&self.keyring, &format!("authorise:{id}:{}", asked.len()));
         let path = format!("/batches/{id}?command=authorize");
         let target = self.bank_target(&bank, &path, &correlation_id, ANSWER_BATCH);
         let body = json!({
@@ -240,7 +241,7 @@ impl App {
         }
         let question = |(institution, list): (String, Vec<Value>)| {
             let name = format!("validate:{validation_id}:{part}:{institution}");
-            let correlation_id = correlation(&name);
+            let correlation_id = correlation(&self.keyring, &name);
             Question {
                 target: self.bank_target(bank, CHECK_ACCOUNTS, &correlation_id, ANSWER_ACCOUNTS),
                 correlation_id,
@@ -305,7 +306,7 @@ impl Question {
     pub(crate) async fn ask(
         &self,
         tx: &mut Tx<'_>,
-        keyring: &publica_seal::Keyring,
+        keyring: &Keyring,
         origin: &Origin,
         validation: Uuid,
     ) -> Result<(), Error> {
@@ -313,12 +314,7 @@ impl Question {
         self.post(tx, keyring, origin).await
     }
 
-    async fn post(
-        &self,
-        tx: &mut Tx<'_>,
-        keyring: &publica_seal::Keyring,
-        origin: &Origin,
-    ) -> Result<(), Error> {
+    async fn post(&self, tx: &mut Tx<'_>, keyring: &Keyring, origin: &Origin) -> Result<(), Error> {
         let name = format!("bank:{}", self.correlation_id);
         let content = Content::Body(self.body.clone());
         callback::post(tx, keyring, origin, &name, &self.target, content).await

@@ -18,7 +18,6 @@ use crate::app::callback::{self, Content, Target, bills};
 use crate::app::source::check_number;
 use crate::app::{App, call, check_short, check_text, entry};
 use crate::domain::currency;
-use crate::domain::ids::named;
 use crate::error::Error;
 use crate::store::bill::{self as sql, BillerRow, InquiryRow, InstitutionRow};
 
@@ -41,10 +40,16 @@ pub(crate) struct Bill {
     pub(crate) late_minor: i64,
 }
 
-/// Twelve characters that follow from a name.
-pub(crate) fn twelve(name: &str) -> String {
-    let id = named("bill", name.as_bytes()).simple().to_string();
-    id[..12].to_uppercase()
+/// Twelve characters that follow from a name, and that nobody else can work out: whoever answers
+/// shows by them that they were asked.
+pub(crate) fn twelve(keyring: &Keyring, name: &str) -> String {
+    hex::encode_upper(&keyring.lookup("payments.bill_request", name)[..6])
+}
+
+/// Whether an id can be one segment of a path on somebody else's server, as it stands.
+fn is_segment(id: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~".contains(c);
+    id.chars().all(plain) && !id.chars().all(|c| c == '.')
 }
 
 impl App {
@@ -178,6 +183,9 @@ impl App {
         let mut invalid = Invalid::new();
         check_number(&mut invalid, "source_request", &request.source_request);
         check_text(&mut invalid, "bill_id", &request.bill_id, BILL_CHARS);
+        if !is_segment(&request.bill_id) {
+            invalid.push("bill_id", "must be letters, digits and - _ . ~");
+        }
         invalid.check()?;
         let db = self.db(origin).await?;
         let input = (origin.clone(), self.keyring.clone(), request);
@@ -277,7 +285,7 @@ async fn inquire(
         };
     }
     let biller = sql::biller_of(tx, &request.bill_id).await?;
-    let correlation_id = twelve(&format!("inquiry:{from}:{number}"));
+    let correlation_id = twelve(keyring, &format!("inquiry:{from}:{number}"));
     let row = InquiryRow {
         institution_id: from.clone(),
         source_request: number.clone(),
@@ -289,7 +297,9 @@ async fn inquire(
             .unwrap_or_default(),
         details: None,
     };
-    sql::insert_inquiry(tx, &row).await?;
+    if !sql::insert_inquiry(tx, &row).await? {
+        return Err(Error::SourceRequestReused);
+    }
     match biller {
         Some(biller) => {
             let url = format!("{}/bills/{}", biller.url, row.bill_id);

@@ -85,12 +85,8 @@ impl Target {
     /// A bank that is asked something, and answers to this address.
     pub(crate) fn of_bank(url: String, correlation_id: &str, payer: &str, base: String) -> Self {
         Self {
-            url,
-            correlation_id: correlation_id.to_owned(),
-            party: payer.to_owned(),
-            form: Form::V3,
-            way: Way::Post,
             answer_to: Some(base),
+            ..Self::to(url, correlation_id, payer)
         }
     }
 
@@ -201,7 +197,7 @@ impl App {
     }
 }
 
-/// Leaves a callback to be delivered. `name` makes it the only one of its kind.
+/// Leaves a callback to be delivered. `name` makes it the only one of its kind while it waits.
 pub(crate) async fn post(
     tx: &mut Tx<'_>,
     keyring: &Keyring,
@@ -325,8 +321,7 @@ impl Deliverer {
 
     /// Tells a biller that a bill was paid, until it has answered.
     pub(crate) async fn advise(&self, app: &App, job: &Claimed) -> Result<Outcome, Error> {
-        let bill_id = String::from_utf8_lossy(&job.payload).into_owned();
-        let Some((target, body)) = app.advice(&job.db, &bill_id).await? else {
+        let Some((target, body)) = app.advice(&job.db, &job.payload).await? else {
             return Ok(Outcome::Done);
         };
         let sent = self.send(app, &job.key, &target, &body).await?;

@@ -1,5 +1,6 @@
-//! Secrets shared with source and calling blocks. They follow from the block's keys and the
-//! partner's name, so nothing is stored; handing them out is on record.
+//! Secrets shared with source and calling blocks, billers, institutions and payers' banks. They
+//! follow from the block's keys and the partner's name, so nothing is stored; handing them out is
+//! on record.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +11,7 @@ use serde_json::json;
 use crate::app::{App, entry};
 use crate::domain::siv;
 use crate::error::Error;
-use crate::store::{bill, voucher};
+use crate::store::{bank, bill, voucher};
 
 const FIELD_MAC: &str = "payments.voucher_key.mac";
 const FIELD_ENCRYPT: &str = "payments.voucher_key.encrypt";
@@ -45,9 +46,10 @@ impl App {
         // The id of a source block is the name of a calling block too.
         let known = voucher::knows_block(&mut db, &party).await?
             || bill::find_biller(&mut db, &party).await?.is_some()
-            || bill::find_institution(&mut db, &party).await?.is_some();
+            || bill::find_institution(&mut db, &party).await?.is_some()
+            || bank::knows(&mut db, &party).await?;
         if !known {
-            return Err(Error::not_found("calling block"));
+            return Err(Error::not_found("partner"));
         }
         let entry = entry(
             "payments.partner_keys.read",

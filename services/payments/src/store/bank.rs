@@ -17,6 +17,7 @@ statements! {
         SET url = excluded.url, payer_identifier = excluded.payer_identifier",
     REMOVE = "DELETE FROM payer_bank WHERE programme_id = $1",
     FIND = "SELECT url, payer_identifier FROM payer_bank WHERE programme_id = $1",
+    KNOWS = "SELECT payer_identifier FROM payer_bank WHERE payer_identifier = $1 LIMIT 1",
     ASK_BANK = "INSERT INTO bank_request (correlation_id, kind, subject_id, answered, accepted, \
         reason, asked_at) VALUES ($1, $2, $3, $4, $5, '', $6) ON CONFLICT DO NOTHING",
     REQUEST = "SELECT kind, subject_id, answered, accepted FROM bank_request \
@@ -73,6 +74,12 @@ pub(crate) async fn find(
     ask.ask(FIND).bind(programme_id).fetch_optional().await
 }
 
+/// Whether any programme's bank knows its payer by this name.
+pub(crate) async fn knows(ask: &mut impl Ask, payer: &str) -> Result<bool, StoreError> {
+    let found = ask.ask(KNOWS).bind(payer);
+    Ok(found.fetch_scalar_optional::<String>().await?.is_some())
+}
+
 /// Notes that a bank is asked; a repeat changes nothing.
 pub(crate) async fn ask(
     tx: &mut Tx<'_>,
@@ -83,7 +90,14 @@ pub(crate) async fn ask(
     let now = tx.now();
     let query = tx.query(ASK_BANK).bind(correlation_id).bind(kind);
     let query = query.bind(subject_id).bind(false).bind(false);
-    query.bind(now).execute().await.map(drop)
+    if query.bind(now).execute().await? == 1 {
+        return Ok(());
+    }
+    let known = request(tx, correlation_id).await?;
+    match known.is_some_and(|row| row.kind == kind && row.subject_id == subject_id) {
+        true => Ok(()),
+        false => Err(StoreError::corrupt("an id of a question to a bank")),
+    }
 }
 
 pub(crate) async fn request(

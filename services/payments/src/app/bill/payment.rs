@@ -8,6 +8,7 @@ use publica_seal::Keyring;
 use publica_store::{Db, Tx};
 use publica_types::Origin;
 use publica_work::{Job, enqueue};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::open_bill;
@@ -15,6 +16,7 @@ use super::voucher::BillRedemption;
 use crate::app::callback::{self, Content, Target, bills};
 use crate::app::source::check_number;
 use crate::app::{App, check_text, entry};
+use crate::domain::ids::named;
 use crate::error::Error;
 use crate::jobs::ADVICE;
 use crate::store::bill::{self as sql, InquiryRow, PaymentRow};
@@ -25,6 +27,14 @@ const REFERENCE_CHARS: usize = 20;
 pub(crate) const ADVISED: i64 = 1;
 pub(crate) const PAID: i64 = 2;
 pub(crate) const REFUSED: i64 = 3;
+
+/// Which payment a biller is told about.
+#[derive(Debug, Serialize, Deserialize)]
+struct Advised {
+    bill_id: String,
+    institution_id: String,
+    payment_reference: String,
+}
 
 impl App {
     pub(crate) async fn notify_bill_payment(
@@ -99,10 +109,17 @@ impl App {
     pub(crate) async fn advice(
         &self,
         db: &Db,
-        bill_id: &str,
+        what: &[u8],
     ) -> Result<Option<(Target, serde_json::Value)>, Error> {
-        let payment = sql::find_payment(&mut db.clone(), bill_id).await?;
-        let Some(payment) = payment.filter(|payment| payment.state == ADVISED) else {
+        let what: Advised =
+            serde_json::from_slice(what).map_err(|_| Error::corrupt("an advice"))?;
+        let payment = sql::find_payment(&mut db.clone(), &what.bill_id).await?;
+        let open = |payment: &PaymentRow| {
+            payment.state == ADVISED
+                && payment.institution_id == what.institution_id
+                && payment.payment_reference == what.payment_reference
+        };
+        let Some(payment) = payment.filter(open) else {
             return Ok(None);
         };
         let biller = sql::find_biller(&mut db.clone(), &payment.biller_id).await?;
@@ -177,11 +194,15 @@ async fn pay(tx: &mut Tx<'_>, origin: &Origin, row: &PaymentRow) -> Result<bool,
     if !sql::insert_payment(tx, row).await? {
         return Ok(false);
     }
-    let job = Job::new(
-        ADVICE,
-        row.bill_id.clone(),
-        row.bill_id.clone().into_bytes(),
-    );
+    let what = Advised {
+        bill_id: row.bill_id.clone(),
+        institution_id: row.institution_id.clone(),
+        payment_reference: row.payment_reference.clone(),
+    };
+    let what = serde_json::to_vec(&what).map_err(|_| Error::corrupt("an advice"))?;
+    // A bill that is paid anew, after a refusal, is another advice.
+    let key = named("advice", &what).to_string();
+    let job = Job::new(ADVICE, key, what);
     enqueue(tx, origin, job).await?;
     let body = json!({"biller": row.biller_id, "institution": row.institution_id});
     append(
@@ -260,7 +281,7 @@ async fn pay_by_voucher(
     let bill = open_bill(keyring, sealed)?;
     let biller = sql::find_biller(tx, &inquiry.biller_id).await?;
     let biller = biller.ok_or(Error::not_found("biller"))?;
-    let reference = super::twelve(&format!("voucher:{id}:{}", request.source_request));
+    let reference = super::twelve(keyring, &format!("voucher:{id}:{}", request.source_request));
     if let Some(known) = sql::find_payment(tx, &request.bill_id).await?
         && known.state != REFUSED
     {

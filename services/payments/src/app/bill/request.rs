@@ -122,13 +122,17 @@ async fn ask(
     let request = &asked.request;
     let biller = sql::find_biller(tx, &request.biller_id).await?;
     let biller = biller.ok_or(Error::not_found("biller"))?;
-    let transaction_id = twelve(&format!("rtp:{}:{}", biller.biller_id, request.rtp_id));
+    let transaction_id = twelve(
+        keyring,
+        &format!("rtp:{}:{}", biller.biller_id, request.rtp_id),
+    );
     if let Some(known) = sql::find_request(tx, &biller.biller_id, request.rtp_id).await? {
         return match known.fingerprint == asked.fingerprint {
             true => Ok(pb::RequestToPayResponse { transaction_id }),
             false => Err(Error::SourceRequestReused),
         };
     }
+    check_owner(tx, &biller, &request.bill_id).await?;
     let named = match request.institution_id.as_str() {
         "" => {
             let mapped = beneficiary::find(tx, source_no(&biller.source_id), &asked.payee).await?;
@@ -152,7 +156,9 @@ async fn ask(
         expires_at: now.plus(LIFE),
         updated_at: now,
     };
-    sql::insert_request(tx, &row, &request.source_request).await?;
+    if !sql::insert_request(tx, &row, &request.source_request).await? {
+        return Err(Error::SourceRequestReused);
+    }
     match institution {
         Some(institution) => {
             let url = format!("{}/rtpRequest", institution.url);
@@ -177,6 +183,15 @@ async fn ask(
     );
     append(tx, origin, entry);
     Ok(pb::RequestToPayResponse { transaction_id })
+}
+
+/// Nobody asks for the money of somebody else's bill.
+async fn check_owner(tx: &mut Tx<'_>, biller: &BillerRow, bill_id: &str) -> Result<(), Error> {
+    let owner = sql::biller_of(tx, bill_id).await?;
+    match owner.is_some_and(|owner| owner.biller_id == biller.biller_id) {
+        true => Ok(()),
+        false => Err(Error::not_found("bill of this biller")),
+    }
 }
 
 async fn answer(
