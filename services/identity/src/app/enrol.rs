@@ -239,36 +239,43 @@ impl App {
     /// Numbers for so many people that nobody has and that differ from each other. Permanent
     /// numbers are short and follow many rules, so among a hundred thousand people every large
     /// batch draws a few that are taken.
-    async fn draw_numbers(&self, tx: &mut Tx<'_>, count: usize) -> Result<Vec<Numbers>, Error> {
+    pub(crate) async fn draw_numbers(
+        &self,
+        tx: &mut Tx<'_>,
+        count: usize,
+    ) -> Result<Vec<Numbers>, Error> {
         let mut free: Vec<Numbers> = Vec::with_capacity(count);
-        let mut drawn = HashSet::new();
+        let mut known = HashSet::with_capacity(2 * count);
         for _ in 0..NUMBER_DRAWS {
-            let mut fresh = Vec::with_capacity(count - free.len());
-            while fresh.len() < count - free.len() {
-                let uin = number::uin(&*self.entropy);
-                let vid = number::vid(&*self.entropy);
-                let lookup = |value| self.lookup(value).ok_or(Error::Record("number"));
-                let lookups = [lookup(&uin)?, lookup(&vid)?];
-                if lookups.iter().all(|lookup| !drawn.contains(lookup)) {
-                    drawn.extend(lookups.iter().cloned());
-                    fresh.push((Numbers { uin, vid }, lookups));
-                }
-            }
-            let asked: Vec<Vec<u8>> = fresh
-                .iter()
-                .flat_map(|(_, lookups)| lookups.iter().cloned())
-                .collect();
-            let taken = store::identifier::find_many(tx, &asked).await?;
-            let taken: HashSet<Vec<u8>> = taken.into_iter().map(|found| found.lookup).collect();
-            let still_free = fresh
-                .into_iter()
-                .filter(|(_, lookups)| lookups.iter().all(|lookup| !taken.contains(lookup)));
-            free.extend(still_free.map(|(numbers, _)| numbers));
             if free.len() == count {
                 return Ok(free);
             }
+            let drawn: Vec<(Numbers, [Vec<u8>; 2])> = (free.len()..count)
+                .map(|_| self.numbers())
+                .collect::<Result<_, _>>()?;
+            let lookups: Vec<Vec<u8>> = drawn
+                .iter()
+                .flat_map(|(_, lookups)| lookups.iter().cloned())
+                .collect();
+            let taken = store::identifier::find_many(tx, &lookups).await?;
+            known.extend(taken.into_iter().map(|found| found.lookup));
+            for (numbers, lookups) in drawn {
+                if lookups.iter().all(|lookup| !known.contains(lookup)) {
+                    known.extend(lookups);
+                    free.push(numbers);
+                }
+            }
         }
         Err(Refused::NumbersUsedUp.into())
+    }
+
+    /// Numbers, and by what they are looked for.
+    fn numbers(&self) -> Result<(Numbers, [Vec<u8>; 2]), Error> {
+        let uin = number::uin(&*self.entropy);
+        let vid = number::vid(&*self.entropy);
+        let lookup = |value| self.lookup(value).ok_or(Error::Record("number"));
+        let lookups = [lookup(&uin)?, lookup(&vid)?];
+        Ok((Numbers { uin, vid }, lookups))
     }
 
     /// Adds the rows of one new person.
@@ -330,9 +337,9 @@ impl App {
 }
 
 /// What the block calls a new person by.
-struct Numbers {
-    uin: String,
-    vid: String,
+pub(crate) struct Numbers {
+    pub(crate) uin: String,
+    pub(crate) vid: String,
 }
 
 /// A new person on the way into the rows.

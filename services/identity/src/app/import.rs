@@ -286,7 +286,24 @@ impl Chunk {
                 }
             };
         }
+        self.number(tx, &mut fresh).await?;
         self.store(tx, &fresh).await
+    }
+
+    /// Gives permanent numbers to those who came without.
+    async fn number(&self, tx: &mut Tx<'_>, people: &mut [NewPerson]) -> Result<(), Error> {
+        let mut bare: Vec<&mut NewPerson> = people
+            .iter_mut()
+            .filter(|new| new.identifiers.iter().all(|(kind, ..)| *kind != "uin"))
+            .collect();
+        let drawn = self.app.draw_numbers(tx, bare.len()).await?;
+        for (new, numbers) in bare.iter_mut().zip(drawn) {
+            let lookup = self.app.lookup(&numbers.uin);
+            let lookup = lookup.ok_or(Error::Record("number"))?;
+            let row = ("uin", String::new(), "", numbers.uin, lookup);
+            new.identifiers.push(row);
+        }
+        Ok(())
     }
 
     /// What is stored already of these people.
@@ -398,22 +415,19 @@ impl Chunk {
         })
     }
 
-    /// Every identifier that the person will have.
+    /// Every identifier that the line gives the person.
     fn identifiers(
         &self,
         line: &PersonLine,
         candidate: &Candidate,
     ) -> Result<Vec<IdentifierLine>, Imported> {
-        let uin = line
-            .uin
-            .clone()
-            .unwrap_or_else(|| number::uin(&*self.app.entropy));
+        let uin = line.uin.iter().map(|uin| ("uin", "", uin.clone()));
         let mut found = Vec::new();
         let vids = line
             .vids
             .iter()
             .map(|vid| ("vid", "perpetual", vid.clone()));
-        for (kind, policy, value) in std::iter::once(("uin", "", uin)).chain(vids) {
+        for (kind, policy, value) in uin.chain(vids) {
             let lookup = self.app.lookup(&value);
             let lookup = lookup.ok_or_else(|| problem(kind, "is no identifier"))?;
             found.push((kind, String::new(), policy, value, lookup));

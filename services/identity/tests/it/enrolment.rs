@@ -1,9 +1,12 @@
 //! Enrolling people.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use publica_proto::identity::v1 as pb;
 use publica_testkit::both_engines;
 
-use crate::support::{Enrolments, Suite, amina, attribute, person, reason};
+use crate::support::{Enrolments, Rewinding, Suite, amina, attribute, person, reason};
 
 fn outcomes(answer: &pb::EnrolPersonsResponse) -> Vec<pb::EnrolmentOutcome> {
     answer
@@ -54,6 +57,24 @@ both_engines! {
         assert_eq!(answer.results[2].person_id, answer.results[0].person_id);
         assert_eq!(answer.results[2].duplicate_alias_kind, "national_id");
         assert!(!answer.results[3].violations.is_empty());
+    }
+
+    async fn numbers_that_are_taken_are_drawn_again(db: TestDatabase) {
+        let entropy = Arc::new(Rewinding::new());
+        let suite = Suite::open_drawing(db, entropy.clone(), |_| ()).await;
+        let mut vids = HashSet::new();
+        for round in 0..6 {
+            // All that was drawn before comes again, more often each time.
+            entropy.rewind();
+            let persons = (0..3)
+                .map(|at| person("Sok Chan", "", &format!("A-{round}{at}00")))
+                .collect();
+            let request = pb::EnrolPersonsRequest { persons, ..Default::default() };
+            let answer = suite.persons().enrol_persons(request).await.unwrap().into_inner();
+            assert_eq!(answer.enrolled_count, 3, "round {round}");
+            vids.extend(answer.results.into_iter().map(|result| result.vid));
+        }
+        assert_eq!(vids.len(), 18);
     }
 
     async fn a_repeated_request_enrols_once(db: TestDatabase) {

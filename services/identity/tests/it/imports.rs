@@ -1,12 +1,14 @@
 //! Bringing people, factors and relying parties in.
 
+use std::sync::Arc;
+
 use publica_proto::identity::v1 as pb;
 use publica_proto::imports::v1 as imports;
 use publica_proto::imports::v1::import_service_client::ImportServiceClient;
 use publica_testkit::both_engines;
 use serde_json::{Value, json};
 
-use crate::support::{Suite, prove, random};
+use crate::support::{Rewinding, Suite, prove, random};
 
 async fn import(suite: &Suite, lines: &[Value]) -> imports::ImportEntitiesResponse {
     let entities: Vec<imports::ImportEntitiesRequest> = lines
@@ -79,6 +81,21 @@ both_engines! {
         let code = suite.code(&transaction, "9372 5184 9026 4815").await;
         let request = prove(&transaction, "9372518490264815", &code);
         suite.sign_in().authenticate(request).await.unwrap();
+    }
+
+    async fn people_without_a_number_get_one_that_is_free(db: TestDatabase) {
+        let entropy = Arc::new(Rewinding::new());
+        let suite = Suite::open_drawing(db, entropy.clone(), |_| ()).await;
+        for round in 0..3 {
+            entropy.rewind();
+            let line = json!({
+                "kind": "identity.person",
+                "person_id": format!("018f4e3c-5f00-7000-8000-0000000001{round:02}"),
+                "attributes": {"name": "Sok Chan"},
+            });
+            let answer = import(&suite, &[line]).await;
+            assert_eq!((answer.accepted, answer.problems.as_slice()), (1, [].as_slice()));
+        }
     }
 
     async fn problems_name_their_line(db: TestDatabase) {

@@ -11,8 +11,10 @@ use publica_proto::identity::v1 as pb;
 use publica_proto::messaging::v1 as messaging;
 use publica_proto::messaging::v1::message_service_server::{MessageService, MessageServiceServer};
 use publica_rpc::Link;
-use publica_testkit::{MockClock, TestBlock, TestDatabase, TestEnv, env, eventually};
-use publica_types::{Clock as _, Entropy as _, SystemEntropy};
+use publica_testkit::{
+    MockClock, SeededEntropy, TestBlock, TestDatabase, TestEnv, env, eventually,
+};
+use publica_types::{Clock as _, Entropy, SharedEntropy, SystemEntropy};
 use serde_json::json;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
@@ -29,6 +31,33 @@ pub(crate) use pb::token_service_client::TokenServiceClient as Tokens;
 pub(crate) const ISSUER: &str = "https://id.example.org/identity";
 pub(crate) const BACK: &str = "https://portal.example.org/back";
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// Randomness that gives the digits of numbers again from the start when a test says so. Digits
+/// are drawn 64 bytes at a time; everything else stays random.
+#[derive(Debug)]
+pub(crate) struct Rewinding(Mutex<SeededEntropy>);
+
+impl Rewinding {
+    const SEED: u64 = 7;
+
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(SeededEntropy::new(Self::SEED)))
+    }
+
+    pub(crate) fn rewind(&self) {
+        *self.0.lock().unwrap() = SeededEntropy::new(Self::SEED);
+    }
+}
+
+impl Entropy for Rewinding {
+    fn fill(&self, bytes: &mut [u8]) {
+        if bytes.len() == 64 {
+            self.0.lock().unwrap().fill(bytes);
+        } else {
+            SystemEntropy.fill(bytes);
+        }
+    }
+}
 
 /// The block under test.
 pub(crate) struct Suite {
@@ -50,11 +79,21 @@ impl Suite {
         database: TestDatabase,
         change: impl FnOnce(&mut IdentityConfig),
     ) -> Self {
+        Self::open_drawing(database, Arc::new(SystemEntropy), change).await
+    }
+
+    /// Opens the block with other randomness.
+    pub(crate) async fn open_drawing(
+        database: TestDatabase,
+        entropy: SharedEntropy,
+        change: impl FnOnce(&mut IdentityConfig),
+    ) -> Self {
         let clock = MockClock::new();
         let mailbox = Mailbox::default();
         let post = Link::local(Routes::new(MessageServiceServer::new(mailbox.clone())));
         let env = env("identity")
             .with_clock(clock.shared())
+            .with_entropy(entropy)
             .with_peer("messaging", post);
         let mut config = IdentityConfig {
             database: database.config(),
