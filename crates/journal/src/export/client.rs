@@ -18,6 +18,9 @@ use crate::note::Head;
 use crate::trail::{EntryLine, Line, LogLine};
 
 const PAGE: i32 = 500;
+/// How often a log that is behind is asked. After a process was killed, nobody gives places until
+/// its lease is over, which is longer than one call may wait.
+const BEHIND_MAX: u32 = 6;
 
 /// Why an export over gRPC failed.
 #[derive(Debug, thiserror::Error)]
@@ -59,11 +62,15 @@ where
     <S::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
     W: Write,
 {
-    let fresh = proto::GetCheckpointRequest { fresh: true };
-    let checkpoint = match client.service.get_checkpoint(fresh).await {
-        Ok(response) => response.into_inner().checkpoint,
-        Err(status) if status.code() == tonic::Code::NotFound => return Ok(0),
-        Err(status) => return Err(status.into()),
+    let mut patience = 1..BEHIND_MAX;
+    let checkpoint = loop {
+        let fresh = proto::GetCheckpointRequest { fresh: true };
+        match client.service.get_checkpoint(fresh).await {
+            Ok(response) => break response.into_inner().checkpoint,
+            Err(status) if status.code() == tonic::Code::NotFound => return Ok(0),
+            Err(status) if is_behind(&status) && patience.next().is_some() => {}
+            Err(status) => return Err(status.into()),
+        }
     };
     let checkpoint = checkpoint.ok_or(ClientError::Answer("there is no checkpoint in it"))?;
     let statement = proto::GetTrailStatementRequest {
@@ -100,6 +107,11 @@ where
         note: statement.note,
     })?;
     Ok(u64::try_from(statement.entry_count).unwrap_or(0))
+}
+
+/// Whether a log has yet to give what was written its place. The block has waited for that.
+fn is_behind(status: &Status) -> bool {
+    publica_rpc::reason(status).as_deref() == Some("JOURNAL_BEHIND")
 }
 
 /// Writes the case's entries with their proofs in the tree of `head`.

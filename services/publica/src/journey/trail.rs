@@ -4,17 +4,15 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use publica_journal::export::{self, Writer};
 use publica_journal::verify;
-use publica_proto::journal::v1::GetCheckpointRequest;
 use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Endpoint;
-use tonic::{Code, Request, Status};
+use tonic::{Request, Status};
 
 use super::context::{Context, Enrolled, Parties};
 use super::report::Report;
@@ -28,11 +26,6 @@ const BLOCKS: &[&str] = &[
     "payments",
     "messaging",
 ];
-
-/// How often, and how far apart, a log that is behind is asked for.
-const MOST_ATTEMPTS: u32 = 60;
-const FRESH: GetCheckpointRequest = GetCheckpointRequest { fresh: true };
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// What came out.
 #[derive(Debug)]
@@ -77,16 +70,6 @@ pub(crate) async fn run(
             tenant: "default".to_owned(),
             service: JournalServiceClient::new(service),
         };
-        // After a block was killed, its log stands still until another may keep it in order.
-        let mut attempts = 1;
-        while let Err(status) = client.service.get_checkpoint(FRESH).await {
-            match status.code() {
-                Code::NotFound => break,
-                Code::Unavailable if attempts < MOST_ATTEMPTS => attempts += 1,
-                _ => return Err(status).with_context(|| format!("the journal of {block}")),
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
         let entries = export::over_grpc(&mut client, &person.case_id, &mut writer)
             .await
             .with_context(|| format!("the journal of {block}"))?;
