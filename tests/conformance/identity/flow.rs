@@ -26,11 +26,10 @@ fn authorize(party: &Party, change: &[(&str, &str)]) -> String {
         pairs.retain(|(known, _)| known != name);
         pairs.push((name, value));
     }
-    let pairs: Vec<String> = pairs
-        .into_iter()
-        .map(|(name, value)| format!("{name}={}", escape(value)))
-        .collect();
-    format!("/authorize?{}", pairs.join("&"))
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish();
+    format!("/authorize?{query}")
 }
 
 both_engines! {

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// Where Debian and others put the browser, unless it is found by name.
+/// Where Debian and others put the browser.
 const BROWSERS: [&str; 4] = [
     "/usr/bin/chromium",
     "/usr/bin/chromium-browser",

@@ -1,5 +1,6 @@
 //! Lists of application files. Each kind of question has statements of its own, so that each is
-//! answered by walking an index: `$n = '' OR …` over everything would be a scan.
+//! answered by walking an index: `$n = '' OR …` over everything would be a scan. Orders by a key
+//! sort what the filter leaves.
 //!
 //! Values: `$1` service, `$2` applicant, `$3` state, `$4` whether every file may be seen, `$5`
 //! the caller, `$6` the caller's roles, `$7` limit, `$8` offset, `$9` sort key.

@@ -76,11 +76,36 @@ fn back(fault: &pb::AuthorizationFault) -> Option<Response> {
     let headers = response.headers_mut();
     headers.insert(header::LOCATION, location);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
     Some(response)
 }
 
+/// The way back to the client with a code.
+pub(super) fn with_code(issued: &pb::IssueCodeResponse) -> String {
+    let parameters = [
+        ("code", &*issued.code),
+        ("state", &*issued.state),
+        ("iss", &*issued.issuer),
+    ];
+    with_query(&issued.redirect_uri, &parameters)
+}
+
+/// The way back to the client of a person who refused.
+pub(super) fn with_refusal(ended: &pb::CancelSignInResponse) -> String {
+    let parameters = [
+        ("error", "access_denied"),
+        ("error_description", "the person refused"),
+        ("state", &*ended.state),
+        ("iss", &*ended.issuer),
+    ];
+    with_query(&ended.redirect_uri, &parameters)
+}
+
 /// An address with further parameters; empty ones are left out.
-pub(super) fn with_query(address: &str, parameters: &[(&str, &str)]) -> String {
+fn with_query(address: &str, parameters: &[(&str, &str)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
         query.append_pair(name, value);

@@ -4,8 +4,6 @@
 use axum::extract::{ConnectInfo, State};
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use publica_host::Profile;
 use publica_proto::identity::v1 as pb;
 use publica_proto::identity::v1::sign_in_service_client::SignInServiceClient;
@@ -16,8 +14,9 @@ use serde_json::{Map, Value, json};
 use crate::body::RawBody;
 use crate::problem::Problem;
 use crate::respond;
-use crate::rest::identity::authorize::{from_members, mistyped, with_query};
+use crate::rest::identity::authorize::{from_members, mistyped, with_code, with_refusal};
 use crate::rest::identity::envelope::{self, JSON, text, texts};
+use crate::rest::identity::pages::flow;
 use crate::state::GatewayState;
 
 const COOKIE: &str = "XSRF-TOKEN";
@@ -27,9 +26,7 @@ const HASH_HEADER: &str = "oauth-details-hash";
 
 /// `GET /csrf/token`
 pub(super) async fn csrf(State(state): State<GatewayState>) -> Response {
-    let mut bytes = [0_u8; 24];
-    state.entropy().fill(&mut bytes);
-    let token = URL_SAFE_NO_PAD.encode(bytes);
+    let token = flow::new_token(&state);
     let body = json!({ "token": token, "headerName": "X-XSRF-TOKEN", "parameterName": "_csrf" });
     let mut response = respond::typed(StatusCode::OK, JSON, &body);
     let secure = if state.profile() == Profile::Production {
@@ -204,18 +201,13 @@ pub(super) async fn auth_code(
     {
         Ok(answer) => {
             let issued = answer.into_inner();
-            let parameters = [
-                ("code", &*issued.code),
-                ("state", &*issued.state),
-                ("iss", &*issued.issuer),
-            ];
             let response = json!({
                 "code": issued.code,
                 "redirectUri": issued.redirect_uri,
                 "state": optional(&issued.state),
                 "nonce": optional(&issued.nonce),
                 "iss": issued.issuer,
-                "location": with_query(&issued.redirect_uri, &parameters),
+                "location": with_code(&issued),
             });
             envelope::done(&state, &response)
         }
@@ -243,14 +235,7 @@ pub(super) async fn cancel(
     {
         Ok(answer) => {
             let ended = answer.into_inner();
-            let parameters = [
-                ("error", "access_denied"),
-                ("error_description", "the person refused"),
-                ("state", &*ended.state),
-                ("iss", &*ended.issuer),
-            ];
-            let location = with_query(&ended.redirect_uri, &parameters);
-            envelope::done(&state, &json!({ "location": location }))
+            envelope::done(&state, &json!({ "location": with_refusal(&ended) }))
         }
         Err(status) => envelope::refused(&state, json!({}), &status),
     }
@@ -341,11 +326,7 @@ fn is_genuine(headers: &HeaderMap) -> bool {
     let Some(sent) = headers.get(HEADER).and_then(|value| value.to_str().ok()) else {
         return false;
     };
-    let cookies = headers.get_all(header::COOKIE).iter();
-    let cookie = cookies
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
+    let cookie = flow::cookie(headers, COOKIE);
     !sent.is_empty() && cookie.is_none_or(|cookie| cookie == sent)
 }
 

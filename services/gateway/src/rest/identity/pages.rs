@@ -4,7 +4,7 @@
 //! Parts: `language` has the texts, `sheet` puts a page together, `flow` is what a browser keeps
 //! for us between two steps, `shown` are the pages.
 
-mod flow;
+pub(super) mod flow;
 mod language;
 mod sheet;
 mod shown;
@@ -23,7 +23,7 @@ use tonic_types::StatusExt as _;
 
 use self::flow::Flow;
 use self::language::Language;
-use super::authorize::{from_query, with_query};
+use super::authorize::{from_query, with_code, with_refusal};
 use super::login::address;
 use crate::body::{Params, QueryPairs, RawBody};
 use crate::respond;
@@ -378,12 +378,7 @@ async fn finish(visit: &Visit, mut flow: Flow, accepted_claims: Vec<String>) -> 
         Ok(answer) => {
             let issued = answer.into_inner();
             flow.over = true;
-            let parameters = [
-                ("code", &*issued.code),
-                ("state", &*issued.state),
-                ("iss", &*issued.issuer),
-            ];
-            let answer = see_other(&with_query(&issued.redirect_uri, &parameters));
+            let answer = see_other(&with_code(&issued));
             visit.keep(answer, &flow)
         }
         Err(status) => match reason(&status).as_str() {
@@ -402,13 +397,7 @@ async fn cancel_flow(visit: &Visit, mut flow: Flow) -> Response {
         Ok(answer) => {
             let ended = answer.into_inner();
             flow.over = true;
-            let parameters = [
-                ("error", "access_denied"),
-                ("error_description", "the person refused"),
-                ("state", &*ended.state),
-                ("iss", &*ended.issuer),
-            ];
-            let answer = see_other(&with_query(&ended.redirect_uri, &parameters));
+            let answer = see_other(&with_refusal(&ended));
             visit.keep(answer, &flow)
         }
         Err(status) if is_away(&status) => shown::plain_in(visit, &flow, "trouble"),

@@ -17,9 +17,9 @@ const ID_LENGTH: usize = 8;
 const PURPOSE: &str = "login";
 const FORM_COOKIE: &str = "login-form";
 const LANGUAGE_COOKIE: &str = "login-language";
-/// As long as a whole sign-in may take, and a bit, so that the pages can still say that it is
-/// over.
-const MAX_AGE: u32 = 2_400;
+/// Longer than any sign-in may take, so that the pages can still say that it is over; when it is,
+/// the identity block decides.
+const MAX_AGE: u32 = 7_800;
 const LANGUAGE_MAX_AGE: u32 = 365 * 24 * 3_600;
 
 /// One sign-in, as its pages know it. The names are short because it travels with each request.
@@ -112,7 +112,7 @@ pub(super) fn new_id(state: &GatewayState) -> String {
 }
 
 /// A new token for forms.
-pub(super) fn new_token(state: &GatewayState) -> String {
+pub(in crate::rest::identity) fn new_token(state: &GatewayState) -> String {
     let mut bytes = [0_u8; 24];
     state.entropy().fill(&mut bytes);
     URL_SAFE_NO_PAD.encode(bytes)
@@ -152,7 +152,7 @@ fn set_cookie(state: &GatewayState, text: &str) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("{text}; HttpOnly; SameSite=Lax{secure}")).ok()
 }
 
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(in crate::rest::identity) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()

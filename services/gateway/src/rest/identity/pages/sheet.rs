@@ -138,7 +138,7 @@ impl Sheet {
             let prefix = self.language.text("error_title");
             self.text("prefix_of_title", prefix);
         } else {
-            self.html("autofocus", self.value("focus").to_owned());
+            self.html("autofocus", " autofocus".to_owned());
         }
         let content = self.fill(template);
         self.html("content", content);

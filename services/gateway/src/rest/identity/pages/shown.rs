@@ -22,8 +22,8 @@ const PLAIN: &str = include_str!("../../../../web/login/plain.html");
 const FIRST_PAGE_SECONDS: u32 = 300;
 
 /// Problems that the page of the identifier can show, and those of the code.
-const IDENTIFIER_PROBLEMS: [&str; 4] = ["identifier", "many", "send", "service"];
-const CODE_PROBLEMS: [&str; 6] = ["wrong", "format", "wait", "many", "send", "service"];
+const IDENTIFIER_PROBLEMS: [&str; 3] = ["identifier", "send", "service"];
+const CODE_PROBLEMS: [&str; 5] = ["wrong", "format", "wait", "send", "service"];
 
 /// Parameters of the address that are ours and not the client's.
 const OURS: [&str; 2] = ["problem", "chosen"];
@@ -51,7 +51,6 @@ fn sheet(visit: &Visit, language: &'static Language) -> Sheet {
     if !pages.help.is_empty() {
         sheet.html("help", format!("<p>{}</p>", escape(&pages.help)));
     }
-    sheet.html("focus", " autofocus".to_owned());
     sheet
 }
 
