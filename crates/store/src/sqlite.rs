@@ -89,9 +89,14 @@ fn common(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_secs(5))
         .pragma("temp_store", "MEMORY")
         .pragma("cache_size", "-8000")
+        .pragma("soft_heap_limit", HEAP_LIMIT.to_string())
         .statement_cache_capacity(STATEMENTS_KEPT);
     sqlx::ConnectOptions::disable_statement_logging(connect)
 }
+
+/// Bytes that all embedded stores of the process hold together before their caches give pages
+/// back instead of taking more: there may be many stores, one for each block and tenant.
+const HEAP_LIMIT: u64 = 48 * 1024 * 1024;
 
 /// Bytes that the write-ahead log may reach before readers are made to step aside.
 const WAL_LIMIT: u64 = 64 * 1024 * 1024;

@@ -83,6 +83,7 @@ pub(crate) struct Shop {
     /// The public half of `key`.
     pub(crate) keys: JwkSet,
     pub(crate) lookups: Gather<store::check::Key, Vec<store::check::Row>>,
+    pub(crate) policies: Gather<store::policy::Key, Option<Arc<store::policy::AsOf>>>,
     pub(crate) texts: Texts,
 }
 
@@ -155,6 +156,9 @@ impl App {
         Ok(Shop {
             lookups: Gather::reads("consent.check", &db, |tx, keys| {
                 store::check::look_up(tx, keys)
+            }),
+            policies: Gather::reads("consent.policies", &db, |tx, keys| {
+                store::policy::as_of(tx, keys)
             }),
             db,
             keyring: inner.keyring.clone(),

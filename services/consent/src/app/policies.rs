@@ -90,6 +90,15 @@ pub(crate) async fn as_of_in(
     Ok((policy, revision.sha1))
 }
 
+/// Which of the two is not there.
+async fn missing(shop: &Shop, key: &store::policy::Key) -> Result<Error, Error> {
+    let policy = store::policy::find(&shop.db, &key.policy_id).await?;
+    Ok(match policy {
+        Some(_) if !key.revision_id.is_empty() => Why::RevisionNotFound.about(&*key.revision_id),
+        _ => Why::PolicyNotFound.about(&*key.policy_id),
+    })
+}
+
 /// Refuses a revision that belongs to something else.
 pub(crate) fn belongs(
     revision: &store::revision::Row,
@@ -153,31 +162,32 @@ impl App {
     ) -> Result<pb::GetPolicyResponse, Error> {
         check_id("policy_id", &request.policy_id)?;
         let shop = self.shop(&who.origin.tenant).await?;
-        let id = request.policy_id.as_str();
-        let row = store::policy::find(&shop.db, id).await?;
-        let row = row.ok_or_else(|| Why::PolicyNotFound.about(id))?;
-        let wanted = if request.revision_id.is_empty() {
-            if row.deleted {
-                return Err(Why::PolicyNotFound.about(id));
-            }
-            row.revision_id.clone()
-        } else {
-            request.revision_id
+        let key = store::policy::Key {
+            policy_id: request.policy_id,
+            revision_id: request.revision_id,
         };
-        let revision = store::revision::find(&shop.db, &wanted).await?;
-        let revision = revision.ok_or_else(|| Why::RevisionNotFound.about(&*wanted))?;
-        belongs(&revision, pb::Schema::Policy, id)?;
-        let mut policy = row.policy()?;
-        if wanted != row.revision_id {
-            policy = store::decode(revision.body.as_deref().unwrap_or_default())?;
-            policy.create_time = Some(publica_rpc::timestamp(row.created));
-            policy.update_time = Some(publica_rpc::timestamp(revision.created));
-            policy.revision_id = wanted;
+        let Some(found) = shop.policies.ask(key.clone()).await? else {
+            return Err(missing(&shop, &key).await?);
+        };
+        if found.deleted && key.revision_id.is_empty() {
+            return Err(Why::PolicyNotFound.about(key.policy_id));
         }
-        let snapshot = revisions::plain(&revision)?;
+        let revision = &found.revision;
+        belongs(revision, pb::Schema::Policy, &key.policy_id)?;
+        let snapshot = revisions::plain(revision)?;
+        let mut policy: pb::Policy = store::decode(revision.body.as_deref().unwrap_or_default())?;
+        let updated = if revision.revision_id == found.current_id {
+            found.policy_updated
+        } else {
+            revision.created
+        };
+        policy.policy_id = key.policy_id;
+        policy.revision_id.clone_from(&revision.revision_id);
+        policy.create_time = Some(publica_rpc::timestamp(found.policy_created));
+        policy.update_time = Some(publica_rpc::timestamp(updated));
         Ok(pb::GetPolicyResponse {
             policy: Some(policy),
-            revision: Some(revisions::present(&revision, snapshot)),
+            revision: Some(revisions::present(revision, snapshot)),
         })
     }
 
