@@ -86,8 +86,8 @@ impl RawBody {
     }
 }
 
-/// Whether a body is JSON by its media type: `application/json`, or another one that ends in `+json`
-/// (RFC 6839). One that names no media type is read as JSON.
+/// Whether a body is JSON by its media type: `application/json`, or another one that ends in
+/// `+json` (RFC 6839). One that names no media type is read as JSON.
 pub fn is_json(headers: &HeaderMap) -> bool {
     let Some(sent) = headers.get(header::CONTENT_TYPE) else {
         return true;

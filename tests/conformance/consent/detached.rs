@@ -150,6 +150,31 @@ both_engines! {
         assert_eq!(verified["signatures"], 2);
     }
 
+    async fn a_delegate_signs_with_a_certificate_of_their_own(db: TestDatabase) {
+        let town = town(db).await;
+        let suite = &town.suite;
+        let agreement = text(&suite.agreement().await["id"]);
+        let (child, _) = suite.person("d-4").await;
+        let (parent, _) = suite.person("d-5").await;
+        let delegation = json!({"delegation": {"individualId": child,
+            "delegateIndividualId": parent, "relationship": "parent", "actions": ["give"]}});
+        let made = suite.post("/service/delegation/", delegation).await.ok();
+        let path = format!(
+            "{RECORDS}draft/?individualId={child}&dataAgreementId={agreement}\
+             &delegateId={parent}&verificationMethod=esignature"
+        );
+        let mut pair = suite.post(&path, json!({})).await.ok();
+        let payload = text(&pair["signature"]["payload"]);
+        // The child's own certificate is not the delegate's.
+        pair["signature"]["signature"] = json!(town.sign("d-4", &payload).await);
+        assert_eq!(misfit(suite.post(RECORDS, pair.clone()).await), "key");
+        pair["signature"]["signature"] = json!(town.sign("d-5", &payload).await);
+        let stored = suite.post(RECORDS, pair).await.ok();
+        let record = &stored["consentRecord"];
+        assert_eq!(record["state"], "signed");
+        assert_eq!(record["delegationId"], made["delegation"]["id"], "{record}");
+    }
+
     async fn without_a_signature_block_that_is_said(db: TestDatabase) {
         let suite = suite(db, Profile::Local).await;
         let agreement = text(&suite.agreement().await["id"]);

@@ -70,6 +70,18 @@ fn webhook(url: &str, actions: &[&str]) -> proto::CreateWebhookRequest {
     }
 }
 
+/// The event that a form carries, after its legacy signature was checked.
+fn event_of_form(headers: &axum::http::HeaderMap, body: &[u8], secret: &str) -> serde_json::Value {
+    assert_eq!(headers["content-type"], "application/x-www-form-urlencoded");
+    let seconds = headers["webhook-timestamp"].to_str().unwrap();
+    let seconds = seconds.parse().unwrap();
+    let expected = publica_outbound::legacy_signature(secret.as_bytes(), seconds, body);
+    assert_eq!(headers["x-igrant-signature"], expected.as_str());
+    let (name, event) = form_urlencoded::parse(body).next().unwrap();
+    assert_eq!(name, "payload");
+    serde_json::from_str(&event).unwrap()
+}
+
 async fn received(receiver: &mut mpsc::UnboundedReceiver<Received>) -> Received {
     tokio::time::timeout(PATIENCE, receiver.recv())
         .await
@@ -295,20 +307,10 @@ both_engines! {
         client.ping_webhook(ping.clone()).await.unwrap();
         received(&mut receiver).await;
         let (headers, body) = received(&mut receiver).await;
-        assert_eq!(headers["content-type"], "application/x-www-form-urlencoded");
-        let seconds = headers["webhook-timestamp"].to_str().unwrap();
-        let expected = publica_outbound::legacy_signature(
-            secret.as_bytes(),
-            seconds.parse().unwrap(),
-            &body,
-        );
-        assert_eq!(headers["x-igrant-signature"], expected.as_str());
-        let fields: Vec<_> = form_urlencoded::parse(&body).collect();
-        assert_eq!(fields[0].0, "payload");
-        let event: serde_json::Value = serde_json::from_str(&fields[0].1).unwrap();
+        let event = event_of_form(&headers, &body, secret);
         assert_eq!(event["type"], "org.govstack.journal.webhook.pinged.v1");
         assert_eq!(event["subject"], format!("webhook/{}", ids[1]));
-        let list = |n: usize, state: proto::delivery::State| proto::ListDeliveriesRequest {
+        let list = |n: usize, state: State| proto::ListDeliveriesRequest {
             webhook_id: ids[n].clone(),
             state: state.into(),
             ..proto::ListDeliveriesRequest::default()
@@ -328,11 +330,13 @@ both_engines! {
         let others = client.list_deliveries(list(0, State::Unspecified)).await.unwrap();
         let mut others = others.into_inner().deliveries.into_iter();
         assert!(others.all(|one| one.action != "journal.webhook.pinged"));
-        let mut off = proto::UpdateWebhookRequest::default();
-        off.webhook = webhook(&url, &[]).webhook;
-        let given = off.webhook.as_mut().unwrap();
-        (given.webhook_id, given.disabled) = (ids[1].clone(), true);
-        off.secret = "another-secret-of-its-own".to_owned();
+        let given = webhook(&url, &[]).webhook.unwrap();
+        let (webhook_id, disabled) = (ids[1].clone(), true);
+        let off = proto::UpdateWebhookRequest {
+            webhook: Some(proto::Webhook { webhook_id, disabled, ..given }),
+            secret: "another-secret-of-its-own".to_owned(),
+            ..proto::UpdateWebhookRequest::default()
+        };
         client.update_webhook(off).await.unwrap();
         let refused = client.ping_webhook(ping).await.unwrap_err();
         assert_eq!(refused.code(), Code::FailedPrecondition);

@@ -11,7 +11,7 @@ use super::policies::check_id;
 use super::records::{WRITE, action, by_word, note, record_revision, tell};
 use super::revisions;
 use super::shown::{fill, name, open_circumstances, seal_circumstances, with_text};
-use super::texts::{Text, text, text_in};
+use super::texts::{Text, published_in, text};
 use super::{App, Input, Shop, Who, call};
 use crate::domain::delegation::Act;
 use crate::domain::record;
@@ -134,10 +134,7 @@ async fn change(
     } else {
         shown.attributes.clone()
     };
-    let published = match row.published_revision_id.as_str() {
-        "" => None,
-        id => Some(text_in(tx, shop, id).await?),
-    };
+    let published = published_in(tx, shop, &row.published_revision_id).await?;
     let published = published.as_deref().map(|text| &text.agreement);
     name(&mut shown, &row);
     // The person confirms what a delegate answered by answering the same.

@@ -16,7 +16,7 @@ use super::records::{Intended, WRITE, action, fresh_row, intend, note, retire, t
 use super::revisions::{self, first_signed};
 use super::shown::{fill, name, open_circumstances, with_text};
 use super::signing::{self, Good};
-use super::texts::{Text, text, text_in};
+use super::texts::{Text, published_in, text};
 use super::{App, Input, Shop, Who, call, entry};
 use crate::domain::delegation::Act;
 use crate::domain::signature;
@@ -438,10 +438,7 @@ async fn attach(
     };
     name(&mut shown, &row);
     shown.opt_in = row.opt_in;
-    let published = match row.published_revision_id.as_str() {
-        "" => None,
-        id => Some(text_in(tx, shop, id).await?),
-    };
+    let published = published_in(tx, shop, &row.published_revision_id).await?;
     fill(
         &mut shown,
         &row,

@@ -206,10 +206,14 @@ impl App {
                         }
                     }
                 };
-                for row in rows.iter().filter(|row| is_behind(&cursor, row)).cloned().collect::<Vec<_>>() {
-                    advance(&mut cursor, &row);
+                for row in rows.iter() {
+                    // What was read before comes by news as well.
+                    if !is_behind(&cursor, row) {
+                        continue;
+                    }
+                    advance(&mut cursor, row);
                     if only.is_empty() || row.agreement_id.is_empty() || row.agreement_id == only {
-                        let revocation = Some(shown(&row));
+                        let revocation = Some(shown(row));
                         yield pb::WatchRevocationsResponse { revocation, cursor: encode(&cursor) };
                     }
                 }

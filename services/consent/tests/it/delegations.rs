@@ -406,6 +406,52 @@ both_engines! {
         }
     }
 
+    async fn ended_delegations_hide_none_that_holds(db: TestDatabase) {
+        let bench = bench(db).await;
+        let text = bench.agreement().await;
+        let (person, helper) = (bench.signer("1").await, bench.signer("2").await);
+        let mut client = delegations(bench.admin());
+        let mut expected = Vec::new();
+        for _ in 0..210 {
+            let made = delegate(&bench, parent_of(&person, &helper)).await;
+            let revoke = pb::RevokeDelegationRequest {
+                delegation_id: made.delegation_id.clone(),
+                ..pb::RevokeDelegationRequest::default()
+            };
+            client.revoke_delegation(revoke).await.unwrap();
+            expected.push(made.delegation_id);
+        }
+        expected.push(delegate(&bench, parent_of(&person, &helper)).await.delegation_id);
+        let signed = pair(&bench, ("2", &helper), &person, &text).await.unwrap();
+        bench.records().sign_consent_record(signed).await.unwrap();
+        for (individual_id, delegate_individual_id) in [
+            (person.id.clone(), String::new()),
+            (person.id.clone(), helper.id.clone()),
+            (String::new(), helper.id.clone()),
+        ] {
+            let mut request = pb::ListDelegationsRequest {
+                individual_id,
+                delegate_individual_id,
+                page_size: 80,
+                ..pb::ListDelegationsRequest::default()
+            };
+            let mut found = Vec::new();
+            loop {
+                let page = client.list_delegations(request.clone()).await.unwrap().into_inner();
+                assert!(page.delegations.len() <= 80);
+                found.extend(page.delegations.into_iter().map(|one| one.delegation_id));
+                request.page_token = page.next_page_token;
+                if request.page_token.is_empty() {
+                    break;
+                }
+            }
+            found.sort_unstable();
+            let mut expected = expected.clone();
+            expected.sort_unstable();
+            assert_eq!(found, expected);
+        }
+    }
+
     async fn unsound_delegations_are_refused(db: TestDatabase) {
         let bench = bench(db).await;
         let (one, two) = (bench.signer("1").await, bench.signer("2").await);

@@ -77,8 +77,8 @@ impl App {
         })
     }
 
-    /// Adds what the store knows about the signer's certificate; and the person it was issued to, if
-    /// it is a person's.
+    /// Adds what the store knows about the signer's certificate; and the person it was issued to,
+    /// if it is a person's.
     async fn with_status(
         &self,
         db: &Db,

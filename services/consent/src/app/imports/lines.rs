@@ -284,46 +284,35 @@ impl AgreementLine {
     /// The agreement that the line tells, with its lifecycle.
     pub(crate) fn agreement(&self) -> Result<pb::DataAgreement, Violations> {
         let mut found = Violations::new();
-        let mut pick = |field: &str, prefix: &str, text: &str, of: fn(&str) -> Option<i32>| {
-            if text.is_empty() {
-                return 0;
-            }
-            of(&format!("{prefix}_{}", text.to_ascii_uppercase())).unwrap_or_else(|| {
-                found.push(field, "is not a known value");
-                0
-            })
-        };
-        let basis = pick("lawfulBasis", "LAWFUL_BASIS", &self.lawful_basis, |name| {
-            pb::LawfulBasis::from_str_name(name).map(i32::from)
-        });
-        let data_use = pick("dataUse", "DATA_USE", &self.data_use, |name| {
+        let basis = pick(
+            &mut found,
+            "lawfulBasis",
+            "LAWFUL_BASIS",
+            &self.lawful_basis,
+            |name| pb::LawfulBasis::from_str_name(name).map(i32::from),
+        );
+        let data_use = pick(&mut found, "dataUse", "DATA_USE", &self.data_use, |name| {
             pb::DataUse::from_str_name(name).map(i32::from)
         });
-        let mode = pick("accessMode", "ACCESS_MODE", &self.access_mode, |name| {
-            pb::AccessMode::from_str_name(name).map(i32::from)
-        });
-        let life = if self.lifecycle.is_empty() {
-            "Draft"
-        } else {
-            &self.lifecycle
+        let mode = pick(
+            &mut found,
+            "accessMode",
+            "ACCESS_MODE",
+            &self.access_mode,
+            |name| pb::AccessMode::from_str_name(name).map(i32::from),
+        );
+        let life = match self.lifecycle.as_str() {
+            "" => "Draft",
+            named => named,
         };
-        let lifecycle = pick("lifecycle", "AGREEMENT_LIFECYCLE", life, |name| {
-            pb::AgreementLifecycle::from_str_name(name).map(i32::from)
-        });
-        let mut use_limits = Vec::with_capacity(self.use_limits.len());
-        for (n, one) in self.use_limits.iter().enumerate() {
-            let unit = pick(
-                &format!("useLimits[{n}].unit"),
-                "USE_UNIT",
-                &one.unit,
-                |name| pb::UseUnit::from_str_name(name).map(i32::from),
-            );
-            use_limits.push(pb::UseLimit {
-                uses: one.repeats,
-                unit,
-                span: one.value,
-            });
-        }
+        let lifecycle = pick(
+            &mut found,
+            "lifecycle",
+            "AGREEMENT_LIFECYCLE",
+            life,
+            |name| pb::AgreementLifecycle::from_str_name(name).map(i32::from),
+        );
+        let use_limits = use_limits(&self.use_limits, &mut found);
         let agreement = pb::DataAgreement {
             use_limits,
             data_agreement_id: self.id.clone(),
@@ -359,6 +348,38 @@ impl AgreementLine {
         };
         found.check(agreement)
     }
+}
+
+/// The number of a value that a line names; 0 where it names none, or one that is not known.
+fn pick(
+    found: &mut Violations,
+    field: &str,
+    prefix: &str,
+    text: &str,
+    of: fn(&str) -> Option<i32>,
+) -> i32 {
+    if text.is_empty() {
+        return 0;
+    }
+    of(&format!("{prefix}_{}", text.to_ascii_uppercase())).unwrap_or_else(|| {
+        found.push(field, "is not a known value");
+        0
+    })
+}
+
+fn use_limits(lines: &[UseLimitLine], found: &mut Violations) -> Vec<pb::UseLimit> {
+    let read = |(n, one): (usize, &UseLimitLine)| {
+        let field = format!("useLimits[{n}].unit");
+        let unit = pick(found, &field, "USE_UNIT", &one.unit, |name| {
+            pb::UseUnit::from_str_name(name).map(i32::from)
+        });
+        pb::UseLimit {
+            uses: one.repeats,
+            unit,
+            span: one.value,
+        }
+    };
+    lines.iter().enumerate().map(read).collect()
 }
 
 fn recipient(one: &RecipientLine) -> pb::Recipient {
