@@ -1,7 +1,10 @@
 //! The consent surface: every published path, method, code and body.
 
 mod carrying;
+mod detached;
+mod fixtures;
 mod forms;
+mod telling;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,13 +18,13 @@ use publica_consent::{Consent, ConsentConfig};
 use publica_gateway::rest::surface;
 use publica_gateway::{Gateway, GatewayConfig, GatewayState, Parts};
 use publica_host::Profile;
-use publica_jose::{Alg, Jws, Protected, SigningKey, sign_jws};
-use publica_testkit::{
-    TestBlock, TestDatabase, TestEnv, both_engines, env, token, token_for, tokens,
-};
-use publica_types::{SystemClock, SystemEntropy, Tenant};
+use publica_jose::{Alg, Protected, SigningKey, sign_jws};
+use publica_testkit::{TestBlock, TestDatabase, TestEnv, both_engines, env, token, tokens};
+use publica_types::{SystemClock, SystemEntropy};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+
+use fixtures::{agreement, person_token, policy};
 
 struct Suite {
     router: Router,
@@ -72,11 +75,21 @@ fn no_null(value: &Value) -> bool {
 }
 
 async fn suite(db: TestDatabase, profile: Profile) -> Suite {
-    let own = env("consent").with_profile(profile);
-    let config = ConsentConfig {
+    suite_with(db, profile, env("consent"), |_| {}).await
+}
+
+async fn suite_with(
+    db: TestDatabase,
+    profile: Profile,
+    own: TestEnv,
+    set: impl FnOnce(&mut ConsentConfig),
+) -> Suite {
+    let own = own.with_profile(profile);
+    let mut config = ConsentConfig {
         database: db.config(),
         ..ConsentConfig::default()
     };
+    set(&mut config);
     let block = own.open::<Consent>(config).await.unwrap();
     let gateway = env("gateway").with_peer("consent", block.link.clone());
     let clock = Arc::new(SystemClock);
@@ -202,31 +215,6 @@ fn text(value: &Value) -> String {
         .as_str()
         .unwrap_or_else(|| panic!("no text: {value}"))
         .to_owned()
-}
-
-/// A token that a person got by way of a portal.
-fn person_token(subject: &str) -> String {
-    let machine = token_for(subject, &[], &Tenant::default());
-    let payload = Jws::parse(&machine).unwrap().unverified_payload().unwrap();
-    let mut claims: Value = serde_json::from_slice(&payload).unwrap();
-    claims["client_id"] = json!("portal");
-    let header = Protected::new().typ("at+jwt");
-    sign_jws(tokens().key(), header, claims.to_string().as_bytes()).unwrap()
-}
-
-fn policy() -> Value {
-    json!({"id": "", "name": "Privacy", "version": "1.0", "url": "https://example.com/policy/1.0",
-        "jurisdiction": "EU", "industrySector": "Public", "dataRetentionPeriodDays": 365,
-        "geographicRestriction": "EU", "storageLocation": "EU", "unknownMember": 1})
-}
-
-fn agreement() -> Value {
-    json!({"id": "", "version": "1.0", "purpose": "Registration in Health App",
-        "lawfulBasis": "Consent", "dataUse": "data_source", "dpia": "done", "active": true,
-        "forgettable": true, "lifecycle": {"id": "2", "name": "Complete"},
-        "controllerName": "Ministry", "controllerUrl": "https://example.com/",
-        "policy": policy(),
-        "dataAttributes": [{"name": "income", "sensitivity": true, "category": "household"}]})
 }
 
 both_engines! {

@@ -45,6 +45,7 @@ pub use grpc::{LogService, Webhooks, Work};
 pub use inbox::{Cursor, cursor, first_time, move_cursor};
 pub use journal::Journal;
 pub use ledger::{Begun, Call, Intent, fingerprint, intent, write};
+pub use store::entries::about;
 pub use tail::{JournalTail, append};
 
 use publica_store::{MigrationSet, migration_set};
@@ -63,6 +64,7 @@ pub const STATEMENTS: &[&[(&str, publica_store::Sql)]] = &[
     store::log::ALL,
     store::tail::ALL,
     store::webhooks::ALL,
+    store::deliveries::ALL,
     store::cursors::ALL,
 ];
 

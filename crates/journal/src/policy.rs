@@ -38,6 +38,9 @@ macro_rules! policy {
             $crate::policy!(@read $block, "journal.v1.WebhookService", "webhook", "ListWebhooks"),
             $crate::policy!(
                 @read $block, "journal.v1.WebhookService", "webhook", "ListDeadLetters"),
+            $crate::policy!(
+                @read $block, "journal.v1.WebhookService", "webhook", "ListDeliveries"),
+            $crate::policy!(@write $block, "journal.v1.WebhookService", "webhook", "PingWebhook"),
             $crate::policy!(@write $block, "journal.v1.WebhookService", "webhook", "CreateWebhook"),
             $crate::policy!(@write $block, "journal.v1.WebhookService", "webhook", "UpdateWebhook"),
             $crate::policy!(@write $block, "journal.v1.WebhookService", "webhook", "DeleteWebhook"),

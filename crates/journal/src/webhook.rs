@@ -14,6 +14,8 @@ use publica_types::{Entropy, Uuid};
 
 /// Kind of the jobs that deliver.
 pub(crate) const KIND: &str = "journal.webhook";
+/// The action by which a subscription is tried.
+pub(crate) const PINGED: &str = "journal.webhook.pinged";
 /// What secrets are sealed for.
 pub(crate) const PURPOSE: &str = "journal.webhook";
 
@@ -35,7 +37,50 @@ pub(crate) fn secret_text(secret: &[u8]) -> String {
     )
 }
 
+/// A secret of the subscriber's own: `whsec_` and the base64 of 24 to 64 bytes, or a text of 24 to
+/// 256 visible ASCII characters.
+pub(crate) fn read_secret(text: &str) -> Result<Vec<u8>, &'static str> {
+    use base64::Engine as _;
+    let Some(encoded) = text.strip_prefix("whsec_") else {
+        let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+        return match visible && (24..=256).contains(&text.len()) {
+            true => Ok(text.as_bytes().to_vec()),
+            false => Err("must be 24 to 256 visible ASCII characters"),
+        };
+    };
+    let secret = base64::engine::general_purpose::STANDARD.decode(encoded);
+    match secret {
+        Ok(secret) if (24..=64).contains(&secret.len()) => Ok(secret),
+        _ => Err("must be whsec_ and the base64 of 24 to 64 bytes"),
+    }
+}
+
 /// Prefix of the keys of a subscription's jobs.
 pub(crate) fn key_prefix(webhook_id: Uuid) -> String {
     format!("{webhook_id}/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_long_enough() {
+        let made = new_secret(&publica_types::SystemEntropy);
+        assert_eq!(read_secret(&secret_text(&made)).unwrap(), made);
+        let own = "a secret-of-one's-own-24".replace(' ', "-");
+        assert_eq!(read_secret(&own).unwrap(), own.as_bytes());
+        for bad in [
+            "",
+            "short",
+            "whsec_",
+            "whsec_c2hvcnQ=",
+            "whsec_!!!",
+            "with a space in it, long",
+        ] {
+            assert!(read_secret(bad).is_err(), "{bad}");
+        }
+        assert!(read_secret(&"x".repeat(257)).is_err());
+        assert!(read_secret(&secret_text(&[0; 65])).is_err());
+    }
 }

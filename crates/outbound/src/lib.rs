@@ -3,7 +3,8 @@
 //!
 //! * [`check_url`] says whether a target may be called at all; [`Client`] connects only to
 //!   addresses that it may reach, follows no redirect and uses no proxy.
-//! * [`signature`] is what Standard Webhooks put into `webhook-signature`.
+//! * [`signature`] is what Standard Webhooks put into `webhook-signature`; [`legacy_signature`]
+//!   what receivers of an earlier system look for.
 //! * [`Sent::outcome`] turns an answer, or its absence, into what a job does next.
 //!
 //! Leaves out: queues and their storage (crate `work`), and what is said to whom.
@@ -16,4 +17,4 @@ mod signature;
 
 pub use client::{Call, Client, Limits, Method, Sent};
 pub use guard::{Targets, check_url};
-pub use signature::signature;
+pub use signature::{legacy_signature, signature};

@@ -18,6 +18,17 @@ pub fn signature(secrets: &[Vec<u8>], id: &str, seconds: i64, body: &[u8]) -> St
     signatures.join(" ")
 }
 
+/// The header `x-igrant-signature` of an earlier system: `t=` and Unix seconds, `,sig=` and the
+/// hexadecimal HMAC-SHA256 of seconds, a dot and the body.
+pub fn legacy_signature(secret: &[u8], seconds: i64, body: &[u8]) -> String {
+    let mut content = format!("{seconds}.").into_bytes();
+    content.extend_from_slice(body);
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), &content);
+    let digits = tag.as_ref().iter();
+    let sig: String = digits.map(|byte| format!("{byte:02x}")).collect();
+    format!("t={seconds},sig={sig}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

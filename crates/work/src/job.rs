@@ -114,6 +114,11 @@ pub struct Claimed {
 }
 
 impl Claimed {
+    /// Identifier of the job.
+    pub fn id(&self) -> Uuid {
+        self.ticket.job_id
+    }
+
     /// The right to finish the job within the unit of its effect.
     pub fn ticket(&self) -> Ticket {
         self.ticket

@@ -4290,7 +4290,8 @@ pub struct Signature {
     /// The signature: a compact JWS over `payload`, attached or detached, or a token.
     #[prost(string, tag = "3")]
     pub signature: ::prost::alloc::string::String,
-    /// `jws`, `P-256` or `oidc-token`.
+    /// `jws`, `P-256`, `oidc-token`, or `esignature`: a detached CMS signature (RFC 5652) in base64 over
+    /// the SHA-256 of the payload, which the signature block judges.
     #[prost(string, tag = "4")]
     pub verification_method: ::prost::alloc::string::String,
     /// The snapshot that is signed.
@@ -4431,6 +4432,9 @@ pub struct DraftConsentRecordRequest {
     /// The delegate who is going to sign; filled in where a delegate calls.
     #[prost(string, tag = "9")]
     pub delegate_individual_id: ::prost::alloc::string::String,
+    /// How it is going to be signed, see Signature.verification_method; `jws` when empty.
+    #[prost(string, tag = "10")]
+    pub verification_method: ::prost::alloc::string::String,
 }
 /// The draft pair.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -6439,6 +6443,15 @@ pub struct ListDelegationsRequest {
     /// Who acts.
     #[prost(string, tag = "2")]
     pub delegate_individual_id: ::prost::alloc::string::String,
+    /// At most this many; 0 means 100, above 1000 means 1000.
+    #[prost(int32, tag = "3")]
+    pub page_size: i32,
+    /// From the previous page.
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Leave out this many first.
+    #[prost(int32, tag = "5")]
+    pub skip: i32,
 }
 /// The delegations.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -6446,6 +6459,9 @@ pub struct ListDelegationsResponse {
     /// Oldest first.
     #[prost(message, repeated, tag = "1")]
     pub delegations: ::prost::alloc::vec::Vec<Delegation>,
+    /// For the next page; empty at the end.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
 }
 /// Ends a delegation.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6714,7 +6730,7 @@ pub mod delegation_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Lists the delegations of a person, ended ones included, oldest first. There are never many.
+        /// Lists the delegations of a person, or of a delegate, ended ones included, oldest first.
         ///
         /// Errors: PERMISSION_DENIED (NOT_YOURS).
         pub async fn list_delegations(
@@ -6816,7 +6832,7 @@ pub mod delegation_service_server {
             tonic::Response<super::GetDelegationResponse>,
             tonic::Status,
         >;
-        /// Lists the delegations of a person, ended ones included, oldest first. There are never many.
+        /// Lists the delegations of a person, or of a delegate, ended ones included, oldest first.
         ///
         /// Errors: PERMISSION_DENIED (NOT_YOURS).
         async fn list_delegations(

@@ -1152,6 +1152,94 @@ pub struct Webhook {
     /// Epoch of that position.
     #[prost(int64, tag = "8")]
     pub epoch: i64,
+    /// How the body is sent; unspecified means as an event in JSON.
+    #[prost(enumeration = "ContentType", tag = "9")]
+    pub content_type: i32,
+    /// Signs in the header X-IGrant-Signature as well, for receivers of an earlier system:
+    /// "t=", the Unix time in seconds, ",sig=" and the hexadecimal HMAC-SHA256 of time, "." and body.
+    #[prost(bool, tag = "10")]
+    pub legacy_signature: bool,
+}
+/// What became of one event on its way to one subscription.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Delivery {
+    /// Identifier, a UUID.
+    #[prost(string, tag = "1")]
+    pub delivery_id: ::prost::alloc::string::String,
+    /// The subscription.
+    #[prost(string, tag = "2")]
+    pub webhook_id: ::prost::alloc::string::String,
+    /// The entry that was delivered, or was to be.
+    #[prost(string, tag = "3")]
+    pub entry_id: ::prost::alloc::string::String,
+    /// The entry's action.
+    #[prost(string, tag = "4")]
+    pub action: ::prost::alloc::string::String,
+    /// How far it came.
+    #[prost(enumeration = "delivery::State", tag = "5")]
+    pub state: i32,
+    /// Attempts made.
+    #[prost(int32, tag = "6")]
+    pub attempts: i32,
+    /// Why the last attempt failed; empty once delivered.
+    #[prost(string, tag = "7")]
+    pub reason: ::prost::alloc::string::String,
+    /// When it was first tried.
+    #[prost(message, optional, tag = "8")]
+    pub first_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was last tried.
+    #[prost(message, optional, tag = "9")]
+    pub last_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Nested message and enum types in `Delivery`.
+pub mod delivery {
+    /// How far a delivery came.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum State {
+        /// Not set.
+        Unspecified = 0,
+        /// The target took it.
+        Delivered = 1,
+        /// It failed and is tried again.
+        Retrying = 2,
+        /// It was given up.
+        GivenUp = 3,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATE_UNSPECIFIED",
+                Self::Delivered => "STATE_DELIVERED",
+                Self::Retrying => "STATE_RETRYING",
+                Self::GivenUp => "STATE_GIVEN_UP",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "STATE_DELIVERED" => Some(Self::Delivered),
+                "STATE_RETRYING" => Some(Self::Retrying),
+                "STATE_GIVEN_UP" => Some(Self::GivenUp),
+                _ => None,
+            }
+        }
+    }
 }
 /// A delivery that was given up.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1221,6 +1309,10 @@ pub struct CreateWebhookRequest {
     /// UUID that makes a repeat of this request harmless.
     #[prost(string, tag = "3")]
     pub request_id: ::prost::alloc::string::String,
+    /// Signing secret of the caller's own: "whsec_" and the base64 of 24 to 64 bytes, or a text of 24
+    /// to 256 visible ASCII characters, whose bytes are the secret. Empty: one is made.
+    #[prost(string, tag = "4")]
+    pub secret: ::prost::alloc::string::String,
 }
 /// Response of CreateWebhook.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1228,7 +1320,8 @@ pub struct CreateWebhookResponse {
     /// The subscription.
     #[prost(message, optional, tag = "1")]
     pub webhook: ::core::option::Option<Webhook>,
-    /// Signing secret, "whsec_" and base64; not shown again. Empty in the answer to a repeat.
+    /// Signing secret, as it was given, or "whsec_" and base64; not shown again. Empty in the answer to
+    /// a repeat.
     #[prost(string, tag = "2")]
     pub secret: ::prost::alloc::string::String,
 }
@@ -1241,6 +1334,10 @@ pub struct UpdateWebhookRequest {
     /// UUID that makes a repeat of this request harmless.
     #[prost(string, tag = "2")]
     pub request_id: ::prost::alloc::string::String,
+    /// A new signing secret of the caller's own, of the form of CreateWebhookRequest.secret; the old one
+    /// signs beside it for a day. Empty: the secret stays.
+    #[prost(string, tag = "3")]
+    pub secret: ::prost::alloc::string::String,
 }
 /// Response of UpdateWebhook.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1279,6 +1376,45 @@ pub struct RotateWebhookSecretResponse {
     #[prost(string, tag = "1")]
     pub secret: ::prost::alloc::string::String,
 }
+/// Request of PingWebhook.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PingWebhookRequest {
+    /// The subscription.
+    #[prost(string, tag = "1")]
+    pub webhook_id: ::prost::alloc::string::String,
+    /// UUID that makes a repeat of this request harmless.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// Response of PingWebhook.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PingWebhookResponse {}
+/// Request of ListDeliveries.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDeliveriesRequest {
+    /// The subscription.
+    #[prost(string, tag = "1")]
+    pub webhook_id: ::prost::alloc::string::String,
+    /// Only those that came so far; unspecified means all.
+    #[prost(enumeration = "delivery::State", tag = "2")]
+    pub state: i32,
+    /// At most this many; 0 means 100, above 1000 means 1000.
+    #[prost(int32, tag = "3")]
+    pub page_size: i32,
+    /// From the previous page.
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Response of ListDeliveries.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDeliveriesResponse {
+    /// The last tried first.
+    #[prost(message, repeated, tag = "1")]
+    pub deliveries: ::prost::alloc::vec::Vec<Delivery>,
+    /// For the next page; empty at the end.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
 /// Request of ListDeadLetters.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListDeadLettersRequest {
@@ -1308,6 +1444,9 @@ pub struct RedriveDeadLettersRequest {
     /// UUID that makes a repeat of this request harmless.
     #[prost(string, tag = "2")]
     pub request_id: ::prost::alloc::string::String,
+    /// The subscription that all of them belong to; empty means any.
+    #[prost(string, tag = "3")]
+    pub webhook_id: ::prost::alloc::string::String,
 }
 /// Response of RedriveDeadLetters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1315,6 +1454,39 @@ pub struct RedriveDeadLettersResponse {
     /// How many were sent again.
     #[prost(int32, tag = "1")]
     pub redriven_count: i32,
+}
+/// How the body of a delivery is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ContentType {
+    /// Not set.
+    Unspecified = 0,
+    /// The event, as application/cloudevents+json.
+    Json = 1,
+    /// The event in the field "payload" of a form, as application/x-www-form-urlencoded.
+    Form = 2,
+}
+impl ContentType {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONTENT_TYPE_UNSPECIFIED",
+            Self::Json => "CONTENT_TYPE_JSON",
+            Self::Form => "CONTENT_TYPE_FORM",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONTENT_TYPE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONTENT_TYPE_JSON" => Some(Self::Json),
+            "CONTENT_TYPE_FORM" => Some(Self::Form),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 pub mod webhook_service_client {
@@ -1582,6 +1754,67 @@ pub mod webhook_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Sends one subscription an event of its own, by the way that all others take; it comes in the
+        /// list of deliveries. The action is "journal.webhook.pinged".
+        /// Errors: NOT_FOUND, FAILED_PRECONDITION while the subscription is disabled.
+        pub async fn ping_webhook(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PingWebhookRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PingWebhookResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.journal.v1.WebhookService/PingWebhook",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("publica.journal.v1.WebhookService", "PingWebhook"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the deliveries of one subscription, good ones too, the last tried first: those of the
+        /// last 30 days, at most the last 1000.
+        /// Errors: NOT_FOUND.
+        pub async fn list_deliveries(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDeliveriesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDeliveriesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.journal.v1.WebhookService/ListDeliveries",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.journal.v1.WebhookService",
+                        "ListDeliveries",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Lists deliveries that were given up.
         pub async fn list_dead_letters(
             &mut self,
@@ -1613,7 +1846,7 @@ pub mod webhook_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Sends given-up deliveries again.
-        /// Errors: NOT_FOUND for an unknown delivery.
+        /// Errors: NOT_FOUND for an unknown delivery, and for one of another subscription than named.
         pub async fn redrive_dead_letters(
             &mut self,
             request: impl tonic::IntoRequest<super::RedriveDeadLettersRequest>,
@@ -1711,6 +1944,26 @@ pub mod webhook_service_server {
             tonic::Response<super::RotateWebhookSecretResponse>,
             tonic::Status,
         >;
+        /// Sends one subscription an event of its own, by the way that all others take; it comes in the
+        /// list of deliveries. The action is "journal.webhook.pinged".
+        /// Errors: NOT_FOUND, FAILED_PRECONDITION while the subscription is disabled.
+        async fn ping_webhook(
+            &self,
+            request: tonic::Request<super::PingWebhookRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PingWebhookResponse>,
+            tonic::Status,
+        >;
+        /// Lists the deliveries of one subscription, good ones too, the last tried first: those of the
+        /// last 30 days, at most the last 1000.
+        /// Errors: NOT_FOUND.
+        async fn list_deliveries(
+            &self,
+            request: tonic::Request<super::ListDeliveriesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDeliveriesResponse>,
+            tonic::Status,
+        >;
         /// Lists deliveries that were given up.
         async fn list_dead_letters(
             &self,
@@ -1720,7 +1973,7 @@ pub mod webhook_service_server {
             tonic::Status,
         >;
         /// Sends given-up deliveries again.
-        /// Errors: NOT_FOUND for an unknown delivery.
+        /// Errors: NOT_FOUND for an unknown delivery, and for one of another subscription than named.
         async fn redrive_dead_letters(
             &self,
             request: tonic::Request<super::RedriveDeadLettersRequest>,
@@ -2069,6 +2322,97 @@ pub mod webhook_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RotateWebhookSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.journal.v1.WebhookService/PingWebhook" => {
+                    #[allow(non_camel_case_types)]
+                    struct PingWebhookSvc<T: WebhookService>(pub Arc<T>);
+                    impl<
+                        T: WebhookService,
+                    > tonic::server::UnaryService<super::PingWebhookRequest>
+                    for PingWebhookSvc<T> {
+                        type Response = super::PingWebhookResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PingWebhookRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WebhookService>::ping_webhook(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PingWebhookSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.journal.v1.WebhookService/ListDeliveries" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDeliveriesSvc<T: WebhookService>(pub Arc<T>);
+                    impl<
+                        T: WebhookService,
+                    > tonic::server::UnaryService<super::ListDeliveriesRequest>
+                    for ListDeliveriesSvc<T> {
+                        type Response = super::ListDeliveriesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDeliveriesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WebhookService>::list_deliveries(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDeliveriesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

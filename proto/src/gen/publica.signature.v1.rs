@@ -1945,6 +1945,10 @@ pub struct SignatureReport {
     /// Time that the signer claims; absent if none.
     #[prost(message, optional, tag = "14")]
     pub claimed_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The party that a person's certificate of this block's own authority was issued to; empty for
+    /// others, for documents, and for callers without the scope `signature:holder:read`.
+    #[prost(string, tag = "15")]
+    pub holder: ::prost::alloc::string::String,
 }
 /// Signature formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

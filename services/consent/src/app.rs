@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use prost::Message;
+use publica_host::Env;
 use publica_jose::{Alg, JwkSet, SigningKey};
 use publica_journal::merkle::{Frontier, leaf_hash};
 use publica_journal::{Call, Entry, Journal, Outcome, fingerprint};
-use publica_rpc::{Fault as _, PageToken, page_size};
+use publica_rpc::{Fault as _, PageToken, Peers, page_size};
 use publica_seal::Keyring;
 use publica_store::{Db, Gather, Stores};
 use publica_types::{SharedClock, SharedEntropy, Tenant, Timestamp, new_uuid};
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore, broadcast};
 
 use crate::config::Rules;
 use crate::domain::snapshot::By;
@@ -41,10 +42,13 @@ mod revisions;
 mod revocations;
 mod shown;
 mod signing;
+#[cfg(test)]
+mod tests;
 mod texts;
 mod timer;
 
 pub(crate) use people::Who;
+use revocations::News;
 use texts::Texts;
 
 /// Rows of a page when the caller does not say.
@@ -61,6 +65,7 @@ pub(crate) struct App(Arc<Inner>);
 struct Inner {
     stores: Stores,
     keyring: Keyring,
+    peers: Peers,
     clock: SharedClock,
     entropy: SharedEntropy,
     rules: Rules,
@@ -69,12 +74,18 @@ struct Inner {
     opening: tokio::sync::Mutex<()>,
     /// Places of those who follow revocations.
     watchers: Arc<Semaphore>,
+    /// Told when somebody begins to follow revocations.
+    watching: Notify,
+    /// Told when something comes due that the timers may not know of.
+    timer: Notify,
 }
 
 /// One tenant's store with what its use cases need.
 pub(crate) struct Shop {
     pub(crate) db: Db,
     pub(crate) keyring: Keyring,
+    /// The way to other blocks.
+    pub(crate) peers: Peers,
     pub(crate) clock: SharedClock,
     pub(crate) entropy: SharedEntropy,
     pub(crate) rules: Rules,
@@ -85,6 +96,8 @@ pub(crate) struct Shop {
     pub(crate) lookups: Gather<store::check::Key, Vec<store::check::Row>>,
     pub(crate) policies: Gather<store::policy::Key, Option<Arc<store::policy::AsOf>>>,
     pub(crate) texts: Texts,
+    /// Revocations, to all who follow them.
+    news: broadcast::Sender<News>,
 }
 
 /// What a unit of work is handed: the shop, the caller and the request.
@@ -92,24 +105,20 @@ pub(crate) type Input<R> = (Arc<Shop>, Who, R);
 
 impl App {
     /// The use cases over opened stores.
-    pub(crate) fn new(
-        stores: Stores,
-        keyring: Keyring,
-        clock: SharedClock,
-        entropy: SharedEntropy,
-        rules: Rules,
-        journal: Journal,
-    ) -> Self {
+    pub(crate) fn new(stores: Stores, env: &Env, rules: Rules, journal: Journal) -> Self {
         Self(Arc::new(Inner {
             stores,
-            keyring,
-            clock,
-            entropy,
+            keyring: env.keyring.clone(),
+            peers: env.peers.clone(),
+            clock: env.clock.clone(),
+            entropy: env.entropy.clone(),
             rules,
             journal,
             shops: RwLock::new(BTreeMap::new()),
             opening: tokio::sync::Mutex::new(()),
             watchers: Arc::new(Semaphore::new(revocations::MAX_WATCHERS)),
+            watching: Notify::new(),
+            timer: Notify::new(),
         }))
     }
 
@@ -121,6 +130,28 @@ impl App {
     /// Places of those who follow revocations.
     fn watchers(&self) -> &Arc<Semaphore> {
         &self.0.watchers
+    }
+
+    /// Told when somebody begins to follow revocations.
+    fn watching(&self) -> &Notify {
+        &self.0.watching
+    }
+
+    /// Told when something comes due that the timers may not know of.
+    fn timer(&self) -> &Notify {
+        &self.0.timer
+    }
+
+    /// The time.
+    fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Says at start which peers are not there, and what cannot be done without them.
+    pub(crate) fn say_what_is_missing(&self) {
+        if !self.0.peers.is_configured(signing::PEER) {
+            tracing::info!("without a signature block, detached signatures are refused");
+        }
     }
 
     /// The shop of a tenant, opened at first use.
@@ -162,12 +193,14 @@ impl App {
             }),
             db,
             keyring: inner.keyring.clone(),
+            peers: inner.peers.clone(),
             clock: Arc::clone(&inner.clock),
             entropy: Arc::clone(&inner.entropy),
             rules: inner.rules.clone(),
             key,
             keys,
             texts: Texts::default(),
+            news: revocations::channel(),
         })
     }
 

@@ -40,9 +40,9 @@ pub(crate) enum Error {
     /// The journal or the request ledger refused.
     #[error("the journal refused")]
     Journal(#[from] JournalError),
-    /// The block's own journal could not be read.
-    #[error("the journal could not be read")]
-    History(#[source] tonic::Status),
+    /// A peer could not be asked.
+    #[error("a peer did not answer")]
+    Peer(#[source] Status),
     /// The block's own key could not be used.
     #[error("the block's key could not be used")]
     Key(#[from] publica_jose::JoseError),
@@ -89,6 +89,7 @@ pub(crate) enum Why {
     TooManyDelegations,
     UnderAge,
     ReconsentNeeded,
+    PeerNotConfigured,
 }
 
 impl Why {
@@ -284,6 +285,11 @@ impl Why {
                 "RECONSENT_NEEDED",
                 "earlier answers cannot carry over, since what matters changed",
             ),
+            Self::PeerNotConfigured => (
+                FailedPrecondition,
+                "PEER_NOT_CONFIGURED",
+                "this needs a peer that is not configured",
+            ),
             _ => (Code::Internal, "INTERNAL", "something is wrong on our side"),
         }
     }
@@ -341,8 +347,8 @@ impl Fault for Error {
             Self::Store(StoreError::UnknownTenant { .. }) => Code::PermissionDenied,
             Self::Store(StoreError::Corrupt { .. }) => Code::DataLoss,
             Self::Journal(error) => error.code(),
-            Self::History(status) if status.code() == Code::Unavailable => Code::Unavailable,
-            Self::Store(_) | Self::Seal(_) | Self::Key(_) | Self::History(_) => Code::Internal,
+            Self::Peer(_) => Code::Unavailable,
+            Self::Store(_) | Self::Seal(_) | Self::Key(_) => Code::Internal,
         }
     }
 
@@ -355,8 +361,8 @@ impl Fault for Error {
             Self::Store(error) if error.is_retryable() => "STORE_UNAVAILABLE",
             Self::Store(StoreError::UnknownTenant { .. }) => "TENANT_UNKNOWN",
             Self::Journal(error) => error.reason(),
-            Self::History(status) if status.code() == Code::Unavailable => "STORE_UNAVAILABLE",
-            Self::Store(_) | Self::Seal(_) | Self::Key(_) | Self::History(_) => "INTERNAL",
+            Self::Peer(_) => "PEER_UNREACHABLE",
+            Self::Store(_) | Self::Seal(_) | Self::Key(_) => "INTERNAL",
         }
     }
 
@@ -374,7 +380,8 @@ impl Fault for Error {
             Self::Store(error) if error.is_retryable() => {
                 "the store is not available, try again".into()
             }
-            Self::Store(_) | Self::Seal(_) | Self::Key(_) | Self::History(_) => {
+            Self::Peer(_) => "a peer that this needs does not answer, try again".into(),
+            Self::Store(_) | Self::Seal(_) | Self::Key(_) => {
                 "something is wrong on our side".into()
             }
         }

@@ -61,24 +61,15 @@ impl Block for Consent {
         let stores = Stores::open(settings, migrations(), env.clock.clone(), tail.clone())
             .await
             .map_err(|error| OpenError::new(Self::NAME, "opening its store", error))?;
-        let (clock, entropy) = (env.clock.clone(), env.entropy.clone());
         let journal = Journal::new(
             &tail,
             stores.clone(),
             &env.keyring,
-            clock.clone(),
-            entropy.clone(),
+            env.clock.clone(),
+            env.entropy.clone(),
             config.journal.clone(),
         );
-        let keyring = env.keyring.clone();
-        let app = App::new(
-            stores.clone(),
-            keyring,
-            clock,
-            entropy,
-            config.rules(),
-            journal,
-        );
+        let app = App::new(stores.clone(), env, config.rules(), journal);
         Ok(Self { app, stores })
     }
 
@@ -96,10 +87,12 @@ impl Block for Consent {
     }
 
     async fn run(&self, stop: CancellationToken) {
+        self.app.say_what_is_missing();
         let tenants = self.stores.tenants();
         tokio::join!(
             self.app.journal().run(stop.clone()),
-            self.app.keep_time(tenants, stop),
+            self.app.keep_time(&tenants, &stop),
+            self.app.follow_revocations(&tenants, &stop),
         );
     }
 

@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, Limited};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
@@ -83,6 +84,20 @@ impl RawBody {
     pub fn bytes(self) -> Result<Bytes, BodyFault> {
         self.0
     }
+}
+
+/// Whether a body is JSON by its media type: `application/json`, or another one that ends in
+/// `+json` (RFC 6839). One that names no media type is read as JSON.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let Some(sent) = headers.get(header::CONTENT_TYPE) else {
+        return true;
+    };
+    let Ok(sent) = sent.to_str() else {
+        return false;
+    };
+    let media = sent.split(';').next().unwrap_or_default().trim();
+    let media = media.to_ascii_lowercase();
+    media.is_empty() || media == "application/json" || media.ends_with("+json")
 }
 
 /// Reads a body of at most `limit` bytes.
@@ -349,6 +364,31 @@ mod tests {
     #[expect(dead_code, reason = "only the errors are looked at")]
     struct Inner {
         count: i64,
+    }
+
+    #[test]
+    fn media_types_say_whether_a_body_is_json() {
+        let said = |media: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, media.parse().unwrap());
+            is_json(&headers)
+        };
+        assert!(is_json(&HeaderMap::new()));
+        for json in [
+            "",
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/a+json",
+        ] {
+            assert!(said(json), "{json}");
+        }
+        for other in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/jsonx",
+        ] {
+            assert!(!said(other), "{other}");
+        }
     }
 
     #[test]

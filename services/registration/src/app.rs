@@ -83,8 +83,7 @@ impl Who {
 
     /// The processing roles that the caller holds; all of them, if none are named.
     pub(crate) fn roles(&self) -> Option<Vec<String>> {
-        // No role is called so: an id holds visible characters only.
-        if self.holds_role(" ") {
+        if self.caller.allows(&format!("{ROLE}*")) {
             return None;
         }
         let held = self.caller.scopes.iter();

@@ -77,6 +77,11 @@ impl Who {
         self.caller.client_id.as_deref().unwrap_or_default()
     }
 
+    /// Whether the caller may learn whom certificates were issued to.
+    pub(crate) fn sees_holders(&self) -> bool {
+        self.caller.allows("signature:holder:read")
+    }
+
     /// Whether the caller may see that others signed, though not their signatures.
     pub(crate) fn audits(&self) -> bool {
         self.caller.allows("signature:audit:read")

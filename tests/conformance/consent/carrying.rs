@@ -1,5 +1,7 @@
 //! What can be carried away: receipts, everything about one person, everything for auditors.
 
+use std::collections::BTreeSet;
+
 use http::StatusCode;
 use publica_host::Profile;
 use publica_testkit::{both_engines, token};
@@ -55,5 +57,43 @@ both_engines! {
         assert!(log["entries"].as_array().unwrap().iter().any(|one| one["objectId"] == id));
         let head = suite.get("/audit/chain/head/").await.ok();
         assert!(text(&head["checkpoint"]).contains("consent"));
+    }
+
+    async fn an_export_is_whole_however_long_it_is(db: TestDatabase) {
+        let mut suite = suite(db, Profile::Local).await;
+        let agreement = text(&suite.agreement().await["id"]);
+        let (person, key) = suite.person("712").await;
+        let (other, _) = suite.person("713").await;
+        suite.signed(&person, &key, &agreement).await;
+        let question = json!({"individualId": person, "dataAgreementId": agreement});
+        let checks = vec![question; 1_000];
+        suite.post("/service/verification/check-batch/", json!({ "checks": checks })).await.ok();
+        for (of, by) in [(&person, &other), (&other, &person)] {
+            let delegation = json!({"delegation": {"individualId": of, "delegateIndividualId": by,
+                "relationship": "power_of_attorney", "actions": ["view"]}});
+            suite.post("/service/delegation/", delegation).await.ok();
+        }
+        suite.token = Some(person_token(&person));
+        let export = suite.get("/service/individual/export/").await.ok();
+        let told = export["events"].as_array().unwrap();
+        let ids: BTreeSet<String> = told.iter().map(|one| text(&one["id"])).collect();
+        assert_eq!(ids.len(), told.len(), "each once");
+        let decisions = told.iter().filter(|one| one["action"] == "consent.decision.made");
+        assert_eq!(decisions.count(), 1_000);
+        let holders: Vec<_> = export["delegations"].as_array().unwrap().iter()
+            .map(|one| text(&one["individualId"]))
+            .collect();
+        assert_eq!(holders, [person, other]);
+        let (mut paged, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = format!("/service/individual/record/history/?limit=400&cursor={cursor}");
+            let page = suite.get(&path).await.ok();
+            paged.extend(page["events"].as_array().unwrap().clone());
+            match page["pagination"].get("nextCursor") {
+                Some(next) => cursor = text(next),
+                None => break,
+            }
+        }
+        assert_eq!(&paged, told);
     }
 }

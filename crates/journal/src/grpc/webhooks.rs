@@ -5,10 +5,10 @@ use std::time::Duration;
 use publica_outbound::check_url;
 use publica_proto::journal::v1 as proto;
 use publica_proto::journal::v1::webhook_service_server::WebhookService;
-use publica_rpc::{Invalid, PageToken, page_size, timestamp};
+use publica_rpc::{Invalid, PageToken, page_size};
 use publica_store::{BoxFuture, Db, Tx};
-use publica_types::{Origin, Uuid, new_uuid};
-use publica_work::operator::{self, JobView};
+use publica_types::{Origin, Timestamp, Uuid, new_uuid};
+use publica_work::operator;
 use serde_json::json;
 use tonic::{Request, Response, Status};
 
@@ -17,10 +17,15 @@ use crate::entry::Entry;
 use crate::error::JournalError;
 use crate::journal::Journal;
 use crate::ledger::{Call, fingerprint, write};
+use crate::store::deliveries;
 use crate::store::log as log_sql;
 use crate::store::webhooks::{self as sql, WebhookRow};
 use crate::tail::append;
-use crate::webhook::{KIND, PURPOSE, key_prefix, new_secret, secret_text};
+use crate::webhook::{KIND, PINGED, PURPOSE, key_prefix, new_secret, read_secret, secret_text};
+
+mod shown;
+
+use shown::{dead_letter, delivery, webhook};
 
 const MAX_ACTIONS: usize = 100;
 const MAX_ACTION: usize = 200;
@@ -33,31 +38,6 @@ const OVERLAP: Duration = Duration::from_hours(24);
 #[derive(Debug)]
 pub struct Webhooks {
     journal: Journal,
-}
-
-fn webhook(row: &WebhookRow) -> proto::Webhook {
-    proto::Webhook {
-        webhook_id: row.webhook_id.to_string(),
-        url: row.url.clone(),
-        actions: row.wanted(),
-        description: row.description.clone(),
-        disabled: row.disabled,
-        create_time: Some(timestamp(row.time)),
-        position: row.position,
-        epoch: row.epoch,
-    }
-}
-
-fn dead_letter(view: JobView) -> proto::DeadLetter {
-    let (webhook_id, entry_id) = view.key.split_once('/').unwrap_or((&view.key, ""));
-    proto::DeadLetter {
-        delivery_id: view.job_id.to_string(),
-        webhook_id: webhook_id.to_owned(),
-        entry_id: entry_id.to_owned(),
-        attempts: i32::try_from(view.attempts).unwrap_or(i32::MAX),
-        reason: view.last_error.unwrap_or_default(),
-        dead_time: Some(timestamp(view.time)),
-    }
 }
 
 fn not_found() -> JournalError {
@@ -119,6 +99,10 @@ fn update<'a>(
         if !sql::change(tx, row).await? {
             return Err(not_found());
         }
+        if !row.sealed_secret.is_empty() {
+            let until = tx.now().plus(OVERLAP);
+            sql::rotate(tx, row.webhook_id, &row.sealed_secret, until).await?;
+        }
         note(
             tx,
             &change.origin,
@@ -144,6 +128,7 @@ fn delete<'a>(
             return Err(not_found());
         }
         operator::drop_jobs(tx, KIND, &key_prefix(*id)).await?;
+        deliveries::forget(tx, *id).await?;
         note(tx, origin, *id, "journal.webhook.deleted", "");
         Ok(proto::DeleteWebhookResponse {})
     })
@@ -178,14 +163,41 @@ fn rotate<'a>(
     })
 }
 
+/// Leaves an entry that the relay sends to this subscription alone.
+fn ping<'a>(
+    tx: &'a mut Tx<'_>,
+    (origin, id): &'a (Origin, Uuid),
+) -> BoxFuture<'a, Result<proto::PingWebhookResponse, JournalError>> {
+    Box::pin(async move {
+        let row = sql::find_in(tx, *id).await?.ok_or_else(not_found)?;
+        if row.disabled {
+            let message = "the webhook is disabled";
+            return Err(JournalError::State { message });
+        }
+        note(tx, origin, *id, PINGED, &row.url);
+        Ok(proto::PingWebhookResponse {})
+    })
+}
+
+/// What sending again needs: whose deliveries, by the beginning of their keys, and which.
+struct Redrive {
+    origin: Origin,
+    prefix: String,
+    ids: Vec<Uuid>,
+}
+
 fn redrive<'a>(
     tx: &'a mut Tx<'_>,
-    (origin, ids): &'a (Origin, Vec<Uuid>),
+    Redrive {
+        origin,
+        prefix,
+        ids,
+    }: &'a Redrive,
 ) -> BoxFuture<'a, Result<proto::RedriveDeadLettersResponse, JournalError>> {
     Box::pin(async move {
         for id in ids {
             let view = operator::redrive(tx, *id).await?;
-            if view.kind != KIND {
+            if view.kind != KIND || !view.key.starts_with(prefix.as_str()) {
                 return Err(JournalError::NotFound { what: "delivery" });
             }
             let entry = Entry::new("journal.webhook.redriven").subject("delivery", id);
@@ -227,6 +239,9 @@ impl Webhooks {
                 "are at most 100 names, each perhaps ending in .*",
             );
         }
+        if proto::ContentType::try_from(given.content_type).is_err() {
+            wrong.push("webhook.content_type", "is not a known value");
+        }
         if given.description.chars().count() > MAX_DESCRIPTION {
             wrong.push("webhook.description", "is longer than 200 characters");
         }
@@ -247,12 +262,18 @@ impl Webhooks {
             epoch: 0,
             position: 0,
             time: db.now(),
+            content_type: i64::from(given.content_type),
+            legacy_signature: given.legacy_signature,
         }
     }
 
     fn seal(&self, secret: &[u8]) -> Vec<u8> {
         self.journal.keyring().seal_block(PURPOSE, secret)
     }
+}
+
+fn own_secret(text: &str) -> Result<Vec<u8>, Invalid> {
+    read_secret(text).map_err(|why| publica_rpc::invalid("secret", why))
 }
 
 fn call<'o>(
@@ -324,7 +345,13 @@ impl WebhookService for Webhooks {
             &request.request_id,
             &request,
         );
-        let secret = new_secret(&**self.journal.entropy());
+        let (secret, told) = match request.secret.as_str() {
+            "" => {
+                let made = new_secret(&**self.journal.entropy());
+                (made.to_vec(), secret_text(&made))
+            }
+            own => (own_secret(own)?, own.to_owned()),
+        };
         let id = new_uuid(&**self.journal.clock(), &**self.journal.entropy());
         let mut row = self.row(&db, id, given, self.seal(&secret));
         let epoch = log_sql::last_epoch(&db).await.map_err(JournalError::from)?;
@@ -343,7 +370,7 @@ impl WebhookService for Webhooks {
             .as_ref()
             .is_some_and(|webhook| webhook.webhook_id == id.to_string());
         if first {
-            response.secret = secret_text(&secret);
+            response.secret = told;
         }
         Ok(Response::new(response))
     }
@@ -364,7 +391,11 @@ impl WebhookService for Webhooks {
             &request.request_id,
             &request,
         );
-        let row = self.row(&db, id, given, Vec::new());
+        let sealed = match request.secret.as_str() {
+            "" => Vec::new(),
+            own => self.seal(&own_secret(own)?),
+        };
+        let row = self.row(&db, id, given, sealed);
         let change = Change {
             origin: origin.clone(),
             row,
@@ -425,6 +456,58 @@ impl WebhookService for Webhooks {
         Ok(Response::new(proto::RotateWebhookSecretResponse { secret }))
     }
 
+    async fn ping_webhook(
+        &self,
+        request: Request<proto::PingWebhookRequest>,
+    ) -> Result<Response<proto::PingWebhookResponse>, Status> {
+        let (db, origin) = self.db(&request).await?;
+        let request = request.into_inner();
+        let id = uuid("webhook_id", &request.webhook_id)?;
+        let call = call(
+            "journal.ping_webhook",
+            "/publica.journal.v1.WebhookService/PingWebhook",
+            &origin,
+            &request.request_id,
+            &request,
+        );
+        let input = (origin.clone(), id);
+        let response = write::<_, _, JournalError, _>(&db, call, input, ping).await?;
+        Ok(Response::new(response))
+    }
+
+    async fn list_deliveries(
+        &self,
+        request: Request<proto::ListDeliveriesRequest>,
+    ) -> Result<Response<proto::ListDeliveriesResponse>, Status> {
+        let (db, _) = self.db(&request).await?;
+        let request = request.into_inner();
+        let id = uuid("webhook_id", &request.webhook_id)?;
+        if proto::delivery::State::try_from(request.state).is_err() {
+            return Err(publica_rpc::invalid("state", "is not a known value").into());
+        }
+        let limit = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
+        let arguments = ("deliveries", id, request.state);
+        let before = PageToken::decode::<(i64, Uuid)>(&arguments, &request.page_token)?;
+        let before = match before {
+            Some((at, entry)) => (Timestamp::from_micros(at), entry),
+            None => (db.now().plus(OVERLAP), Uuid::max()),
+        };
+        let known = sql::find(&db, id).await.map_err(JournalError::from)?;
+        known.ok_or_else(not_found)?;
+        let state = i64::from(request.state);
+        let rows = deliveries::list(&db, id, state, before, limit).await;
+        let rows = rows.map_err(JournalError::from)?;
+        let full = i64::try_from(rows.len()).unwrap_or(limit) == limit;
+        let next = rows.last().filter(|_| full);
+        let next = next.map(|row| (row.last_time.micros(), row.entry_id));
+        Ok(Response::new(proto::ListDeliveriesResponse {
+            deliveries: rows.into_iter().map(delivery).collect(),
+            next_page_token: next
+                .map(|next| PageToken::encode(&arguments, &next))
+                .unwrap_or_default(),
+        }))
+    }
+
     async fn list_dead_letters(
         &self,
         request: Request<proto::ListDeadLettersRequest>,
@@ -466,7 +549,15 @@ impl WebhookService for Webhooks {
             &request.request_id,
             &request,
         );
-        let input = (origin.clone(), ids);
+        let prefix = match request.webhook_id.as_str() {
+            "" => String::new(),
+            named => key_prefix(uuid("webhook_id", named)?),
+        };
+        let input = Redrive {
+            origin: origin.clone(),
+            prefix,
+            ids,
+        };
         let response = write::<_, _, JournalError, _>(&db, call, input, redrive).await?;
         Ok(Response::new(response))
     }

@@ -28,6 +28,26 @@ publica_store::statements! {
         JOIN journal_leaf AS leaf ON leaf.entry_id = journal.entry_id \
         WHERE journal.subject_id = $4 \
         AND leaf.position >= $1 AND leaf.position < $2 ORDER BY leaf.position LIMIT $3",
+    // Each engine unpacks lists in its own way.
+    ABOUT = {
+        sqlite: "SELECT leaf.position, leaf.leaf_hash, leaf.entry_id, journal.time, \
+            journal.actor, journal.on_behalf_of, journal.action, journal.outcome, \
+            journal.subject_kind, journal.subject_id, journal.process_id, journal.request_id, \
+            journal.trace_id, journal.body_sha256, journal.body FROM journal \
+            JOIN journal_leaf AS leaf ON leaf.entry_id = journal.entry_id \
+            WHERE journal.subject_id IN (SELECT value FROM json_each($1)) \
+            AND journal.action <> $2 AND leaf.position < $3 \
+            ORDER BY leaf.position DESC LIMIT $4",
+        postgres: "SELECT leaf.position, leaf.leaf_hash, leaf.entry_id, journal.time, \
+            journal.actor, journal.on_behalf_of, journal.action, journal.outcome, \
+            journal.subject_kind, journal.subject_id, journal.process_id, journal.request_id, \
+            journal.trace_id, journal.body_sha256, journal.body FROM journal \
+            JOIN journal_leaf AS leaf ON leaf.entry_id = journal.entry_id \
+            WHERE journal.subject_id IN \
+            (SELECT jsonb_array_elements_text(CAST(CAST($1 AS TEXT) AS JSONB))) \
+            AND journal.action <> $2 AND leaf.position < $3 \
+            ORDER BY leaf.position DESC LIMIT $4",
+    },
     LEAVES_OF_PROCESS = "SELECT leaf.position, leaf.leaf_hash FROM journal \
         JOIN journal_leaf AS leaf ON leaf.entry_id = journal.entry_id \
         WHERE journal.process_id = $1 AND leaf.position >= $2 AND leaf.position < $3 \
@@ -135,6 +155,27 @@ pub(crate) async fn list(
         .into_iter()
         .map(Placed::try_from)
         .collect()
+}
+
+/// Entries about any of some subjects before a position of the log, newest first, at most `limit`,
+/// without those of one action. An entry that was only just committed has no position yet;
+/// [`crate::Journal::catch_up`] waits for it.
+pub async fn about(
+    db: &Db,
+    subjects: &[String],
+    except: &str,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<(i64, EntryRow)>, StoreError> {
+    let list = serde_json::json!(subjects).to_string();
+    let query = db.query(ABOUT).bind(list).bind(except).bind(before);
+    let rows: Vec<Row> = query.bind(limit).fetch_all().await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        let placed = Placed::try_from(row)?;
+        found.extend(placed.entry.map(|entry| (placed.position, entry)));
+    }
+    Ok(found)
 }
 
 /// Leaves of a case, in order, at most `limit`.

@@ -5,15 +5,18 @@ use publica_types::{Timestamp, Uuid};
 
 publica_store::statements! {
     PUT = "INSERT INTO webhook (webhook_id, url, actions, description, disabled, sealed_secret, \
-        epoch, position, time) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        epoch, position, time, content_type, legacy_signature) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     FIND = "SELECT webhook_id, url, actions, description, disabled, sealed_secret, \
-        sealed_old_secret, old_secret_until, epoch, position, time FROM webhook \
+        sealed_old_secret, old_secret_until, epoch, position, time, content_type, \
+        legacy_signature FROM webhook \
         WHERE webhook_id = $1",
     LIST = "SELECT webhook_id, url, actions, description, disabled, sealed_secret, \
-        sealed_old_secret, old_secret_until, epoch, position, time FROM webhook \
+        sealed_old_secret, old_secret_until, epoch, position, time, content_type, \
+        legacy_signature FROM webhook \
         WHERE webhook_id > $1 ORDER BY webhook_id LIMIT $2",
-    CHANGE = "UPDATE webhook SET url = $2, actions = $3, description = $4, disabled = $5 \
-        WHERE webhook_id = $1",
+    CHANGE = "UPDATE webhook SET url = $2, actions = $3, description = $4, disabled = $5, \
+        content_type = $6, legacy_signature = $7 WHERE webhook_id = $1",
     DELETE = "DELETE FROM webhook WHERE webhook_id = $1",
     ROTATE = "UPDATE webhook SET sealed_old_secret = sealed_secret, old_secret_until = $3, \
         sealed_secret = $2 WHERE webhook_id = $1",
@@ -35,6 +38,9 @@ pub(crate) struct WebhookRow {
     pub(crate) epoch: i64,
     pub(crate) position: i64,
     pub(crate) time: Timestamp,
+    /// Of the wire.
+    pub(crate) content_type: i64,
+    pub(crate) legacy_signature: bool,
 }
 
 impl WebhookRow {
@@ -65,6 +71,8 @@ pub(crate) async fn put(tx: &mut Tx<'_>, row: &WebhookRow) -> Result<(), StoreEr
         .bind(row.epoch)
         .bind(row.position)
         .bind(row.time)
+        .bind(row.content_type)
+        .bind(row.legacy_signature)
         .execute()
         .await
         .map(drop)
@@ -91,6 +99,8 @@ pub(crate) async fn change(tx: &mut Tx<'_>, row: &WebhookRow) -> Result<bool, St
         .bind(row.actions.as_str())
         .bind(row.description.as_str())
         .bind(row.disabled)
+        .bind(row.content_type)
+        .bind(row.legacy_signature)
         .execute()
         .await?;
     Ok(changed == 1)

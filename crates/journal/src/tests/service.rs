@@ -1,6 +1,7 @@
 //! The services, through their generated clients.
 
 use publica_proto::journal::v1 as proto;
+use publica_proto::journal::v1::delivery::State;
 use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
 use publica_proto::journal::v1::webhook_service_client::WebhookServiceClient;
 use publica_proto::work::v1::work_service_client::WorkServiceClient;
@@ -13,6 +14,7 @@ use tonic::service::Routes;
 use super::*;
 use crate::export::{self, Client, Writer};
 use crate::merkle::{Hash, consistent, root_of_inclusion};
+use crate::store::deliveries::{self, DeliveryRow};
 use crate::verify;
 
 fn link(bench: &Bench) -> Link {
@@ -64,7 +66,20 @@ fn webhook(url: &str, actions: &[&str]) -> proto::CreateWebhookRequest {
         }),
         from_position: Some(0),
         request_id: "018f4e3c-5f00-7000-8000-000000000001".to_owned(),
+        secret: String::new(),
     }
+}
+
+/// The event that a form carries, after its legacy signature was checked.
+fn event_of_form(headers: &axum::http::HeaderMap, body: &[u8], secret: &str) -> serde_json::Value {
+    assert_eq!(headers["content-type"], "application/x-www-form-urlencoded");
+    let seconds = headers["webhook-timestamp"].to_str().unwrap();
+    let seconds = seconds.parse().unwrap();
+    let expected = publica_outbound::legacy_signature(secret.as_bytes(), seconds, body);
+    assert_eq!(headers["x-igrant-signature"], expected.as_str());
+    let (name, event) = form_urlencoded::parse(body).next().unwrap();
+    assert_eq!(name, "payload");
+    serde_json::from_str(&event).unwrap()
 }
 
 async fn received(receiver: &mut mpsc::UnboundedReceiver<Received>) -> Received {
@@ -243,12 +258,144 @@ both_engines! {
         assert!(dead.reason.contains("404"), "{dead:?}");
         let request = proto::RedriveDeadLettersRequest {
             delivery_ids: vec![dead.delivery_id],
-            request_id: String::new(),
+            ..proto::RedriveDeadLettersRequest::default()
         };
+        // It is looked for where it belongs, and nowhere else.
+        let elsewhere = proto::RedriveDeadLettersRequest {
+            webhook_id: publica_types::Uuid::nil().to_string(),
+            ..request.clone()
+        };
+        let refused = client.redrive_dead_letters(elsewhere).await.unwrap_err();
+        assert_eq!(refused.code(), Code::NotFound);
         let redriven = client.redrive_dead_letters(request).await.unwrap().into_inner();
         assert_eq!(redriven.redriven_count, 1);
         let (headers, _) = received(&mut receiver).await;
         assert_eq!(headers["webhook-id"], dead.entry_id.as_str());
+        bench.stop().await;
+    }
+
+    async fn a_try_is_signed_with_ones_own_secret_and_remembered(db: TestDatabase) {
+        let bench = Bench::with(&db, keyring(), inside()).await;
+        bench.run();
+        let tracker = TaskTracker::new();
+        let (url, mut receiver) = target(&tracker, vec![503]).await;
+        let mut client = WebhookServiceClient::new(link(&bench));
+        let (other_url, _others) = target(&tracker, Vec::new()).await;
+        let secret = "a-secret-of-the-subscriber";
+        let mut ids = Vec::new();
+        // One that wants all there is, and one that wants nothing of what happens here.
+        for (url, actions) in [(&other_url, &[][..]), (&url, &["payments.*"])] {
+            let mut request = webhook(url, actions);
+            let given = request.webhook.as_mut().unwrap();
+            given.content_type = proto::ContentType::Form.into();
+            given.legacy_signature = true;
+            // Nothing but what is asked of it from here on.
+            request.from_position = None;
+            request.request_id = String::new();
+            request.secret = secret.to_owned();
+            let made = client.create_webhook(request.clone()).await.unwrap().into_inner();
+            assert_eq!(made.secret, secret);
+            ids.push(made.webhook.unwrap().webhook_id);
+            request.secret = "short".to_owned();
+            let refused = client.create_webhook(request).await.unwrap_err();
+            assert_eq!(refused.code(), Code::InvalidArgument);
+        }
+        let ping = proto::PingWebhookRequest {
+            webhook_id: ids[1].clone(),
+            request_id: String::new(),
+        };
+        client.ping_webhook(ping.clone()).await.unwrap();
+        received(&mut receiver).await;
+        let (headers, body) = received(&mut receiver).await;
+        let event = event_of_form(&headers, &body, secret);
+        assert_eq!(event["type"], "org.govstack.journal.webhook.pinged.v1");
+        assert_eq!(event["subject"], format!("webhook/{}", ids[1]));
+        let list = |n: usize, state: State| proto::ListDeliveriesRequest {
+            webhook_id: ids[n].clone(),
+            state: state.into(),
+            ..proto::ListDeliveriesRequest::default()
+        };
+        let good = publica_testkit::eventually(|| {
+            let (mut client, list) = (client.clone(), list(1, State::Delivered));
+            async move {
+                let found = client.list_deliveries(list).await.unwrap().into_inner();
+                found.deliveries.into_iter().next()
+            }
+        })
+        .await;
+        assert_eq!((good.attempts, good.reason.as_str()), (2, ""));
+        assert_eq!(good.action, "journal.webhook.pinged");
+        assert!(good.first_time.unwrap().seconds <= good.last_time.unwrap().seconds);
+        // A try is nobody else's concern.
+        let others = client.list_deliveries(list(0, State::Unspecified)).await.unwrap();
+        let mut others = others.into_inner().deliveries.into_iter();
+        assert!(others.all(|one| one.action != "journal.webhook.pinged"));
+        let given = webhook(&url, &[]).webhook.unwrap();
+        let (webhook_id, disabled) = (ids[1].clone(), true);
+        let off = proto::UpdateWebhookRequest {
+            webhook: Some(proto::Webhook { webhook_id, disabled, ..given }),
+            secret: "another-secret-of-its-own".to_owned(),
+            ..proto::UpdateWebhookRequest::default()
+        };
+        client.update_webhook(off).await.unwrap();
+        let refused = client.ping_webhook(ping).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        let gone = proto::DeleteWebhookRequest { webhook_id: ids[1].clone(), ..Default::default() };
+        client.delete_webhook(gone).await.unwrap();
+        let refused = client.list_deliveries(list(1, State::Unspecified)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::NotFound);
+        bench.stop().await;
+    }
+
+    async fn deliveries_are_remembered_for_a_while(db: TestDatabase) {
+        let bench = Bench::new(&db).await;
+        let mut client = WebhookServiceClient::new(link(&bench));
+        let made = client.create_webhook(webhook("https://example.org/", &[])).await.unwrap();
+        let webhook_id = made.into_inner().webhook.unwrap().webhook_id;
+        let now = bench.db.now();
+        let input = (webhook_id.parse().unwrap(), now);
+        bench.db.write("test.tried", input, |tx, (webhook_id, now)| {
+            Box::pin(async move {
+                let day = Duration::from_hours(24);
+                for n in 0..1_010_u32 {
+                    let at = if n < 3 { now.minus(day * (40 - n)) } else { now.minus(day) };
+                    let row = DeliveryRow {
+                        webhook_id: *webhook_id,
+                        entry_id: publica_types::Uuid::from_u128(u128::from(n)),
+                        delivery_id: publica_types::Uuid::from_u128(u128::from(n)),
+                        action: "a".to_owned(),
+                        state: 1,
+                        attempts: 1,
+                        reason: String::new(),
+                        first_time: at,
+                        last_time: at,
+                    };
+                    deliveries::tried(tx, &row).await?;
+                }
+                Ok::<(), publica_store::StoreError>(())
+            })
+        })
+        .await
+        .unwrap();
+        let mut request = proto::ListDeliveriesRequest {
+            webhook_id,
+            page_size: 400,
+            ..proto::ListDeliveriesRequest::default()
+        };
+        let mut found = Vec::new();
+        loop {
+            let page = client.list_deliveries(request.clone()).await.unwrap().into_inner();
+            found.extend(page.deliveries.into_iter().map(|one| one.entry_id));
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(found.len(), 1_000);
+        let newest = publica_types::Uuid::from_u128(1_009).to_string();
+        assert_eq!(found.first(), Some(&newest));
+        let unique: std::collections::BTreeSet<_> = found.iter().collect();
+        assert_eq!(unique.len(), found.len());
         bench.stop().await;
     }
 

@@ -2,19 +2,26 @@
 
 use std::time::Duration;
 
-use publica_outbound::{Call, Client, Limits, Method, check_url};
+use publica_outbound::{Call, Client, Limits, Method, check_url, legacy_signature};
+use publica_proto::journal::v1 as proto;
+use publica_proto::journal::v1::delivery::State;
+use publica_store::StoreError;
 use publica_types::Timestamp;
 use publica_work::{Backoff, Claimed, Handler, Outcome, Policy};
+use reqwest::Url;
 
 use super::PURPOSE;
 use super::event::{Source, cloud_event};
 use super::relay::Delivery;
+use crate::entry::EntryRow;
 use crate::error::JournalError;
 use crate::journal::Journal;
+use crate::store::deliveries::{self, DeliveryRow};
 use crate::store::entries::{self, Filter};
 use crate::store::webhooks::{self as sql, WebhookRow};
 
 const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Delivers webhooks.
 #[derive(Debug)]
@@ -67,27 +74,86 @@ impl Deliverer {
         };
         let body = cloud_event(&source, at, &entry).to_string();
         let allow_private = self.journal.config().webhooks.allow_private;
-        let url = match check_url(&row.url, allow_private) {
-            Ok(url) => url,
-            Err(reason) => return Ok(Outcome::dead(format!("the target {reason}"))),
+        let outcome = match check_url(&row.url, allow_private) {
+            Ok(url) => {
+                let sent = self.client.send(self.call(&row, url, &entry, body)?).await;
+                let give_up = self.journal.config().webhooks.give_up_hours;
+                sent.outcome(job.created, self.journal.clock().now(), give_up)
+            }
+            Err(reason) => Outcome::dead(format!("the target {reason}")),
         };
+        // That it cannot be remembered must not make it happen again.
+        if let Err(error) = self.remember(job, &row, &entry, &outcome).await {
+            tracing::warn!(block = self.journal.block(), %error, "a delivery was not remembered");
+        }
+        Ok(outcome)
+    }
+
+    /// The call that delivers an entry.
+    fn call(
+        &self,
+        row: &WebhookRow,
+        url: Url,
+        entry: &EntryRow,
+        event: String,
+    ) -> Result<Call, JournalError> {
         let now = self.journal.clock().now();
-        let id = entry.entry_id.to_string();
-        let secrets = self.secrets(&row, now)?;
-        let call = Call {
+        let secrets = self.secrets(row, now)?;
+        let form = row.content_type == i64::from(proto::ContentType::Form as i32);
+        let (content_type, body) = if form {
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            (FORM, form.append_pair("payload", &event).finish())
+        } else {
+            (CONTENT_TYPE, event)
+        };
+        let body = body.into_bytes();
+        let mut headers = Vec::new();
+        if let Some(secret) = secrets.first().filter(|_| row.legacy_signature) {
+            let signed = legacy_signature(secret, now.seconds(), &body);
+            headers.push(("x-igrant-signature", signed));
+        }
+        Ok(Call {
             method: Method::POST,
             url,
-            id,
+            id: entry.entry_id.to_string(),
             now,
             secrets,
-            headers: Vec::new(),
-            content_type: CONTENT_TYPE,
-            body: body.into_bytes(),
+            headers,
+            content_type,
+            body,
+        })
+    }
+
+    /// Keeps what an attempt came to.
+    async fn remember(
+        &self,
+        job: &Claimed,
+        row: &WebhookRow,
+        entry: &EntryRow,
+        outcome: &Outcome,
+    ) -> Result<(), StoreError> {
+        let (state, reason) = match outcome {
+            Outcome::Done => (State::Delivered, ""),
+            Outcome::Retry { reason, .. } => (State::Retrying, reason.as_str()),
+            Outcome::Again { .. } => (State::Retrying, ""),
+            Outcome::Dead { reason } => (State::GivenUp, reason.as_str()),
         };
-        let sent = self.client.send(call).await;
-        let give_up = self.journal.config().webhooks.give_up_hours;
         let now = self.journal.clock().now();
-        Ok(sent.outcome(job.created, now, give_up))
+        let tried = DeliveryRow {
+            webhook_id: row.webhook_id,
+            entry_id: entry.entry_id,
+            delivery_id: job.id(),
+            action: entry.action.clone(),
+            state: i64::from(state as i32),
+            attempts: job.attempt,
+            reason: reason.to_owned(),
+            first_time: now,
+            last_time: now,
+        };
+        let kept = job.db.write("journal.delivery", tried, |tx, tried| {
+            Box::pin(async move { deliveries::tried(tx, tried).await })
+        });
+        kept.await
     }
 
     fn secrets(&self, row: &WebhookRow, now: Timestamp) -> Result<Vec<Vec<u8>>, JournalError> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{KIND, key_prefix};
+use super::{KIND, PINGED, key_prefix};
 use crate::error::JournalError;
 use crate::grpc::resume;
 use crate::journal::Journal;
@@ -129,6 +129,15 @@ async fn advance(db: &Db, lease: &Lease, row: WebhookRow) -> Result<bool, Journa
     Ok(full)
 }
 
+/// Whether an entry goes to a subscription: what it asked for, and its own pings alone.
+fn is_wanted(row: &WebhookRow, action: &str, subject_id: &str) -> bool {
+    if action == PINGED {
+        subject_id == row.webhook_id.to_string()
+    } else {
+        row.wants(action)
+    }
+}
+
 async fn enqueue(
     tx: &mut publica_store::Tx<'_>,
     row: &WebhookRow,
@@ -137,7 +146,7 @@ async fn enqueue(
     let Some(entry) = placed
         .entry
         .as_ref()
-        .filter(|entry| row.wants(&entry.action))
+        .filter(|entry| is_wanted(row, &entry.action, &entry.subject_id))
     else {
         return Ok(());
     };

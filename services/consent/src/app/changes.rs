@@ -6,13 +6,13 @@ use publica_proto::consent::v1 as pb;
 use publica_seal::SubjectKey;
 use publica_store::Tx;
 
-use super::delegations::{Acting, Matter, check_age_of, word};
+use super::delegations::{Acting, Matter, check_age_of, hold, word};
 use super::policies::check_id;
 use super::records::{WRITE, action, by_word, note, record_revision, tell};
 use super::revisions;
 use super::shown::{fill, name, open_circumstances, seal_circumstances, with_text};
-use super::texts::{Text, text, text_in};
-use super::{App, Shop, Who, call};
+use super::texts::{Text, published_in, text};
+use super::{App, Input, Shop, Who, call};
 use crate::domain::delegation::Act;
 use crate::domain::record;
 use crate::domain::violations::Violations;
@@ -55,15 +55,29 @@ impl App {
         if acting.is_none() && act == Act::Give {
             check_age_of(&shop, &row.individual_id, &text.agreement).await?;
         }
-        let asked = (request, Arc::clone(&text), acting);
-        let input = (Arc::clone(&shop), who.clone(), asked);
+        let asked = Asked {
+            request,
+            individual_id: row.individual_id,
+            text: Arc::clone(&text),
+            acting,
+        };
+        let input: Input<Asked> = (Arc::clone(&shop), who.clone(), asked);
         let changed = publica_journal::write(&shop.db, call, input, |tx, (shop, who, asked)| {
-            Box::pin(change(tx, shop, who, &asked.0, &asked.1, asked.2.as_ref()))
+            Box::pin(change(tx, shop, who, asked))
         });
         let mut answer: pb::ChangeConsentRecordResponse = changed.await?;
         answer.consent_record = with_text(answer.consent_record, &text);
         Ok(answer)
     }
+}
+
+/// A new answer, on the word of somebody who might give it when it was checked.
+#[derive(Debug, Clone)]
+struct Asked {
+    request: pb::ChangeConsentRecordRequest,
+    individual_id: String,
+    text: Arc<Text>,
+    acting: Option<Acting>,
 }
 
 /// Refuses to change anything about a record but its answer.
@@ -97,17 +111,19 @@ async fn change(
     tx: &mut Tx<'_>,
     shop: &Shop,
     who: &Who,
-    request: &pb::ChangeConsentRecordRequest,
-    text: &Text,
-    acting: Option<&Acting>,
+    asked: &Asked,
 ) -> Result<pb::ChangeConsentRecordResponse, Error> {
     let now = tx.now();
+    let (request, text) = (&asked.request, &*asked.text);
+    let acting = asked.acting.as_ref();
+    let key = shop.keyring.subject(tx, &asked.individual_id).await?;
+    let (act, matter) = (Act::of(request.opt_in), Matter::of(&text.agreement));
+    hold(tx, who, &key, acting, act, matter).await?;
     let row = store::record::lock(tx, &request.consent_record_id).await?;
     let mut row = row.ok_or_else(|| Why::RecordNotFound.about(&*request.consent_record_id))?;
     if !request.etag.is_empty() && request.etag != row.revision_id {
         return Err(Why::Conflict.about(row.record_id));
     }
-    let key = shop.keyring.subject(tx, &row.individual_id).await?;
     let mut shown = match &row.sealed {
         Some(sealed) => open_circumstances(&key, sealed)?,
         None => pb::ConsentRecord::default(),
@@ -118,10 +134,7 @@ async fn change(
     } else {
         shown.attributes.clone()
     };
-    let published = match row.published_revision_id.as_str() {
-        "" => None,
-        id => Some(text_in(tx, shop, id).await?),
-    };
+    let published = published_in(tx, shop, &row.published_revision_id).await?;
     let published = published.as_deref().map(|text| &text.agreement);
     name(&mut shown, &row);
     // The person confirms what a delegate answered by answering the same.

@@ -14,13 +14,13 @@ use serde_json::json;
 use super::policies::check_id;
 use super::revocations::{About, revoke};
 use super::shown::key_of;
-use super::{App, Input, Shop, Who, call, entry, individuals, time};
+use super::{App, Input, Paging, Shop, Who, call, entry, individuals, next_token, time};
 use crate::domain::delegation::{self, Act, Authority, BirthDate};
 use crate::domain::signature;
 use crate::domain::violations::Violations;
 use crate::error::{Error, Why};
-use crate::store;
 use crate::store::delegation::Row;
+use crate::store::{self, Cursor};
 
 /// The field under which a delegation is sealed.
 const DELEGATION: &str = "delegation";
@@ -90,13 +90,13 @@ fn shown(row: &Row, key: Option<&SubjectKey>, now: Timestamp) -> Result<pb::Dele
 }
 
 /// Delegations over a person that hold now and cover an act.
-async fn holding(
+pub(crate) async fn holding(
     shop: &Shop,
     individual_id: &str,
     act: Act,
     matter: Option<Matter<'_>>,
 ) -> Result<Vec<Acting>, Error> {
-    let rows = store::delegation::of_person(&shop.db, individual_id).await?;
+    let rows = store::delegation::open(&shop.db, individual_id).await?;
     if rows.is_empty() {
         return Ok(Vec::new());
     }
@@ -173,6 +173,36 @@ pub(crate) async fn word(
     };
     let acting = acting(shop, individual_id, delegate, act, matter).await?;
     Ok(Some(acting))
+}
+
+/// Checks, within the unit that writes, that whoever speaks for the person still may. Whoever
+/// takes the delegation back waits for this unit and then marks what it wrote, or came first and
+/// leaves nothing to rest on. Rows of delegations are locked before rows of records, as there.
+pub(crate) async fn hold(
+    tx: &mut Tx<'_>,
+    who: &Who,
+    key: &SubjectKey,
+    acting: Option<&Acting>,
+    act: Act,
+    matter: Matter<'_>,
+) -> Result<(), Error> {
+    let (delegate, act) = match (acting, who.delegate()) {
+        (Some(acting), _) => (acting.delegate_id.as_str(), act),
+        // Who brings what the person signed needs the least of what lets a delegate write.
+        (None, Some(own)) => (own, Act::Withdraw),
+        (None, None) => return Ok(()),
+    };
+    let now = tx.now();
+    for row in store::delegation::hold(tx, key.subject(), delegate).await? {
+        let one = opened(&row, Some(key))?;
+        let authority = authority(&row, &one);
+        let same = acting.is_none_or(|acting| acting.delegation_id == row.delegation_id);
+        let covers = authority.covers(act, matter.agreement_id, matter.purpose_code);
+        if same && covers && authority.holds(now) {
+            return Ok(());
+        }
+    }
+    Err(Why::DelegationInvalid.about(delegate))
 }
 
 /// Refuses a yes of somebody who is known to be too young to say it alone.
@@ -334,11 +364,28 @@ impl App {
         if !who.may(READ) && !who.is_person_of(&shop, &id).await? {
             return Err(Why::NotYours.about(""));
         }
-        let rows = if of_person {
-            store::delegation::of_person(&shop.db, &id).await?
+        let delegate = if of_person {
+            request.delegate_individual_id.as_str()
         } else {
-            store::delegation::of_delegate(&shop.db, &id).await?
+            ""
         };
+        let arguments = ("delegations", of_person, &id, delegate);
+        let paging = Paging {
+            size: request.page_size,
+            token: &request.page_token,
+            skip: request.skip,
+            ascending: true,
+        };
+        let page = paging.page(&arguments)?;
+        let mut rows = if of_person {
+            store::delegation::of_person(&shop.db, &id, delegate, &page).await?
+        } else {
+            store::delegation::of_delegate(&shop.db, &id, &page).await?
+        };
+        let next_page_token = next_token(&mut rows, &page, &arguments, |row| Cursor {
+            at: row.created.micros(),
+            id: row.delegation_id.clone(),
+        });
         let mut people: Vec<&str> = rows.iter().map(|row| row.individual_id.as_str()).collect();
         people.sort_unstable();
         people.dedup();
@@ -350,14 +397,13 @@ impl App {
         let now = shop.now();
         let delegations = rows
             .iter()
-            .filter(|row| {
-                let other = &request.delegate_individual_id;
-                !of_person || other.is_empty() || row.delegate_id == *other
-            })
             .map(|row| shown(row, keys.get(&row.individual_id), now))
             .collect::<Result<Vec<_>, Error>>()?;
         self.journal_read(who, "delegations", &id).await?;
-        Ok(pb::ListDelegationsResponse { delegations })
+        Ok(pb::ListDelegationsResponse {
+            delegations,
+            next_page_token,
+        })
     }
 
     /// Ends a delegation.
@@ -388,10 +434,13 @@ impl App {
             &request.request_id,
         );
         let input: Input<pb::RevokeDelegationRequest> = (Arc::clone(&shop), who.clone(), request);
-        publica_journal::write(&shop.db, call, input, |tx, (shop, who, asked)| {
+        let ended = publica_journal::write(&shop.db, call, input, |tx, (shop, who, asked)| {
             Box::pin(end(tx, shop, who, asked))
-        })
-        .await
+        });
+        let ended = ended.await;
+        // Answers that rest on it are to be confirmed from now on.
+        self.timer().notify_one();
+        ended
     }
 }
 

@@ -1,21 +1,15 @@
 //! What happened to a person's consent and who asked to use their data, read from the journal.
 
+use publica_journal::EntryRow;
 use publica_proto::consent::v1 as pb;
-use publica_proto::journal::v1 as journal;
-use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
 use publica_rpc::{PageToken, page_size};
 use serde_json::Value;
-use tonic::Request;
 
 use super::policies::check_id;
 use super::records::READ;
 use super::{App, PAGE_DEFAULT, PAGE_MAX, Who};
 use crate::error::{Error, Why};
 use crate::store;
-
-/// Records of one person whose entries are read, and entries in all, at most.
-const MAX_RECORDS: i64 = 1_000;
-const MAX_ENTRIES: usize = 20_000;
 
 impl App {
     /// Lists a person's history, newest first.
@@ -38,68 +32,37 @@ impl App {
         let before = PageToken::decode::<i64>(&arguments, &request.page_token)?;
         let known = store::individual::find(&shop.db, id).await?;
         known.ok_or_else(|| Why::IndividualNotFound.about(id))?;
-        // Entries are read in the order of the log, which follows commits after a moment.
-        self.journal().catch_up(&who.origin.tenant).await?;
-        let mut subjects = store::record::ids_of_person(&shop.db, id, MAX_RECORDS).await?;
-        subjects.push(id.to_owned());
-        let mut found = Vec::new();
-        for subject in subjects {
-            self.entries_about(who, subject, &mut found).await?;
-            if found.len() >= MAX_ENTRIES {
-                break;
-            }
+        if before.is_none() {
+            // Entries are read in the order of the log, which follows commits after a moment.
+            self.journal().catch_up(&who.origin.tenant).await?;
         }
-        found.retain(|entry| before.is_none_or(|before| entry.position < before));
-        found.sort_by_key(|entry| std::cmp::Reverse(entry.position));
-        found.dedup_by_key(|entry| entry.position);
+        let mut subjects = store::record::ids_of_person(&shop.db, id).await?;
+        subjects.push(id.to_owned());
+        // That somebody looked is not part of what happened; it stands in the journal.
+        let mut found = publica_journal::about(
+            &shop.db,
+            &subjects,
+            "consent.data.read",
+            before.unwrap_or(i64::MAX),
+            limit + 1,
+        )
+        .await?;
         let most = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = found.len() > most;
         found.truncate(most);
         let last = found.last().filter(|_| more);
         let next_page_token = last
-            .map(|last| PageToken::encode(&arguments, &last.position))
+            .map(|(position, _)| PageToken::encode(&arguments, position))
             .unwrap_or_default();
         self.journal_read(who, "consent_history", id).await?;
         Ok(pb::ListConsentHistoryResponse {
-            events: found.iter().map(event).collect(),
+            events: found.iter().map(|(_, entry)| event(entry)).collect(),
             next_page_token,
         })
     }
-
-    /// Entries about one subject, oldest first, appended to `found`.
-    async fn entries_about(
-        &self,
-        who: &Who,
-        subject_id: String,
-        found: &mut Vec<journal::Entry>,
-    ) -> Result<(), Error> {
-        let mut client = JournalServiceClient::new(self.journal().service());
-        let mut page_token = String::new();
-        while found.len() < MAX_ENTRIES {
-            let mut request = Request::new(journal::ListEntriesRequest {
-                page_size: PAGE_MAX,
-                page_token,
-                subject_id: subject_id.clone(),
-                ..journal::ListEntriesRequest::default()
-            });
-            if let Some(caller) = who.caller() {
-                request.extensions_mut().insert(caller.clone());
-            }
-            let answer = client.list_entries(request).await.map_err(Error::History)?;
-            let answer = answer.into_inner();
-            let told = answer.entries.into_iter();
-            // That somebody looked is not part of what happened; it stands in the journal.
-            found.extend(told.filter(|entry| entry.action != "consent.data.read"));
-            page_token = answer.next_page_token;
-            if page_token.is_empty() {
-                break;
-            }
-        }
-        Ok(())
-    }
 }
 
-fn event(entry: &journal::Entry) -> pb::ConsentEvent {
+fn event(entry: &EntryRow) -> pb::ConsentEvent {
     let body: Value = entry
         .body
         .as_deref()
@@ -112,14 +75,10 @@ fn event(entry: &journal::Entry) -> pb::ConsentEvent {
     let own = entry.subject_kind == "consent_record";
     let reasons = body.get("reasons").and_then(Value::as_array);
     pb::ConsentEvent {
-        entry_id: entry.entry_id.clone(),
-        time: entry.create_time,
+        entry_id: entry.entry_id.to_string(),
+        time: Some(publica_rpc::timestamp(entry.time)),
         action: entry.action.clone(),
-        actor: if entry.on_behalf_of.is_empty() {
-            entry.actor.clone()
-        } else {
-            entry.on_behalf_of.clone()
-        },
+        actor: entry.on_behalf_of.as_ref().unwrap_or(&entry.actor).clone(),
         consent_record_id: if own {
             entry.subject_id.clone()
         } else {

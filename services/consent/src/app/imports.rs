@@ -14,7 +14,7 @@ use serde_json::json;
 use tonic::{Status, Streaming};
 
 use super::{App, Input, Shop, Who, entry, root};
-use crate::error::Error;
+use crate::error::{Error, Why};
 use lines::{Entity, Problem};
 
 /// Entities in one transaction.
@@ -28,7 +28,7 @@ const MAX_JSON: usize = 1_024 * 1_024;
 pub(crate) enum Stored {
     New,
     Repeated,
-    Refused(Problem),
+    Refused(Vec<Problem>),
 }
 
 impl App {
@@ -39,6 +39,8 @@ impl App {
         mut stream: Streaming<ImportEntitiesRequest>,
     ) -> Result<ImportEntitiesResponse, Status> {
         let shop = self.shop(&who.origin.tenant).await?;
+        // Nobody is told of what ended before it came here.
+        self.settle_due(&who.origin.tenant).await?;
         let mut answer = ImportEntitiesResponse::default();
         let mut chunk = Vec::with_capacity(CHUNK);
         while let Some(sent) = stream.message().await? {
@@ -89,7 +91,11 @@ impl App {
             match stored {
                 Stored::New => answer.accepted += 1,
                 Stored::Repeated => answer.repeated += 1,
-                Stored::Refused(found) => problem(answer, line, found),
+                Stored::Refused(all) => {
+                    for found in all {
+                        problem(answer, line, found);
+                    }
+                }
             }
         }
         Ok(())
@@ -122,6 +128,12 @@ async fn store_all(
         };
         let stored = match stored {
             Ok(stored) => stored,
+            // Somebody else wrote meanwhile, when part of this was written: the chunk is undone.
+            Err(
+                error @ Error::Refused {
+                    why: Why::Conflict, ..
+                },
+            ) => return Err(error),
             Err(error) if error.is_refusal() => Stored::Refused(told(&error)),
             Err(error) => return Err(error),
         };
@@ -141,11 +153,12 @@ async fn store_all(
     Ok(all)
 }
 
-/// A refusal as a problem: the first member that is wrong, or the rule.
-fn told(error: &Error) -> Problem {
+/// A refusal as problems: all members that are wrong, or the rule.
+fn told(error: &Error) -> Vec<Problem> {
     use publica_rpc::Fault as _;
-    match error.violations().into_iter().next() {
-        Some(first) => first,
-        None => (String::new(), error.public_message().into_owned()),
+    let wrong = error.violations();
+    if wrong.is_empty() {
+        return vec![(String::new(), error.public_message().into_owned())];
     }
+    wrong
 }

@@ -10,13 +10,13 @@ use publica_store::Tx;
 use publica_types::Timestamp;
 use serde_json::json;
 
-use super::delegations::{Acting, Matter, check_age_of, keys_of_delegates};
+use super::delegations::{Acting, Matter, check_age_of, hold, holding, keys_of_delegates};
 use super::policies::check_id;
 use super::records::{Intended, WRITE, action, fresh_row, intend, note, retire, tell};
 use super::revisions::{self, first_signed};
 use super::shown::{fill, name, open_circumstances, with_text};
 use super::signing::{self, Good};
-use super::texts::{text, text_in};
+use super::texts::{Text, published_in, text};
 use super::{App, Input, Shop, Who, call, entry};
 use crate::domain::delegation::Act;
 use crate::domain::signature;
@@ -31,6 +31,15 @@ pub(super) struct Pair {
     pub(super) intended: Intended,
     pub(super) good: Good,
     pub(super) signed: Snapshot,
+}
+
+/// A signature that was found good, for a record that was there when it was checked.
+#[derive(Debug, Clone)]
+struct Further {
+    known: store::record::Row,
+    good: Good,
+    acting: Option<Acting>,
+    text: Arc<Text>,
 }
 
 /// What the person sent, checked as far as it goes without keys.
@@ -77,10 +86,12 @@ impl App {
         let row = store::individual::find(&shop.db, &record.individual_id).await?;
         let row = row.ok_or_else(|| Why::IndividualNotFound.about(&*record.individual_id))?;
         let mut intended = intend(&shop, record).await?;
-        let person = if sent.verification_method.eq_ignore_ascii_case("oidc-token") {
-            Some(super::individuals::open(&shop, &row).await?)
-        } else {
+        // A key says by itself whose it is; anything else is compared with what is known of people.
+        let method = signature::Method::of(&sent.verification_method)?;
+        let person = if method == signature::Method::Jws {
             None
+        } else {
+            Some(super::individuals::open(&shop, &row).await?)
         };
         let now = shop.now();
         let agreement = Arc::clone(&intended.text);
@@ -174,13 +185,15 @@ impl App {
         };
         let now = shop.now();
         let (good, acting) = check_signer(&shop, who, sent, person.as_ref(), signed, now).await?;
-        let input = (
-            Arc::clone(&shop),
-            who.clone(),
-            (row.record_id, good, acting),
-        );
-        let written = publica_journal::write(&shop.db, call, input, |tx, (shop, who, asked)| {
-            Box::pin(attach(tx, shop, who, &asked.0, &asked.1, asked.2.as_ref()))
+        let further = Further {
+            known: row,
+            good,
+            acting,
+            text: Arc::clone(&text),
+        };
+        let input: Input<Further> = (Arc::clone(&shop), who.clone(), further);
+        let written = publica_journal::write(&shop.db, call, input, |tx, (shop, who, further)| {
+            Box::pin(attach(tx, shop, who, further))
         });
         let mut answer: pb::AttachSignatureResponse = written.await?;
         answer.consent_record = with_text(answer.consent_record, &text);
@@ -205,6 +218,9 @@ async fn check_signer(
     now: Timestamp,
 ) -> Result<(Good, Option<Acting>), Error> {
     let id = signed.individual_id;
+    if signature::Method::of(&sent.verification_method)? == signature::Method::Detached {
+        return check_detached_signer(shop, who, sent, person, signed, now).await;
+    }
     if sent.verification_signed_as == signature::DELEGATE {
         let delegates = keys_of_delegates(shop, id, signed.act, signed.matter).await?;
         let (good, acting) = signing::check_delegate(sent, delegates, now)?;
@@ -221,6 +237,38 @@ async fn check_signer(
         return Err(signature::Misfit { step: "key", what }.into());
     }
     Ok((good, None))
+}
+
+/// The same of a detached signature.
+async fn check_detached_signer(
+    shop: &Shop,
+    who: &Who,
+    sent: pb::Signature,
+    person: Option<&pb::Individual>,
+    signed: Signing<'_>,
+    now: Timestamp,
+) -> Result<(Good, Option<Acting>), Error> {
+    let origin = &who.origin;
+    if sent.verification_signed_as != signature::DELEGATE {
+        let people: Vec<&pb::Individual> = person.into_iter().collect();
+        let (good, _) = signing::check_detached(shop, origin, sent, &people, now).await?;
+        return Ok((good, None));
+    }
+    let mut delegates = Vec::new();
+    for acting in holding(shop, signed.individual_id, signed.act, Some(signed.matter)).await? {
+        // Nobody brings another delegate's word.
+        if who.delegate().is_none_or(|own| own == acting.delegate_id)
+            && let Some(row) = store::individual::find(&shop.db, &acting.delegate_id).await?
+        {
+            delegates.push((acting, super::individuals::open(shop, &row).await?));
+        }
+    }
+    let people: Vec<&pb::Individual> = delegates.iter().map(|(_, one)| one).collect();
+    let (good, signer) = signing::check_detached(shop, origin, sent, &people, now).await?;
+    let mut all = delegates.into_iter().map(|(acting, _)| acting);
+    let acting = all.find(|acting| acting.delegate_id == signer);
+    let acting = acting.ok_or_else(|| Why::DelegationInvalid.about(signer))?;
+    Ok((good, Some(acting)))
 }
 
 /// Registers a key that is trusted on first use, and refuses one revoked meanwhile.
@@ -269,9 +317,11 @@ async fn store_pair(
         return stored_before(tx, shop, pair, &same).await;
     }
     let acting = pair.intended.acting.as_ref();
+    let key = shop.keyring.subject(tx, person).await?;
+    let matter = Matter::of(&pair.intended.text.agreement);
+    hold(tx, who, &key, acting, Act::of(record.opt_in), matter).await?;
     let signer = acting.map_or(person, |one| &one.delegate_id);
     settle_key(tx, who, signer, &pair.good).await?;
-    let key = shop.keyring.subject(tx, person).await?;
     let mut row = fresh_row(&pair.intended, &shop.id(), &key, now)?;
     let revision = first_signed(shop, &key, &row.record_id, signer, &pair.signed, now)?;
     let (record_id, revision_id) = (&row.record_id, &revision.revision_id);
@@ -341,16 +391,20 @@ async fn attach(
     tx: &mut Tx<'_>,
     shop: &Shop,
     who: &Who,
-    record_id: &str,
-    good: &Good,
-    acting: Option<&Acting>,
+    further: &Further,
 ) -> Result<pb::AttachSignatureResponse, Error> {
     let now = tx.now();
+    let Further {
+        known, good, text, ..
+    } = further;
+    let (record_id, acting) = (known.record_id.as_str(), further.acting.as_ref());
+    let key = shop.keyring.subject(tx, &known.individual_id).await?;
+    let (act, matter) = (Act::of(known.opt_in), Matter::of(&text.agreement));
+    hold(tx, who, &key, acting, act, matter).await?;
     let row = store::record::lock(tx, record_id).await?;
     let mut row = row.ok_or_else(|| Why::RecordNotFound.about(record_id))?;
     let signer = acting.map_or(&row.individual_id, |one| &one.delegate_id);
     settle_key(tx, who, signer, good).await?;
-    let key = shop.keyring.subject(tx, &row.individual_id).await?;
     let revision = store::revision::find_in(tx, &row.revision_id).await?;
     let revision = revision.ok_or_else(|| Why::RevisionNotFound.about(&*row.revision_id))?;
     let snapshot = revisions::open(&revision, Some(&key))?;
@@ -366,7 +420,6 @@ async fn attach(
     }
     let all = store::signature::of_revision_in(tx, &row.revision_id).await?;
     let roles: BTreeSet<String> = all.into_iter().map(|one| one.signed_as).collect();
-    let text = text_in(tx, shop, &row.agreement_revision_id).await?;
     let state = signature::state(&text.agreement.required_signatures, &roles);
     row.state = i64::from(state as i32);
     row.signature_id.clone_from(&signed.signature_id);
@@ -385,10 +438,7 @@ async fn attach(
     };
     name(&mut shown, &row);
     shown.opt_in = row.opt_in;
-    let published = match row.published_revision_id.as_str() {
-        "" => None,
-        id => Some(text_in(tx, shop, id).await?),
-    };
+    let published = published_in(tx, shop, &row.published_revision_id).await?;
     fill(
         &mut shown,
         &row,

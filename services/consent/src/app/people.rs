@@ -35,11 +35,6 @@ impl Who {
         }
     }
 
-    /// The verified caller.
-    pub(crate) fn caller(&self) -> Option<&Caller> {
-        self.caller.as_ref()
-    }
-
     /// Whether a person calls, rather than a system.
     pub(crate) fn is_person(&self) -> bool {
         self.caller

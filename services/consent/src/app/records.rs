@@ -9,7 +9,7 @@ use publica_store::Tx;
 use publica_types::Timestamp;
 use serde_json::json;
 
-use super::delegations::{Acting, Matter, acting, check_age_of, word};
+use super::delegations::{Acting, Matter, acting, check_age_of, hold, word};
 use super::policies::check_id;
 use super::revisions::{self, Change, revise};
 use super::revocations::{About, revoke};
@@ -223,7 +223,14 @@ impl App {
         } = intended.await?;
         let (act, matter) = (Act::of(drafted.opt_in), Matter::of(&text.agreement));
         let acting = word(&shop, who, &drafted.individual_id, &named, act, matter).await?;
-        let mut known = pb::Signature::default();
+        let method = request.verification_method;
+        if !method.is_empty() {
+            signature::Method::of(&method)?;
+        }
+        let mut known = pb::Signature {
+            verification_method: method,
+            ..pb::Signature::default()
+        };
         if acting.is_some() {
             signature::DELEGATE.clone_into(&mut known.verification_signed_as);
         }
@@ -505,11 +512,13 @@ async fn create(
     known.ok_or_else(|| Why::IndividualNotFound.about(person))?;
     let text = text_in(tx, shop, &intended.record.data_agreement_revision_id).await?;
     let key = shop.keyring.subject(tx, person).await?;
+    let (acting, matter) = (intended.acting.as_ref(), Matter::of(&text.agreement));
+    hold(tx, who, &key, acting, Act::Give, matter).await?;
     let mut shown = intended.record.clone();
     shown.consent_record_id = shop.id();
     let mut row = fresh_row(intended, &shown.consent_record_id, &key, now)?;
     let retired = retire(tx, &row, now).await?;
-    let by = by_word(who, person, intended.acting.as_ref());
+    let by = by_word(who, person, acting);
     let revision = record_revision(tx, shop, &key, &shown, by, "").await?;
     row.revision_id.clone_from(&revision.revision_id);
     row.revision_sha256

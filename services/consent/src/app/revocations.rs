@@ -1,5 +1,6 @@
 //! Revocations: written where an answer may lose its force, read by whoever keeps decisions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,10 @@ use futures::Stream;
 use publica_proto::consent::v1 as pb;
 use publica_rpc::{PageToken, page_size};
 use publica_store::Tx;
+use publica_types::Tenant;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{App, PAGE_DEFAULT, PAGE_MAX, Shop, Who};
@@ -19,10 +24,54 @@ use crate::store::revocation::{Row, SHARDS};
 const POLL: Duration = Duration::from_millis(40);
 /// Watchers of a process, over all its stores.
 pub(crate) const MAX_WATCHERS: usize = 256;
-/// Revocations that a watcher is sent from one look.
+/// Revocations that are read at a time.
 const BATCH: i64 = 256;
 /// What a cursor belongs to.
 const CURSOR: &str = "revocations";
+
+/// Batches that a follower may be late by before it reads the store again.
+const MAX_LATE: usize = 64;
+/// How soon to look again after a failure.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What those who follow revocations are told.
+#[derive(Debug, Clone)]
+pub(super) enum News {
+    /// Revocations, in the order of each shard.
+    Rows(Arc<[Row]>),
+    /// There may be some that nobody told of: read the store.
+    Read,
+    /// Nobody will tell of any more.
+    Stopped,
+}
+
+/// The way of the news of one store.
+pub(super) fn channel() -> broadcast::Sender<News> {
+    broadcast::Sender::new(MAX_LATE)
+}
+
+/// Tells followers of what was stored behind a place in each shard, and moves it. Without a place
+/// it begins at the end, and followers read what came before.
+async fn look(shop: &Shop, place: &mut Vec<i64>) -> Result<(), Error> {
+    if place.is_empty() {
+        *place = store::revocation::heads(&shop.db).await?;
+        let _ = shop.news.send(News::Read);
+        return Ok(());
+    }
+    loop {
+        let rows = store::revocation::after(&shop.db, place, BATCH).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let full = i64::try_from(rows.len()).unwrap_or(0) == BATCH;
+        rows.iter().for_each(|row| advance(place, row));
+        // Nobody left to tell is no failure.
+        let _ = shop.news.send(News::Rows(rows.into()));
+        if !full {
+            return Ok(());
+        }
+    }
+}
 
 /// Whom and what a revocation is about; empty for everybody, all agreements, no record.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,6 +112,14 @@ fn advance(cursor: &mut [i64], row: &Row) {
     if let Some(seq) = place.and_then(|shard| cursor.get_mut(shard)) {
         *seq = row.seq;
     }
+}
+
+/// Whether a row comes after a cursor.
+fn is_behind(cursor: &[i64], row: &Row) -> bool {
+    let place = usize::try_from(row.shard).ok();
+    place
+        .and_then(|shard| cursor.get(shard))
+        .is_some_and(|seq| row.seq > *seq)
 }
 
 fn encode(cursor: &[i64]) -> String {
@@ -124,26 +181,77 @@ impl App {
         let (mut cursor, _) = read_cursor(&shop, &request.cursor).await?;
         let place = self.watchers().clone().try_acquire_owned();
         let place = place.map_err(|_| Why::TooManyWatchers.about(""))?;
+        // What is stored from here on comes by news; what was stored before is read.
+        let mut news = shop.news.subscribe();
+        self.watching().notify_one();
         Ok(async_stream::try_stream! {
             let _place = place;
             yield pb::WatchRevocationsResponse { revocation: None, cursor: encode(&cursor) };
+            let mut behind = true;
             loop {
-                let rows = store::revocation::after(&shop.db, &cursor, BATCH)
-                    .await
-                    .map_err(Error::from)?;
-                let full = i64::try_from(rows.len()).unwrap_or(0) == BATCH;
-                for row in &rows {
+                let rows: Arc<[Row]> = if behind {
+                    let read = store::revocation::after(&shop.db, &cursor, BATCH);
+                    let read = read.await.map_err(Error::from)?;
+                    behind = i64::try_from(read.len()).unwrap_or(0) == BATCH;
+                    read.into()
+                } else {
+                    match news.recv().await {
+                        Ok(News::Rows(rows)) => rows,
+                        Ok(News::Stopped) | Err(RecvError::Closed) => {
+                            Err(Status::unavailable("the block stops; go on from the cursor"))?
+                        }
+                        Ok(News::Read) | Err(RecvError::Lagged(_)) => {
+                            behind = true;
+                            continue;
+                        }
+                    }
+                };
+                for row in rows.iter() {
+                    // What was read before comes by news as well.
+                    if !is_behind(&cursor, row) {
+                        continue;
+                    }
                     advance(&mut cursor, row);
                     if only.is_empty() || row.agreement_id.is_empty() || row.agreement_id == only {
                         let revocation = Some(shown(row));
                         yield pb::WatchRevocationsResponse { revocation, cursor: encode(&cursor) };
                     }
                 }
-                if !full {
-                    tokio::time::sleep(POLL).await;
-                }
             }
         })
+    }
+
+    /// Reads revocations for all who follow them, until `stop`; while nobody does, it rests.
+    pub(crate) async fn follow_revocations(&self, tenants: &[Tenant], stop: &CancellationToken) {
+        let mut places: BTreeMap<&Tenant, Vec<i64>> = BTreeMap::new();
+        while !stop.is_cancelled() {
+            let mut pause = None;
+            for tenant in tenants {
+                let Some(shop) = self.open_shop(tenant) else {
+                    continue;
+                };
+                if shop.news.receiver_count() == 0 {
+                    places.remove(tenant);
+                    continue;
+                }
+                pause = pause.max(Some(POLL));
+                if let Err(error) = look(&shop, places.entry(tenant).or_default()).await {
+                    tracing::warn!(%tenant, %error, "revocations were not read");
+                    // Followers read for themselves, and learn so what is wrong.
+                    let _ = shop.news.send(News::Read);
+                    places.remove(tenant);
+                    pause = Some(AGAIN);
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.watching().notified() => {}
+                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+            }
+        }
+        for shop in tenants.iter().filter_map(|tenant| self.open_shop(tenant)) {
+            let _ = shop.news.send(News::Stopped);
+        }
     }
 
     /// The public keys of the block.

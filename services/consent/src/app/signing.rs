@@ -5,17 +5,22 @@ use std::sync::Arc;
 use prost::Message as _;
 use publica_jose::{Alg, Jwk, JwkSet, Jws, Validation, verify_jwt};
 use publica_proto::consent::v1 as pb;
+use publica_proto::signature::v1 as peer;
+use publica_proto::signature::v1::validation_service_client::ValidationServiceClient;
 use publica_seal::SubjectKey;
-use publica_types::Timestamp;
+use publica_types::{Origin, Timestamp};
 
 use super::Shop;
 use super::delegations::Acting;
 use crate::domain::signature::{self, Method, Misfit};
-use crate::error::Error;
+use crate::domain::snapshot::sha256_hex;
+use crate::error::{Error, Why};
 use crate::store::{self, signature::Row};
 
 /// The field under which signatures are sealed.
 const SIGNATURE: &str = "signature";
+/// The block that judges detached signatures.
+pub(crate) const PEER: &str = "signature";
 /// The method of signatures that were not verified here.
 const IMPORTED: &str = "imported";
 
@@ -79,7 +84,76 @@ pub(crate) fn check(
                 first_use: None,
             })
         }
+        Method::Detached => Err(Misfit {
+            step: "method",
+            what: "a detached signature is stored one record at a time",
+        }),
     }
+}
+
+/// What the signature block found about a detached signature that it vouches for.
+struct Judged {
+    /// The party that the signer's certificate was issued to.
+    holder: String,
+    /// SHA-256 of the certificate, in hex.
+    thumbprint: String,
+}
+
+/// Asks the signature block about a detached signature over a payload.
+async fn judge(shop: &Shop, origin: &Origin, sent: &pb::Signature) -> Result<Judged, Error> {
+    let (value, hash) = signature::detached(sent)?;
+    if !shop.peers.is_configured(PEER) {
+        return Err(Why::PeerNotConfigured.about(PEER));
+    }
+    let mut client = ValidationServiceClient::new(shop.peers.link(PEER));
+    let request = peer::ValidateSignatureRequest {
+        value: value.into(),
+        hash_type: peer::HashType::Sha2256.into(),
+        hash: hash.into(),
+    };
+    let answer = client.validate_signature(publica_rpc::outgoing(origin, request));
+    let answer = answer.await.map_err(Error::Peer)?.into_inner();
+    let report = answer.signature.unwrap_or_default();
+    let passed = report.indication() == peer::Indication::TotalPassed;
+    if !(passed && report.intact && report.trusted) {
+        let what = "the signature block does not vouch for it over this payload";
+        return Err(Misfit {
+            step: "signature",
+            what,
+        }
+        .into());
+    }
+    Ok(Judged {
+        thumbprint: sha256_hex(&report.certificate),
+        holder: report.holder,
+    })
+}
+
+/// Checks a detached signature, and that it is of one of the people who may sign here; which one.
+pub(crate) async fn check_detached(
+    shop: &Shop,
+    origin: &Origin,
+    sent: pb::Signature,
+    signers: &[&pb::Individual],
+    now: Timestamp,
+) -> Result<(Good, String), Error> {
+    let method = signature::check_form(&sent, now)?;
+    let judged = judge(shop, origin, &sent).await?;
+    let holder = judged.holder.as_str();
+    let is_holder = |one: &&&pb::Individual| {
+        !holder.is_empty() && (one.individual_id == holder || one.external_id == holder)
+    };
+    let Some(signer) = signers.iter().find(is_holder) else {
+        let what = "the certificate was issued to somebody else";
+        return Err(Misfit { step: "key", what }.into());
+    };
+    let good = Good {
+        signature: sent,
+        method,
+        key_id: judged.thumbprint,
+        first_use: None,
+    };
+    Ok((good, signer.individual_id.clone()))
 }
 
 /// Checks a signature of somebody who signs for the person, and finds out which of the delegates
@@ -187,10 +261,7 @@ pub(crate) fn row(
         record_id: record_id.to_owned(),
         revision_id: revision_id.to_owned(),
         signed_as: signature::signed_as(acting.map(|one| one.delegate_id.as_str())),
-        method: match good.method {
-            Method::Jws => "jws".to_owned(),
-            Method::OidcToken => "oidc-token".to_owned(),
-        },
+        method: good.method.name().to_owned(),
         key_id: good.key_id.clone(),
         sealed: key.seal(SIGNATURE, &bare.encode_to_vec()),
         created: now,
@@ -261,6 +332,18 @@ pub(crate) async fn still_holds(
     let Ok(method) = signature::check_form(&stored, then.unwrap_or(row.created)) else {
         return Ok(false);
     };
+    if method == Method::Detached {
+        let origin = Origin {
+            tenant: shop.db.tenant().clone(),
+            ..Origin::system("consent-verification")
+        };
+        return match judge(shop, &origin, &stored).await {
+            Ok(judged) => Ok(judged.thumbprint == row.key_id),
+            Err(Error::Signature(_)) => Ok(false),
+            // Without the signature block nothing can be said.
+            Err(error) => Err(error),
+        };
+    }
     if method == Method::OidcToken {
         let nonce = Jws::parse(&stored.signature)
             .ok()

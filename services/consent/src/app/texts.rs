@@ -79,6 +79,18 @@ pub(crate) async fn text_in(
     found(shop, row, revision_id)
 }
 
+/// The published text of an agreement, read within a unit; nothing for a draft, whose id is empty.
+pub(crate) async fn published_in(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    revision_id: &str,
+) -> Result<Option<Arc<Text>>, Error> {
+    if revision_id.is_empty() {
+        return Ok(None);
+    }
+    text_in(tx, shop, revision_id).await.map(Some)
+}
+
 fn found(
     shop: &Shop,
     row: Option<store::revision::Row>,

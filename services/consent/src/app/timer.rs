@@ -1,28 +1,36 @@
 //! What happens by the passing of time alone: answers end, and delegates' authority does. That is
 //! worked out whenever anything is read; here it is only told, each once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use publica_journal::append;
 use publica_store::Tx;
-use publica_types::{Origin, Tenant};
+use publica_types::{Origin, Tenant, Timestamp};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{App, Shop, entry};
 use crate::error::{Error, Why};
 use crate::store;
-use crate::store::timer::{Moment, behind};
+use crate::store::timer::{Due, Moment, behind};
 
-/// How often to look.
-const EVERY: Duration = Duration::from_secs(5);
+/// How long the store is left alone where nothing is known to come due.
+const REST: Duration = Duration::from_mins(1);
+/// How soon to look again after a failure.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How often the clock is asked.
+const TICK: Duration = Duration::from_secs(1);
 /// Answers that are told of in one unit.
 const BATCH: i64 = 500;
 const DAY: Duration = Duration::from_hours(24);
 
-/// What is told, and how long before the moment that is stored.
-const TOLD: [(&str, Moment, Duration, &str); 5] = [
+/// What is told: the name of its mark, of which moment, and how long before it; and the
+/// journal's action.
+type Told = (&'static str, Moment, Duration, &'static str);
+
+const TOLD: [Told; 5] = [
     (
         "expired",
         Moment::End,
@@ -51,39 +59,86 @@ const TOLD: [(&str, Moment, Duration, &str); 5] = [
 ];
 
 impl App {
-    /// Tells of what has come due, until `stop`.
-    pub(crate) async fn keep_time(&self, tenants: Vec<Tenant>, stop: CancellationToken) {
+    /// Tells of what has come due, until `stop`. The block's clock says when to look again; how
+    /// often it is asked costs the store nothing.
+    pub(crate) async fn keep_time(&self, tenants: &[Tenant], stop: &CancellationToken) {
+        let mut next: BTreeMap<&Tenant, (Timestamp, Timestamp)> = BTreeMap::new();
         while !stop.is_cancelled() {
-            for tenant in &tenants {
-                if let Err(error) = self.tell_due(tenant).await {
-                    tracing::warn!(%tenant, %error, "what came due was not told");
+            let mut pause = TICK;
+            for tenant in tenants {
+                let now = self.now();
+                let rests =
+                    |(looked, until): &(Timestamp, Timestamp)| (*looked..*until).contains(&now);
+                if next.get(tenant).is_some_and(rests) {
+                    continue;
+                }
+                match self.tell_due(tenant).await {
+                    Ok(until) => {
+                        next.insert(tenant, (now, until));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%tenant, %error, "what came due was not told");
+                        next.remove(tenant);
+                        pause = AGAIN;
+                    }
                 }
             }
-            let _ = stop.run_until_cancelled(tokio::time::sleep(EVERY)).await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+                () = self.timer().notified() => next.clear(),
+            }
         }
     }
 
-    /// Tells of everything that has come due by now.
-    pub(crate) async fn tell_due(&self, tenant: &Tenant) -> Result<(), Error> {
+    /// Tells of everything that has come due by now; when to look again. Where nothing is due, it
+    /// only reads.
+    pub(crate) async fn tell_due(&self, tenant: &Tenant) -> Result<Timestamp, Error> {
         let shop = self.shop(tenant).await?;
+        let mut until = shop.now().plus(REST);
         for told in TOLD {
-            loop {
-                let input = (Arc::clone(&shop), tenant.clone(), told);
-                let unit = shop.db.write("consent.tell_due", input, |tx, input| {
-                    Box::pin(async move { tell(tx, &input.0, &input.1, input.2).await })
-                });
-                match unit.await {
-                    Ok(count) if count == BATCH => {}
-                    // Another replica was quicker, and tells the rest.
-                    Ok(_)
-                    | Err(Error::Refused {
-                        why: Why::Conflict, ..
-                    }) => break,
-                    Err(error) => return Err(error),
-                }
+            let (name, moment, before, _) = told;
+            let mark = store::timer::known(&shop.db, name).await?;
+            let next = match &mark {
+                Some(mark) => store::timer::next(&shop.db, moment, mark).await?,
+                None => None,
+            };
+            match next {
+                Some(at) if at > shop.now().plus(before) => until = until.min(at.minus(before)),
+                None if mark.is_some() => {}
+                _ => self.tell_all(&shop, tenant, told).await?,
             }
         }
+        Ok(until)
+    }
+
+    /// Tells of everything that is due, and moves all marks to now, so that nothing is told of
+    /// what is stored from here on and ended before.
+    pub(crate) async fn settle_due(&self, tenant: &Tenant) -> Result<(), Error> {
+        let shop = self.shop(tenant).await?;
+        for told in TOLD {
+            self.tell_all(&shop, tenant, told).await?;
+        }
         Ok(())
+    }
+
+    /// Tells of everything that is due of one kind.
+    async fn tell_all(&self, shop: &Arc<Shop>, tenant: &Tenant, told: Told) -> Result<(), Error> {
+        loop {
+            let input = (Arc::clone(shop), tenant.clone(), told);
+            let unit = shop.db.write("consent.tell_due", input, |tx, input| {
+                Box::pin(async move { tell(tx, &input.0, &input.1, input.2).await })
+            });
+            match unit.await {
+                Ok(count) if count == BATCH => {}
+                // Another replica was quicker, and tells the rest.
+                Ok(_)
+                | Err(Error::Refused {
+                    why: Why::Conflict, ..
+                }) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -93,7 +148,7 @@ async fn tell(
     tx: &mut Tx<'_>,
     shop: &Shop,
     tenant: &Tenant,
-    (name, moment, before, action): (&'static str, Moment, Duration, &'static str),
+    (name, moment, before, action): Told,
 ) -> Result<i64, Error> {
     let now = shop.now().plus(before);
     let done = store::timer::mark(tx, name, now).await?;
@@ -105,7 +160,9 @@ async fn tell(
         tenant: tenant.clone(),
         ..Origin::system("consent-timer")
     };
-    for one in &due {
+    // An answer that was given within the time of a warning is not warned of.
+    let warned = |one: &&Due| one.valid_from.max(one.created) <= one.at.minus(before);
+    for one in due.iter().filter(warned) {
         let body = json!({
             "individual_id": one.individual_id,
             "agreement_id": one.agreement_id,

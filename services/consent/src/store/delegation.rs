@@ -3,18 +3,39 @@
 use publica_store::{Db, StoreError, Tx, statements};
 use publica_types::Timestamp;
 
+use super::Page;
+
 statements! {
     INSERT = "INSERT INTO delegation (delegation_id, individual_id, delegate_id, relationship, \
               sealed, valid_from, valid_until, void, created) \
               VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE, $8) ON CONFLICT DO NOTHING",
     FIND = "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, valid_from, \
             valid_until, revoked, void, created FROM delegation WHERE delegation_id = $1",
+    // Those that may still hold; how many there may be is bounded.
+    OPEN = "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, \
+            valid_from, valid_until, revoked, void, created FROM delegation \
+            WHERE individual_id = $1 AND revoked IS NULL ORDER BY created, delegation_id",
     OF_PERSON = "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, \
             valid_from, valid_until, revoked, void, created FROM delegation \
-            WHERE individual_id = $1 ORDER BY created, delegation_id LIMIT 200",
+            WHERE individual_id = $1 AND ($2 = '' OR delegate_id = $2) \
+            AND (created, delegation_id) > ($3, $4) \
+            ORDER BY created, delegation_id LIMIT $5 OFFSET $6",
     OF_DELEGATE = "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, \
             valid_from, valid_until, revoked, void, created FROM delegation \
-            WHERE delegate_id = $1 ORDER BY created, delegation_id LIMIT 200",
+            WHERE delegate_id = $1 AND (created, delegation_id) > ($2, $3) \
+            ORDER BY created, delegation_id LIMIT $4 OFFSET $5",
+    // Only a lock of the engine keeps others from taking a row back until the unit ends; SQLite
+    // has one writer.
+    HELD = {
+        sqlite: "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, \
+            valid_from, valid_until, revoked, void, created FROM delegation \
+            WHERE individual_id = $1 AND delegate_id = $2 AND revoked IS NULL \
+            ORDER BY delegation_id",
+        postgres: "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, \
+            valid_from, valid_until, revoked, void, created FROM delegation \
+            WHERE individual_id = $1 AND delegate_id = $2 AND revoked IS NULL \
+            ORDER BY delegation_id FOR SHARE",
+    },
     COUNT = "SELECT COUNT(*) FROM delegation WHERE individual_id = $1 AND revoked IS NULL",
     REVOKE = "UPDATE delegation SET revoked = $2, void = $3 \
               WHERE delegation_id = $1 AND (revoked IS NULL OR ($3 AND NOT void))",
@@ -69,14 +90,44 @@ pub(crate) async fn find_in(
     tx.query(FIND).bind(delegation_id).fetch_optional().await
 }
 
-/// Delegations over a person, oldest first.
-pub(crate) async fn of_person(db: &Db, individual_id: &str) -> Result<Vec<Row>, StoreError> {
-    db.query(OF_PERSON).bind(individual_id).fetch_all().await
+/// Delegations over a person that were not taken back, oldest first.
+pub(crate) async fn open(db: &Db, individual_id: &str) -> Result<Vec<Row>, StoreError> {
+    db.query(OPEN).bind(individual_id).fetch_all().await
 }
 
-/// Delegations that a person holds, oldest first.
-pub(crate) async fn of_delegate(db: &Db, delegate_id: &str) -> Result<Vec<Row>, StoreError> {
-    db.query(OF_DELEGATE).bind(delegate_id).fetch_all().await
+/// Delegations over a person, to one delegate unless empty; the page is an ascending one.
+pub(crate) async fn of_person(
+    db: &Db,
+    individual_id: &str,
+    delegate_id: &str,
+    page: &Page,
+) -> Result<Vec<Row>, StoreError> {
+    let (at, id) = page.edge();
+    let query = db.query(OF_PERSON).bind(individual_id).bind(delegate_id);
+    let query = query.bind(at).bind(id).bind(page.limit).bind(page.skip);
+    query.fetch_all().await
+}
+
+/// Delegations that a person holds; the page is an ascending one.
+pub(crate) async fn of_delegate(
+    db: &Db,
+    delegate_id: &str,
+    page: &Page,
+) -> Result<Vec<Row>, StoreError> {
+    let (at, id) = page.edge();
+    let query = db.query(OF_DELEGATE).bind(delegate_id).bind(at).bind(id);
+    query.bind(page.limit).bind(page.skip).fetch_all().await
+}
+
+/// Delegations from a person to a delegate that were not taken back, and will not be before this
+/// unit has ended.
+pub(crate) async fn hold(
+    tx: &mut Tx<'_>,
+    individual_id: &str,
+    delegate_id: &str,
+) -> Result<Vec<Row>, StoreError> {
+    let query = tx.query(HELD).bind(individual_id).bind(delegate_id);
+    query.fetch_all().await
 }
 
 /// Delegations over a person that were not taken back.

@@ -98,7 +98,7 @@ statements! {
     SIGNED = "UPDATE consent_record SET state = $2, signature_id = $3, updated = $4, \
               delegation_id = $5, reconfirm_from = $6 WHERE record_id = $1",
     IDS_OF_PERSON = "SELECT record_id FROM consent_record WHERE individual_id = $1 \
-                     ORDER BY created DESC, record_id DESC LIMIT $2",
+                     ORDER BY created DESC, record_id DESC",
     DELETE = "DELETE FROM consent_record WHERE record_id = $1",
     // All answers of a person with what decides about their erasure.
     OF_PERSON = {
@@ -377,15 +377,10 @@ pub(crate) async fn of_person(
     tx.query(OF_PERSON).bind(individual_id).fetch_all().await
 }
 
-/// Ids of a person's records, newest first.
-pub(crate) async fn ids_of_person(
-    db: &Db,
-    individual_id: &str,
-    limit: i64,
-) -> Result<Vec<String>, StoreError> {
+/// Ids of a person's records: at most one for each published text.
+pub(crate) async fn ids_of_person(db: &Db, individual_id: &str) -> Result<Vec<String>, StoreError> {
     db.query(IDS_OF_PERSON)
         .bind(individual_id)
-        .bind(limit)
         .fetch_scalars()
         .await
 }

@@ -1,6 +1,6 @@
 //! How far the passing of time has been told of, and what has come due since.
 
-use publica_store::{StoreError, Tx, statements};
+use publica_store::{Db, StoreError, Tx, statements};
 use publica_types::Timestamp;
 
 use super::LAST;
@@ -9,14 +9,22 @@ statements! {
     BEGIN = "INSERT INTO timer (name, at, record_id) VALUES ($1, $2, $3) \
              ON CONFLICT (name) DO NOTHING",
     MARK = "SELECT at, record_id FROM timer WHERE name = $1",
+    NEXT_END = "SELECT valid_until FROM consent_record WHERE valid_until IS NOT NULL \
+             AND (valid_until, record_id) > ($1, $2) AND opt_in AND is_current \
+             ORDER BY valid_until, record_id LIMIT 1",
+    NEXT_RECONFIRM = "SELECT reconfirm_from FROM consent_record WHERE reconfirm_from IS NOT NULL \
+             AND (reconfirm_from, record_id) > ($1, $2) AND opt_in AND is_current \
+             ORDER BY reconfirm_from, record_id LIMIT 1",
     // Whoever comes second finds another mark, and rolls back.
     ADVANCE = "UPDATE timer SET at = $4, record_id = $5 \
                WHERE name = $1 AND at = $2 AND record_id = $3",
-    ENDED = "SELECT record_id, individual_id, agreement_id, valid_until AS at \
+    ENDED = "SELECT record_id, individual_id, agreement_id, valid_from, created, \
+             valid_until AS at \
              FROM consent_record WHERE valid_until IS NOT NULL \
              AND (valid_until, record_id) > ($1, $2) AND valid_until <= $3 \
              AND opt_in AND is_current ORDER BY valid_until, record_id LIMIT $4",
-    RECONFIRM = "SELECT record_id, individual_id, agreement_id, reconfirm_from AS at \
+    RECONFIRM = "SELECT record_id, individual_id, agreement_id, valid_from, created, \
+             reconfirm_from AS at \
              FROM consent_record WHERE reconfirm_from IS NOT NULL \
              AND (reconfirm_from, record_id) > ($1, $2) AND reconfirm_from <= $3 \
              AND opt_in AND is_current ORDER BY reconfirm_from, record_id LIMIT $4",
@@ -40,6 +48,8 @@ pub(crate) struct Due {
     pub(crate) record_id: String,
     pub(crate) individual_id: String,
     pub(crate) agreement_id: String,
+    pub(crate) valid_from: Timestamp,
+    pub(crate) created: Timestamp,
     pub(crate) at: Timestamp,
 }
 
@@ -55,6 +65,25 @@ pub(crate) async fn mark(tx: &mut Tx<'_>, name: &str, now: Timestamp) -> Result<
     query.execute().await?;
     let found: Option<Mark> = tx.query(MARK).bind(name).fetch_optional().await?;
     found.ok_or_else(|| StoreError::corrupt("a timer has no mark"))
+}
+
+/// How far was told, if anybody ever looked.
+pub(crate) async fn known(db: &Db, name: &str) -> Result<Option<Mark>, StoreError> {
+    db.query(MARK).bind(name).fetch_optional().await
+}
+
+/// When the first record behind the mark comes due, whether that is past or still to come.
+pub(crate) async fn next(
+    db: &Db,
+    moment: Moment,
+    from: &Mark,
+) -> Result<Option<Timestamp>, StoreError> {
+    let sql = match moment {
+        Moment::End => NEXT_END,
+        Moment::Reconfirmation => NEXT_RECONFIRM,
+    };
+    let query = db.query(sql).bind(from.0).bind(from.1.as_str());
+    query.fetch_scalar_optional().await
 }
 
 /// Moves the mark; false when somebody else did so meanwhile.

@@ -323,7 +323,7 @@ both_engines! {
         assert_eq!(reason(refused), "NOT_YOURS");
         let of = pb::ListDelegationsRequest {
             individual_id: person.id.clone(),
-            delegate_individual_id: String::new(),
+            ..pb::ListDelegationsRequest::default()
         };
         let all = delegations(bench.person("1")).list_delegations(of.clone()).await.unwrap();
         assert_eq!(all.into_inner().delegations.len(), 1);
@@ -360,6 +360,96 @@ both_engines! {
         let after = bench.checks().list_revocations(after).await.unwrap().into_inner();
         assert_eq!(after.revocations.len(), 1);
         assert_eq!(after.revocations[0].cause(), pb::RevocationCause::DelegationEnded);
+    }
+
+    async fn nothing_rests_on_a_delegation_that_is_taken_back_meanwhile(db: TestDatabase) {
+        let bench = bench(db).await;
+        let text = bench.agreement().await;
+        let id = text.data_agreement_id.as_str();
+        let rounds = (0..16).map(|n| {
+            let (bench, text) = (&bench, &text);
+            async move {
+                let (own, other) = (format!("h{n}"), format!("p{n}"));
+                let (helper, person) = (bench.signer(&own).await, bench.signer(&other).await);
+                let made = delegate(bench, parent_of(&person, &helper)).await;
+                let signed = pair(bench, (&own, &helper), &person, text).await.unwrap();
+                let revoke = pb::RevokeDelegationRequest {
+                    delegation_id: made.delegation_id,
+                    void: true,
+                    request_id: String::new(),
+                };
+                let mut records = ConsentRecordServiceClient::new(bench.person(&own));
+                let mut admin = delegations(bench.admin());
+                let (answered, ended) = tokio::join!(
+                    records.sign_consent_record(signed),
+                    admin.revoke_delegation(revoke),
+                );
+                ended.unwrap();
+                (person.id, answered)
+            }
+        });
+        for (person, answered) in futures::future::join_all(rounds).await {
+            // Either the answer came first and was marked, or it was refused.
+            let decision = bench.check(&person, id, &[]).await;
+            assert!(!decision.allowed, "{answered:?}");
+            let reasons: Vec<_> = decision.reasons().collect();
+            match answered {
+                Ok(_) => assert_eq!(reasons, [pb::DecisionReason::DelegationInvalid]),
+                Err(status) => {
+                    // Which check found it first depends on when it was taken back.
+                    let why = reason::<()>(Err(status));
+                    let known = ["NOT_YOURS", "SIGNATURE_INVALID", "DELEGATION_INVALID"];
+                    assert!(known.contains(&why.as_str()), "{why}");
+                    assert_eq!(reasons, [pb::DecisionReason::NoRecord]);
+                }
+            }
+        }
+    }
+
+    async fn ended_delegations_hide_none_that_holds(db: TestDatabase) {
+        let bench = bench(db).await;
+        let text = bench.agreement().await;
+        let (person, helper) = (bench.signer("1").await, bench.signer("2").await);
+        let mut client = delegations(bench.admin());
+        let mut expected = Vec::new();
+        for _ in 0..210 {
+            let made = delegate(&bench, parent_of(&person, &helper)).await;
+            let revoke = pb::RevokeDelegationRequest {
+                delegation_id: made.delegation_id.clone(),
+                ..pb::RevokeDelegationRequest::default()
+            };
+            client.revoke_delegation(revoke).await.unwrap();
+            expected.push(made.delegation_id);
+        }
+        expected.push(delegate(&bench, parent_of(&person, &helper)).await.delegation_id);
+        let signed = pair(&bench, ("2", &helper), &person, &text).await.unwrap();
+        bench.records().sign_consent_record(signed).await.unwrap();
+        for (individual_id, delegate_individual_id) in [
+            (person.id.clone(), String::new()),
+            (person.id.clone(), helper.id.clone()),
+            (String::new(), helper.id.clone()),
+        ] {
+            let mut request = pb::ListDelegationsRequest {
+                individual_id,
+                delegate_individual_id,
+                page_size: 80,
+                ..pb::ListDelegationsRequest::default()
+            };
+            let mut found = Vec::new();
+            loop {
+                let page = client.list_delegations(request.clone()).await.unwrap().into_inner();
+                assert!(page.delegations.len() <= 80);
+                found.extend(page.delegations.into_iter().map(|one| one.delegation_id));
+                request.page_token = page.next_page_token;
+                if request.page_token.is_empty() {
+                    break;
+                }
+            }
+            found.sort_unstable();
+            let mut expected = expected.clone();
+            expected.sort_unstable();
+            assert_eq!(found, expected);
+        }
     }
 
     async fn unsound_delegations_are_refused(db: TestDatabase) {

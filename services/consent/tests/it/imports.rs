@@ -119,6 +119,39 @@ both_engines! {
         assert_eq!(bench.chain("1").await.revisions, 3);
     }
 
+    async fn every_member_of_an_agreement_comes_in(db: TestDatabase) {
+        let bench = bench(db).await;
+        let answer = import(&bench, &[
+            ("consent.policy", json!({"id": "p", "name": "n", "url": "https://example.com/p",
+                "translations": [{"language": "nl", "name": "Beleid"}]})),
+            ("consent.agreement", json!({"id": "a", "policyId": "p", "purpose": "P",
+                "methodOfUse": "data_source", "dpiaSummaryUrl": "https://example.com/dpia",
+                "dpiaDate": "2024-05-01", "minimumAge": 16,
+                "dataSources": [{"name": "Registry", "sector": "Public", "location": "EU"}],
+                "useLimits": [{"repeats": 3, "unit": "week", "value": 2}],
+                "processingMethods": ["collect"], "privacyRights": ["access"],
+                "receiptProfile": "iso27560"})),
+        ])
+        .await;
+        assert_eq!(answer.problems, []);
+        let get = pb::GetDataAgreementRequest {
+            data_agreement_id: "a".to_owned(),
+            ..pb::GetDataAgreementRequest::default()
+        };
+        let one = bench.agreements().get_data_agreement(get).await.unwrap().into_inner();
+        let one = one.data_agreement.unwrap();
+        assert_eq!(one.data_use(), pb::DataUse::DataSource);
+        assert_eq!((one.dpia.as_str(), one.dpia_date.as_str()),
+            ("https://example.com/dpia", "2024-05-01"));
+        assert_eq!((one.minimum_age, one.receipt_profile.as_str()), (16, "iso27560"));
+        assert_eq!(one.data_sources[0].name, "Registry");
+        let limit = &one.use_limits[0];
+        assert_eq!((limit.uses, limit.unit(), limit.span), (3, pb::UseUnit::Week, 2));
+        assert_eq!((one.processing_methods, one.privacy_rights),
+            (vec!["collect".to_owned()], vec!["access".to_owned()]));
+        assert_eq!(one.policy.unwrap().translations[0].name, "Beleid");
+    }
+
     async fn every_problem_is_named(db: TestDatabase) {
         let bench = bench(db).await;
         import(&bench, &reference()).await;
@@ -149,6 +182,22 @@ both_engines! {
             assert!(lines.contains(&line), "line {line} has no problem: {found:?}");
         }
         assert!(found.contains(&(1, "kind")) && found.contains(&(9, "externalId")));
+        // All that is wrong with a line, not only what was found first.
+        let wrong = import(&bench, &[
+            ("consent.policy", json!({"id": "9", "url": "nowhere",
+                "dataRetentionPeriodDays": -1})),
+            ("consent.agreement", json!({"id": "9", "lawfulBasis": "habit", "dataUse": "none",
+                "useLimits": [{"repeats": 1, "unit": "FORTNIGHT"}]})),
+            ("consent.agreement", json!({"id": "9", "lifecycle": "Complete"})),
+        ])
+        .await;
+        let of = |line: u64| {
+            let own = wrong.problems.iter().filter(|one| one.line == line);
+            own.map(|one| one.field.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(1), ["name", "url", "dataRetentionPeriodDays"]);
+        assert_eq!(of(2), ["lawfulBasis", "dataUse", "useLimits[0].unit"]);
+        assert!(of(3).contains(&"purpose") && of(3).contains(&"lawfulBasis"), "{wrong:?}");
         let get = pb::GetPolicyRequest { policy_id: "8".to_owned(), ..Default::default() };
         assert!(bench.policies().get_policy(get).await.is_err());
     }

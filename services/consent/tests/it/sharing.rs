@@ -281,4 +281,46 @@ both_engines! {
         let (all, _) = after(&bench, &first.cursor).await;
         assert_eq!(all.len(), 2);
     }
+
+    async fn all_who_follow_are_told_once_each(db: TestDatabase) {
+        let bench = bench(db).await;
+        let agreement = bench.agreement().await;
+        let mut records = Vec::new();
+        for n in 0..8 {
+            let signer = bench.signer(&n.to_string()).await;
+            records.push(bench.signed(&signer, &agreement, true).await.consent_record_id);
+        }
+        let begin = bench.checks().list_revocations(pb::ListRevocationsRequest::default()).await;
+        let begin = begin.unwrap().into_inner().cursor;
+        let follow = || async {
+            let request = pb::WatchRevocationsRequest {
+                cursor: begin.clone(),
+                data_agreement_id: String::new(),
+            };
+            bench.checks().watch_revocations(request).await.unwrap().into_inner()
+        };
+        // Some begin before anything happened, some in the middle, some when all is over.
+        let mut streams = vec![follow().await, follow().await];
+        for (n, record) in records.iter().enumerate() {
+            bench.change(record, false).await.unwrap();
+            if n % 3 == 0 {
+                streams.push(follow().await);
+            }
+        }
+        streams.push(follow().await);
+        for mut stream in streams {
+            assert!(stream.next().await.unwrap().unwrap().revocation.is_none());
+            let mut told = Vec::new();
+            while told.len() < records.len() {
+                let next = stream.next();
+                let next = tokio::time::timeout(std::time::Duration::from_secs(5), next).await;
+                let next = next.unwrap().unwrap().unwrap();
+                told.push(next.revocation.unwrap().consent_record_id);
+            }
+            told.sort_unstable();
+            let mut expected = records.clone();
+            expected.sort_unstable();
+            assert_eq!(told, expected);
+        }
+    }
 }

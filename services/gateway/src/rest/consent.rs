@@ -114,7 +114,8 @@ operations! {
     native "GET" "/config/lifecycle/{lifecycleId}/" "One of them";
     native "GET" "/config/webhooks/event-types/" "Events that webhooks can subscribe to";
     native "POST" "/config/webhook/{webhookId}/rotate-secret/" "A new signing secret";
-    native "GET" "/config/webhook/{webhookId}/deliveries/" "Deliveries that were given up";
+    native "GET" "/config/webhook/{webhookId}/deliveries/" "Its deliveries, good ones too";
+    native "POST" "/config/webhook/{webhookId}/ping/" "Try it";
     native "POST" "/config/webhook/{webhookId}/deliveries/{deliveryId}/redeliver/"
         "Send one of them again";
     native "GET" "/service/individual/{individualId}/keys/" "Keys that the person signs with";
@@ -224,8 +225,12 @@ fn config() -> Vec<(&'static str, MethodRouter<GatewayState>)> {
             post(on(webhooks::rotate)),
         ),
         (
+            "/config/webhook/{webhookId}/ping/",
+            post(on(webhooks::ping)),
+        ),
+        (
             "/config/webhook/{webhookId}/deliveries/",
-            get(on(webhooks::given_up)),
+            get(on(webhooks::deliveries)),
         ),
         (
             "/config/webhook/{webhookId}/deliveries/{deliveryId}/redeliver/",

@@ -3,6 +3,7 @@
 import { attempt, byId, call, confirmed, make, moment, onceKey, tell } from "/web/page.js";
 import { gapsOf, wordsFor } from "/web/consent-gaps.js";
 import { difference } from "/web/consent-difference.js";
+import { showWebhooks } from "/web/consent-webhooks.js";
 
 const CONFIG = "/consent/config";
 const PAGE = 100;
@@ -263,6 +264,7 @@ const load = async () => {
     () => editAgreement(one),
   )));
   byId("agreement-none").hidden = agreements.length > 0;
+  await showWebhooks(ask, all);
 };
 
 byId("entrance").addEventListener("submit", (event) => {

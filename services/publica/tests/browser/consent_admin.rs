@@ -243,3 +243,58 @@ async fn what_is_refused_is_said_and_nothing_is_lost() {
     browser.click("#policy .close").await;
     browser.wait_focus("#policies-title").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systems_are_tried_and_what_they_did_not_take_is_shown() {
+    let inside = "[consent.journal.webhooks]\nallow_private = true\n";
+    let suite = Suite::start_with(inside).await;
+    let browser = Browser::open().await;
+    // Nothing takes events there.
+    let hook = json!({ "webhook": { "payloadUrl": suite.at("/nowhere"), "disabled": false,
+        "contentType": "application/json", "secretKey": "",
+        "subscribedEvents": ["consent.withdrawn"] } });
+    suite.post("/consent/config/webhook/", &hook).await;
+    open(&suite, &browser).await;
+    browser
+        .wait_text("#webhook-list", "consent.withdrawn")
+        .await;
+    browser.click("#webhook-list button:nth-of-type(2)").await;
+    browser
+        .wait_text("#delivery-none", "Nothing was sent yet.")
+        .await;
+    browser.click("#webhook-list button").await;
+    browser
+        .wait_text("#status", "A try is on its way to 127.0.0.1")
+        .await;
+    wait_given_up(&suite).await;
+    browser.click("#webhook-list button:nth-of-type(2)").await;
+    browser
+        .wait_text("#delivery-rows", "Given up: the target answered 404")
+        .await;
+    assert!(
+        browser
+            .wait("#delivery-rows")
+            .await
+            .contains("webhook.ping")
+    );
+    browser.check("consent-admin-deliveries").await;
+    browser.click("#delivery-rows button").await;
+    browser
+        .wait_text("#status", "webhook.ping is sent to 127.0.0.1")
+        .await;
+}
+
+/// Waits until the only delivery of the only webhook was given up.
+async fn wait_given_up(suite: &Suite) {
+    let path = "/consent/config/webhooks/";
+    let (_, all) = suite.call(Method::GET, path, &Value::Null).await;
+    let id = all["webhooks"][0]["id"].as_str().unwrap();
+    let path = format!("/consent/config/webhook/{id}/deliveries/?state=given%20up");
+    publica_testkit::eventually(|| async {
+        let (status, found) = suite.call(Method::GET, &path, &Value::Null).await;
+        assert_eq!(status, StatusCode::OK);
+        let one = found["deliveries"].as_array().unwrap().first()?;
+        Some(one.clone())
+    })
+    .await;
+}

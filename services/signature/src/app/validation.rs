@@ -8,7 +8,7 @@ use publica_types::Timestamp;
 use serde_json::json;
 
 use crate::app::authority::Authorities;
-use crate::app::certificate::{REVOKED, SUSPENDED};
+use crate::app::certificate::{REVOKED, SEAL, SUSPENDED};
 use crate::app::onetime::hash_of;
 use crate::app::{App, Who};
 use crate::domain::judge::{self, Indication, Revocation, Signed, Verdict};
@@ -41,7 +41,7 @@ impl App {
         let judged = judged.await.map_err(|_| Error::Interrupted)??;
         let mut signatures = Vec::with_capacity(judged.len());
         for (found, coverage, verdict) in judged {
-            let verdict = self.with_status(&db, verdict, &authorities).await?;
+            let (verdict, _) = self.with_status(&db, verdict, &authorities).await?;
             let mut report = report(&verdict);
             report.field = found.field;
             report.sub_filter = found.sub_filter;
@@ -66,41 +66,47 @@ impl App {
         let signed = Signed::Hash(hash, &request.hash);
         let now = self.clock.now();
         let verdict = judge::judge(&request.value, signed, authorities.anchors(), now);
-        let verdict = self.with_status(&db, verdict, &authorities).await?;
-        let report = report(&verdict);
+        let (verdict, holder) = self.with_status(&db, verdict, &authorities).await?;
+        let mut report = report(&verdict);
+        if who.sees_holders() {
+            report.holder = holder;
+        }
         self.note(who, std::slice::from_ref(&report)).await?;
         Ok(pb::ValidateSignatureResponse {
             signature: Some(report),
         })
     }
 
-    /// Adds what the store knows about the signer's certificate.
+    /// Adds what the store knows about the signer's certificate; and the person it was issued to,
+    /// if it is a person's.
     async fn with_status(
         &self,
         db: &Db,
         mut verdict: Verdict,
         authorities: &Authorities,
-    ) -> Result<Verdict, Error> {
+    ) -> Result<(Verdict, String), Error> {
         let own = |issuer: &[u8]| issuer == authorities.issuing.subject;
         let certificate = verdict
             .certificate
             .as_ref()
             .filter(|found| own(&found.issuer));
         let Some(certificate) = certificate.filter(|_| verdict.trusted) else {
-            return Ok(verdict);
+            return Ok((verdict, String::new()));
         };
         let Some(status) = certificate::status(db, &certificate.serial).await? else {
             // Signed by our authority and not on record: a restored store, or a stolen key.
             let reason = "The certificate is not on record with its authority.";
             verdict.doubt("TRY_LATER", reason);
-            return Ok(verdict);
+            return Ok((verdict, String::new()));
         };
-        match status {
+        let (state, changed, kind, owner) = status;
+        match (state, changed) {
             (SUSPENDED, _) => verdict.revoked(Revocation::Suspended),
             (REVOKED, Some(time)) => verdict.revoked(Revocation::Revoked(time)),
             _ => {}
         }
-        Ok(verdict)
+        let holder = if kind == SEAL { String::new() } else { owner };
+        Ok((verdict, holder))
     }
 
     async fn note(&self, who: &Who, reports: &[pb::SignatureReport]) -> Result<(), Error> {

@@ -20,7 +20,7 @@ statements! {
             ORDER BY create_time, certificate_id LIMIT $6",
     CHANGE = "UPDATE certificate SET state = $2, reason = $3, change_time = $4 \
               WHERE certificate_id = $1 AND state = $5",
-    STATUS = "SELECT state, change_time FROM certificate WHERE serial = $1",
+    STATUS = "SELECT state, change_time, kind, owner FROM certificate WHERE serial = $1",
     TAKEN = "SELECT COUNT(*) FROM certificate WHERE pseudonym = $1",
     LISTED = "SELECT serial, change_time, reason FROM certificate \
               WHERE state <> 1 AND kind <> 1 AND not_after >= $1 ORDER BY change_time, serial",
@@ -111,10 +111,10 @@ pub(crate) async fn change(
 }
 
 /// State and time of the last change of the certificate with this serial number.
-pub(crate) async fn status(
-    db: &Db,
-    serial: &[u8],
-) -> Result<Option<(i64, Option<Timestamp>)>, StoreError> {
+/// What is known about an issued certificate: state, when that changed, kind and owner.
+pub(crate) type Status = (i64, Option<Timestamp>, i64, String);
+
+pub(crate) async fn status(db: &Db, serial: &[u8]) -> Result<Option<Status>, StoreError> {
     db.query(STATUS).bind(serial).fetch_optional().await
 }
 

@@ -78,9 +78,36 @@ pub(crate) struct PolicyLine {
     pub(crate) language: String,
     pub(crate) authority_contact: String,
     pub(crate) withdrawal_method: String,
+    pub(crate) translations: Vec<TranslationLine>,
     pub(crate) deleted: bool,
     pub(crate) created_at: Option<Timestamp>,
     pub(crate) revisions: Vec<RevisionLine>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct TranslationLine {
+    pub(crate) language: String,
+    pub(crate) name: String,
+    pub(crate) url: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct SourceLine {
+    pub(crate) name: String,
+    pub(crate) sector: String,
+    pub(crate) location: String,
+    pub(crate) privacy_dashboard_url: String,
+}
+
+/// A limit on uses: so many `repeats` in `value` units.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct UseLimitLine {
+    pub(crate) repeats: i32,
+    pub(crate) unit: String,
+    pub(crate) value: i32,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -133,8 +160,18 @@ pub(crate) struct AgreementLine {
     pub(crate) purpose_description: String,
     pub(crate) purpose_code: String,
     pub(crate) lawful_basis: String,
+    #[serde(alias = "methodOfUse")]
     pub(crate) data_use: String,
+    #[serde(alias = "dpiaSummaryUrl")]
     pub(crate) dpia: String,
+    pub(crate) dpia_date: String,
+    pub(crate) compatible_with_version_id: String,
+    pub(crate) data_sources: Vec<SourceLine>,
+    pub(crate) use_limits: Vec<UseLimitLine>,
+    pub(crate) minimum_age: i32,
+    pub(crate) processing_methods: Vec<String>,
+    pub(crate) privacy_rights: Vec<String>,
+    pub(crate) receipt_profile: String,
     pub(crate) active: Option<bool>,
     pub(crate) forgettable: Option<bool>,
     pub(crate) lifecycle: String,
@@ -229,6 +266,15 @@ impl PolicyLine {
             language: self.language.clone(),
             authority_contact: self.authority_contact.clone(),
             withdrawal_method: self.withdrawal_method.clone(),
+            translations: self
+                .translations
+                .iter()
+                .map(|one| pb::PolicyTranslation {
+                    language: one.language.clone(),
+                    name: one.name.clone(),
+                    url: one.url.clone(),
+                })
+                .collect(),
             ..pb::Policy::default()
         }
     }
@@ -238,33 +284,37 @@ impl AgreementLine {
     /// The agreement that the line tells, with its lifecycle.
     pub(crate) fn agreement(&self) -> Result<pb::DataAgreement, Violations> {
         let mut found = Violations::new();
-        let mut pick = |field: &str, prefix: &str, text: &str, of: fn(&str) -> Option<i32>| {
-            if text.is_empty() {
-                return 0;
-            }
-            of(&format!("{prefix}_{}", text.to_ascii_uppercase())).unwrap_or_else(|| {
-                found.push(field, "is not a known value");
-                0
-            })
-        };
-        let basis = pick("lawfulBasis", "LAWFUL_BASIS", &self.lawful_basis, |name| {
-            pb::LawfulBasis::from_str_name(name).map(i32::from)
-        });
-        let data_use = pick("dataUse", "DATA_USE", &self.data_use, |name| {
+        let basis = pick(
+            &mut found,
+            "lawfulBasis",
+            "LAWFUL_BASIS",
+            &self.lawful_basis,
+            |name| pb::LawfulBasis::from_str_name(name).map(i32::from),
+        );
+        let data_use = pick(&mut found, "dataUse", "DATA_USE", &self.data_use, |name| {
             pb::DataUse::from_str_name(name).map(i32::from)
         });
-        let mode = pick("accessMode", "ACCESS_MODE", &self.access_mode, |name| {
-            pb::AccessMode::from_str_name(name).map(i32::from)
-        });
-        let life = if self.lifecycle.is_empty() {
-            "Draft"
-        } else {
-            &self.lifecycle
+        let mode = pick(
+            &mut found,
+            "accessMode",
+            "ACCESS_MODE",
+            &self.access_mode,
+            |name| pb::AccessMode::from_str_name(name).map(i32::from),
+        );
+        let life = match self.lifecycle.as_str() {
+            "" => "Draft",
+            named => named,
         };
-        let lifecycle = pick("lifecycle", "AGREEMENT_LIFECYCLE", life, |name| {
-            pb::AgreementLifecycle::from_str_name(name).map(i32::from)
-        });
+        let lifecycle = pick(
+            &mut found,
+            "lifecycle",
+            "AGREEMENT_LIFECYCLE",
+            life,
+            |name| pb::AgreementLifecycle::from_str_name(name).map(i32::from),
+        );
+        let use_limits = use_limits(&self.use_limits, &mut found);
         let agreement = pb::DataAgreement {
+            use_limits,
             data_agreement_id: self.id.clone(),
             version: self.version.clone(),
             controller: self.controller.as_ref().map(controller),
@@ -280,16 +330,14 @@ impl AgreementLine {
             forgettable: self.forgettable,
             lifecycle,
             attributes: self.data_attributes.iter().map(attribute).collect(),
-            recipients: self
-                .recipients
-                .iter()
-                .map(|one| pb::Recipient {
-                    recipient_id: one.id.clone(),
-                    name: one.name.clone(),
-                    attributes: one.attributes.clone(),
-                    country: one.country.clone(),
-                })
-                .collect(),
+            recipients: self.recipients.iter().map(recipient).collect(),
+            data_sources: self.data_sources.iter().map(source).collect(),
+            dpia_date: self.dpia_date.clone(),
+            compatible_with_version_id: self.compatible_with_version_id.clone(),
+            minimum_age: self.minimum_age,
+            processing_methods: self.processing_methods.clone(),
+            privacy_rights: self.privacy_rights.clone(),
+            receipt_profile: self.receipt_profile.clone(),
             validity_days: self.validity_days,
             max_uses_per_day: self.max_uses_per_day,
             access_mode: mode,
@@ -299,6 +347,56 @@ impl AgreementLine {
             ..pb::DataAgreement::default()
         };
         found.check(agreement)
+    }
+}
+
+/// The number of a value that a line names; 0 where it names none, or one that is not known.
+fn pick(
+    found: &mut Violations,
+    field: &str,
+    prefix: &str,
+    text: &str,
+    of: fn(&str) -> Option<i32>,
+) -> i32 {
+    if text.is_empty() {
+        return 0;
+    }
+    of(&format!("{prefix}_{}", text.to_ascii_uppercase())).unwrap_or_else(|| {
+        found.push(field, "is not a known value");
+        0
+    })
+}
+
+fn use_limits(lines: &[UseLimitLine], found: &mut Violations) -> Vec<pb::UseLimit> {
+    let read = |(n, one): (usize, &UseLimitLine)| {
+        let field = format!("useLimits[{n}].unit");
+        let unit = pick(found, &field, "USE_UNIT", &one.unit, |name| {
+            pb::UseUnit::from_str_name(name).map(i32::from)
+        });
+        pb::UseLimit {
+            uses: one.repeats,
+            unit,
+            span: one.value,
+        }
+    };
+    lines.iter().enumerate().map(read).collect()
+}
+
+fn recipient(one: &RecipientLine) -> pb::Recipient {
+    pb::Recipient {
+        recipient_id: one.id.clone(),
+        name: one.name.clone(),
+        attributes: one.attributes.clone(),
+        country: one.country.clone(),
+    }
+}
+
+fn source(one: &SourceLine) -> pb::DataSource {
+    pb::DataSource {
+        name: one.name.clone(),
+        sector: one.sector.clone(),
+        location: one.location.clone(),
+        privacy_dashboard_url: one.privacy_dashboard_url.clone(),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::error::{Error, Why};
 use crate::store;
 
 fn refused(field: &str, description: &str) -> Stored {
-    Stored::Refused((field.to_owned(), description.to_owned()))
+    Stored::Refused(vec![(field.to_owned(), description.to_owned())])
 }
 
 const OTHER: &str = "is stored with other content";
@@ -156,10 +156,9 @@ pub(crate) async fn agreement(
     }
     let gaps = rules::gaps(&content);
     if !draft && !gaps.is_empty() {
-        return Ok(refused(
-            gaps[0],
-            "is required of an agreement that is not a draft",
-        ));
+        let why = "is required of an agreement that is not a draft";
+        let all = gaps.iter().map(|gap| ((*gap).to_owned(), why.to_owned()));
+        return Ok(Stored::Refused(all.collect()));
     }
     if let Some(row) = store::agreement::lock(tx, &line.id).await? {
         let same = rules::same_content(&row.agreement()?, &content);
@@ -379,7 +378,7 @@ async fn store_record(
         store::signature::insert(tx, &signed).await?;
     }
     if !store::record::insert(tx, &row).await? {
-        return Ok(refused("id", "stands in the way of a current record"));
+        return Err(Why::Conflict.about(&*line.id));
     }
     if current {
         tell(tx, &row, retired > 0).await?;

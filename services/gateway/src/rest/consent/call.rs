@@ -2,7 +2,7 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use publica_auth::CallerKind;
 use publica_proto::consent::v1 as pb;
@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::{Fault, trace_id};
 use super::input;
-use crate::body::{BodyFault, Params, QueryPairs, read};
+use crate::body::{BodyFault, Params, QueryPairs, is_json, read};
 use crate::convert::idempotency_key;
 use crate::state::{Entry, GatewayState};
 
@@ -157,14 +157,7 @@ impl Call {
 
     /// Refuses a body that says it is something else. One that says nothing is read as JSON.
     fn need_json(&self) -> Result<(), Fault> {
-        let Some(kind) = self.headers.get(header::CONTENT_TYPE) else {
-            return Ok(());
-        };
-        let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        if kind == "application/json"
-            || (kind.starts_with("application/") && kind.ends_with("+json"))
-        {
+        if is_json(&self.headers) {
             return Ok(());
         }
         let text = "the body must be application/json";

@@ -100,18 +100,24 @@ pub(crate) async fn list(call: Call) -> Answer {
         Err(_) if !delegate_individual_id.is_empty() => String::new(),
         Err(fault) => return Err(fault),
     };
+    let paging = call.paging()?;
     let alone = !delegate_individual_id.is_empty() && call.query.get("individualId").is_none();
     let message = pb::ListDelegationsRequest {
         individual_id: if alone { String::new() } else { individual_id },
         delegate_individual_id,
+        page_size: paging.size(),
+        page_token: paging.cursor.clone(),
+        skip: paging.offset,
     };
     let answer = call
         .delegations()
         .list_delegations(entry.request(message))
         .await?
         .into_inner();
-    let all: Vec<Value> = answer.delegations.iter().map(output::delegation).collect();
-    let body = json!({ "delegations": all });
+    let page = paging.member(&answer.next_page_token, None);
+    let rows = paging.cut(answer.delegations);
+    let rows: Vec<Value> = rows.iter().map(output::delegation).collect();
+    let body = json!({ "delegations": rows, "pagination": page });
     Ok(respond::json(StatusCode::OK, &body))
 }
 

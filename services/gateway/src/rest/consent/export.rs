@@ -1,11 +1,15 @@
 //! Everything about one person, and everything for auditors, to carry away.
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use futures::{StreamExt as _, stream};
 use publica_proto::consent::v1 as pb;
 use publica_proto::journal::v1 as journal;
 use serde_json::{Value, json};
+use tonic::Status;
 
 use super::call::{Answer, Call};
 use super::error::Fault;
@@ -16,8 +20,8 @@ use crate::state::Entry;
 
 /// Rows that are asked for at a time.
 const CHUNK: i32 = 500;
-/// Rows of one kind in the export of a person, at most.
-const MAX_ROWS: usize = 20_000;
+/// Marks the page tokens of delegations that the person holds.
+const HELD: &str = "held:";
 
 fn event(one: &pb::ConsentEvent) -> Value {
     let mut shown = json!({ "id": one.entry_id, "action": one.action, "actor": one.actor });
@@ -58,33 +62,50 @@ pub(crate) async fn history(call: Call) -> Answer {
     Ok(respond::json(StatusCode::OK, &body))
 }
 
-/// All records of a person, with their texts and signatures.
-async fn records(call: &Call, entry: &Entry, id: &str) -> Result<Vec<pb::ConsentRecord>, Fault> {
-    let mut all = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let message = pb::ListConsentRecordsRequest {
-            individual_id: id.to_owned(),
-            view: pb::RecordView::Full.into(),
-            page_size: CHUNK,
-            page_token,
-            ..pb::ListConsentRecordsRequest::default()
-        };
-        let answer = call
-            .records()
-            .list_consent_records(entry.request(message))
-            .await?
-            .into_inner();
-        all.extend(answer.consent_records);
-        page_token = answer.next_page_token;
-        if page_token.is_empty() || all.len() >= MAX_ROWS {
-            return Ok(all);
+/// The members of a list as the text of a JSON document takes them: each behind a comma, but for
+/// the first of all.
+fn members(first: &mut bool, rows: impl Iterator<Item = Value>) -> Bytes {
+    let mut text = String::new();
+    for row in rows {
+        if !std::mem::take(first) {
+            text.push(',');
         }
+        text.push_str(&row.to_string());
     }
+    Bytes::from(text)
+}
+
+/// One page of records of a person, with their texts and signatures, and all their revisions.
+async fn records(
+    call: &Call,
+    entry: &Entry,
+    id: &str,
+    page_token: String,
+) -> Result<(Vec<Value>, String), Status> {
+    let message = pb::ListConsentRecordsRequest {
+        individual_id: id.to_owned(),
+        view: pb::RecordView::Full.into(),
+        page_size: CHUNK,
+        page_token,
+        ..pb::ListConsentRecordsRequest::default()
+    };
+    let answer = call
+        .records()
+        .list_consent_records(entry.request(message))
+        .await?
+        .into_inner();
+    let mut told = Vec::with_capacity(answer.consent_records.len());
+    for record in &answer.consent_records {
+        let mut shown = output::record(record);
+        let chain = revisions(call, entry, &record.consent_record_id).await?;
+        shown["revisions"] = json!(chain);
+        told.push(shown);
+    }
+    Ok((told, answer.next_page_token))
 }
 
 /// All revisions of a record, oldest first.
-async fn revisions(call: &Call, entry: &Entry, record_id: &str) -> Result<Vec<Value>, Fault> {
+async fn revisions(call: &Call, entry: &Entry, record_id: &str) -> Result<Vec<Value>, Status> {
     let mut all = Vec::new();
     let mut page_token = String::new();
     loop {
@@ -103,40 +124,92 @@ async fn revisions(call: &Call, entry: &Entry, record_id: &str) -> Result<Vec<Va
             .into_inner();
         all.extend(answer.revisions.iter().map(output::revision));
         page_token = answer.next_page_token;
-        if page_token.is_empty() || all.len() >= MAX_ROWS {
+        if page_token.is_empty() {
             return Ok(all);
         }
     }
 }
 
-async fn events(call: &Call, entry: &Entry, id: &str) -> Result<Vec<Value>, Fault> {
-    let mut all = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let message = pb::ListConsentHistoryRequest {
-            individual_id: id.to_owned(),
-            page_size: 1_000,
-            page_token,
-        };
-        let answer = call
-            .records()
-            .list_consent_history(entry.request(message))
-            .await?
-            .into_inner();
-        all.extend(answer.events.iter().map(event));
-        page_token = answer.next_page_token;
-        if page_token.is_empty() || all.len() >= MAX_ROWS {
-            return Ok(all);
-        }
-    }
+/// One page of what happened to a person's consent.
+async fn events(
+    call: &Call,
+    entry: &Entry,
+    id: &str,
+    page_token: String,
+) -> Result<(Vec<Value>, String), Status> {
+    let message = pb::ListConsentHistoryRequest {
+        individual_id: id.to_owned(),
+        page_size: CHUNK,
+        page_token,
+    };
+    let answer = call
+        .records()
+        .list_consent_history(entry.request(message))
+        .await?
+        .into_inner();
+    let rows = answer.events.iter().map(event).collect();
+    Ok((rows, answer.next_page_token))
 }
 
-/// Everything that is kept about a person, in one document (GDPR articles 15 and 20).
-pub(crate) async fn person(call: Call) -> Answer {
-    let entry = call.enter().await?;
-    let id = call.individual(&entry)?;
+/// One page of the delegations over a person, and behind them of those that they hold.
+async fn delegations(
+    call: &Call,
+    entry: &Entry,
+    id: &str,
+    page_token: String,
+) -> Result<(Vec<Value>, String), Status> {
+    let held = page_token.strip_prefix(HELD);
+    let (individual, delegate) = match held {
+        Some(_) => ("", id),
+        None => (id, ""),
+    };
+    let message = pb::ListDelegationsRequest {
+        individual_id: individual.to_owned(),
+        delegate_individual_id: delegate.to_owned(),
+        page_size: CHUNK,
+        page_token: held.unwrap_or(&page_token).to_owned(),
+        skip: 0,
+    };
+    let answer = call
+        .delegations()
+        .list_delegations(entry.request(message))
+        .await?
+        .into_inner();
+    let rows = answer.delegations.iter().map(output::delegation).collect();
+    let next = match (held, answer.next_page_token.as_str()) {
+        (Some(_), "") => String::new(),
+        (Some(_), next) => format!("{HELD}{next}"),
+        (None, "") => HELD.to_owned(),
+        (None, next) => next.to_owned(),
+    };
+    Ok((rows, next))
+}
+
+/// Refuses whoever may not see all of it, while that can still be said.
+async fn check_all(call: &Call, entry: &Entry, id: &str) -> Result<(), Fault> {
+    let message = pb::ListConsentHistoryRequest {
+        individual_id: id.to_owned(),
+        page_size: 1,
+        page_token: String::new(),
+    };
+    call.records()
+        .list_consent_history(entry.request(message))
+        .await?;
+    let message = pb::ListDelegationsRequest {
+        individual_id: id.to_owned(),
+        page_size: 1,
+        ..pb::ListDelegationsRequest::default()
+    };
+    call.delegations()
+        .list_delegations(entry.request(message))
+        .await?;
+    Ok(())
+}
+
+/// Members of the export that are not lists.
+async fn person_alone(call: &Call, entry: &Entry, id: &str) -> Result<(String, Value), Fault> {
     let message = pb::GetIndividualRequest {
-        individual_id: id.clone(),
+        individual_id: id.to_owned(),
     };
     let individual = call
         .people()
@@ -161,37 +234,56 @@ pub(crate) async fn person(call: Call) -> Answer {
         .get_notification_preference(entry.request(message))
         .await?
         .into_inner();
-    let mut told = Vec::new();
-    for record in records(&call, &entry, &id).await? {
-        let mut shown = output::record(&record);
-        let chain = revisions(&call, &entry, &record.consent_record_id).await?;
-        shown["revisions"] = json!(chain);
-        told.push(shown);
-    }
-    let mut delegations = Vec::new();
-    for (individual_id, delegate_individual_id) in
-        [(id.clone(), String::new()), (String::new(), id.clone())]
-    {
-        let message = pb::ListDelegationsRequest {
-            individual_id,
-            delegate_individual_id,
-        };
-        let found = call
-            .delegations()
-            .list_delegations(entry.request(message))
-            .await?
-            .into_inner();
-        delegations.extend(found.delegations.iter().map(output::delegation));
-    }
     let body = json!({
         "individual": output::individual(&individual),
         "keys": keys.keys.iter().map(output::key).collect::<Vec<_>>(),
         "notifications": { "enabled": preference.enabled },
-        "consentRecords": told,
-        "delegations": delegations,
-        "events": events(&call, &entry, &id).await?,
     });
-    let mut response = respond::json(StatusCode::OK, &body);
+    Ok((id, body))
+}
+
+/// Writes one list of the export, page by page.
+macro_rules! list {
+    ($name:literal, $token:ident => $page:expr) => {
+        async_stream::try_stream! {
+            yield Bytes::from(concat!(",\"", $name, "\":["));
+            let (mut first, mut $token) = (true, String::new());
+            loop {
+                let (rows, next) = $page.await.map_err(broken)?;
+                yield members(&mut first, rows.into_iter());
+                if next.is_empty() {
+                    break;
+                }
+                $token = next;
+            }
+            yield Bytes::from_static(b"]");
+        }
+    };
+}
+
+/// The answer has begun; breaking it off is all that is left to say.
+fn broken(status: Status) -> std::io::Error {
+    std::io::Error::other(status.code().description())
+}
+
+/// Everything that is kept about a person, in one document (GDPR articles 15 and 20). It is read
+/// page by page while it is sent, and ends with a brace only if nothing is missing.
+pub(crate) async fn person(call: Call) -> Answer {
+    let entry = call.enter().await?;
+    let named = call.individual(&entry)?;
+    let (id, alone) = person_alone(&call, &entry, &named).await?;
+    check_all(&call, &entry, &id).await?;
+    let head = alone.to_string();
+    let head = head.strip_suffix('}').unwrap_or(&head).to_owned();
+    let shared = Arc::new((call, entry, id));
+    let (a, b, c) = (shared.clone(), shared.clone(), shared);
+    let body = stream::iter([Ok::<Bytes, std::io::Error>(Bytes::from(head))])
+        .chain(list!("consentRecords", token => records(&a.0, &a.1, &a.2, token)))
+        .chain(list!("delegations", token => delegations(&b.0, &b.1, &b.2, token)))
+        .chain(list!("events", token => events(&c.0, &c.1, &c.2, token)))
+        .chain(stream::iter([Ok(Bytes::from_static(b"}"))]));
+    let mut response =
+        respond::bytes_answer(StatusCode::OK, respond::JSON, Body::from_stream(body));
     let name = HeaderValue::from_static("attachment; filename=\"consent-export.json\"");
     response
         .headers_mut()
@@ -231,9 +323,8 @@ pub(crate) async fn audit(call: Call) -> Answer {
             let next = records.list_consent_records(entry.request(message.clone()));
             match next.await {
                 Ok(next) => page = next.into_inner(),
-                // The answer has begun; breaking it off is all that is left to say.
                 Err(status) => {
-                    yield Err(std::io::Error::other(status.code().description()));
+                    yield Err(broken(status));
                     break;
                 }
             }

@@ -101,6 +101,7 @@ pub(crate) async fn draft(call: Call) -> Answer {
         opt_in: call.flag("optIn")?,
         language: call.text("language"),
         delegate_individual_id: delegations::named(&call)?,
+        verification_method: call.text("verificationMethod"),
         ..pb::DraftConsentRecordRequest::default()
     };
     let answer = call

@@ -1,8 +1,10 @@
 //! Webhooks: the block's journal delivers them, signed as Standard Webhooks describes. Secrets
-//! are made by the block and told once, when a webhook is created.
+//! are the subscriber's own or made by the block, and told once.
 
 use axum::http::StatusCode;
+use base64::Engine as _;
 use publica_proto::journal::v1 as journal;
+use publica_proto::journal::v1::delivery::State;
 use serde_json::{Value, json};
 
 use super::call::{Answer, Call};
@@ -12,13 +14,18 @@ use crate::convert::rfc3339;
 use crate::respond;
 use crate::state::Entry;
 
-/// The only content type that deliveries have.
+/// Content types of deliveries, as published.
 const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
 /// What is shown of a secret after its creation.
 const MASK: &str = "********";
 
-/// Given-up deliveries that are looked at for one page.
-const MAX_GIVEN_UP: usize = 10_000;
+/// The shortest secret that is one, in bytes.
+const MIN_SECRET: usize = 24;
+/// How a try is called on this surface.
+const PING: &str = "webhook.ping";
+/// Deliveries that are remembered of a webhook; a page of the journal holds them all.
+const MAX_DELIVERIES: i32 = 1_000;
 
 /// Names of events as published, and the journal's actions behind them.
 const EVENTS: &[(&str, &str)] = &[
@@ -46,18 +53,25 @@ const EVENTS: &[(&str, &str)] = &[
 
 /// How an action is called on this surface.
 fn event_of(action: &str) -> &str {
+    if action == "journal.webhook.pinged" {
+        return PING;
+    }
     let found = EVENTS.iter().find(|(_, known)| *known == action);
     found.map_or(action, |(name, _)| name)
 }
 
 fn read_webhook(input: &Input<'_>) -> journal::Webhook {
-    let kind = input.text("contentType");
-    if !kind.is_empty() && !kind.eq_ignore_ascii_case(JSON) {
-        input.fault(
-            "contentType",
-            "must be application/json: no other is delivered",
-        );
-    }
+    let content_type = match input.text("contentType").to_ascii_lowercase().as_str() {
+        "" | JSON => journal::ContentType::Json,
+        FORM => journal::ContentType::Form,
+        _ => {
+            input.fault(
+                "contentType",
+                "must be application/json or application/x-www-form-urlencoded",
+            );
+            journal::ContentType::Unspecified
+        }
+    };
     let url = input.text("payloadUrl");
     if url.is_empty() {
         input.fault("payloadUrl", "is required");
@@ -75,20 +89,48 @@ fn read_webhook(input: &Input<'_>) -> journal::Webhook {
         actions,
         description: input.text("description"),
         disabled: input.flag("disabled").unwrap_or(false),
+        content_type: content_type.into(),
+        legacy_signature: input.flag("legacySignature").unwrap_or(false),
         ..journal::Webhook::default()
     }
+}
+
+/// A webhook, and the secret that the caller wants for it. Published clients must send one, so what
+/// is too short to be one, like the mask that answers show, only means that the block makes it.
+fn read_with_secret(input: &Input<'_>) -> (journal::Webhook, String) {
+    let secret = input.text("secretKey");
+    let sound = match secret.strip_prefix("whsec_") {
+        Some(encoded) => base64::engine::general_purpose::STANDARD
+            .decode(encoded)
+            .is_ok_and(|bytes| (MIN_SECRET..=64).contains(&bytes.len())),
+        None if secret.len() < MIN_SECRET => return (read_webhook(input), String::new()),
+        None => secret.len() <= 256 && secret.bytes().all(|byte| byte.is_ascii_graphic()),
+    };
+    if !sound {
+        input.fault(
+            "secretKey",
+            "must be whsec_ and the base64 of 24 to 64 bytes, or 24 to 256 visible characters",
+        );
+    }
+    (read_webhook(input), secret)
 }
 
 fn shown(one: &journal::Webhook, secret: &str) -> Value {
     let mut body = json!({
         "id": one.webhook_id,
         "payloadUrl": one.url,
-        "contentType": JSON,
+        "contentType": match one.content_type() {
+            journal::ContentType::Form => FORM,
+            journal::ContentType::Json | journal::ContentType::Unspecified => JSON,
+        },
         "disabled": one.disabled,
         "secretKey": if secret.is_empty() { MASK } else { secret },
         "subscribedEvents": one.actions.iter().map(|one| event_of(one)).collect::<Vec<_>>(),
         "signingMode": "v1",
     });
+    if one.legacy_signature {
+        body["legacySignature"] = json!(true);
+    }
     if !one.description.is_empty() {
         body["description"] = json!(one.description);
     }
@@ -100,11 +142,12 @@ fn shown(one: &journal::Webhook, secret: &str) -> Value {
 
 pub(crate) async fn create(call: Call) -> Answer {
     let entry = call.enter().await?;
-    let webhook = input::wrapped(&call.object()?, "webhook", read_webhook)?;
+    let (webhook, secret) = input::wrapped(&call.object()?, "webhook", read_with_secret)?;
     let message = journal::CreateWebhookRequest {
         webhook: Some(webhook),
         from_position: None,
         request_id: call.request_id(),
+        secret,
     };
     let answer = call
         .webhooks()
@@ -141,13 +184,14 @@ pub(crate) async fn read(call: Call) -> Answer {
 pub(crate) async fn replace(call: Call) -> Answer {
     let entry = call.enter().await?;
     let webhook_id = call.id("webhookId")?;
-    let webhook = input::wrapped(&call.object()?, "webhook", read_webhook)?;
+    let (webhook, secret) = input::wrapped(&call.object()?, "webhook", read_with_secret)?;
     let message = journal::UpdateWebhookRequest {
         webhook: Some(journal::Webhook {
             webhook_id,
             ..webhook
         }),
         request_id: call.request_id(),
+        secret,
     };
     let answer = call
         .webhooks()
@@ -205,62 +249,87 @@ pub(crate) async fn rotate(call: Call) -> Answer {
     ))
 }
 
-/// Deliveries of one webhook that were given up.
-pub(crate) async fn given_up(call: Call) -> Answer {
+/// Sends a try by the way that all events take.
+pub(crate) async fn ping(call: Call) -> Answer {
+    let entry = call.enter().await?;
+    let message = journal::PingWebhookRequest {
+        webhook_id: call.id("webhookId")?,
+        request_id: call.request_id(),
+    };
+    call.webhooks().ping_webhook(entry.request(message)).await?;
+    Ok(respond::json(StatusCode::OK, &json!({ "event": PING })))
+}
+
+/// How deliveries are called that came so far.
+const STATES: &[(&str, State)] = &[
+    ("delivered", State::Delivered),
+    ("retrying", State::Retrying),
+    ("given up", State::GivenUp),
+];
+
+/// Deliveries of one webhook, the last tried first.
+pub(crate) async fn deliveries(call: Call) -> Answer {
     let entry = call.enter().await?;
     let webhook_id = call.id("webhookId")?;
     let paging = call.paging()?;
-    let mut found = Vec::new();
-    let mut page_token = String::new();
-    let mut looked = 0;
-    loop {
-        let message = journal::ListDeadLettersRequest {
-            page_size: 1_000,
-            page_token,
-        };
-        let answer = call
-            .webhooks()
-            .list_dead_letters(entry.request(message))
-            .await?
-            .into_inner();
-        looked += answer.dead_letters.len();
-        let own = answer.dead_letters.into_iter();
-        found.extend(own.filter(|one| one.webhook_id == webhook_id));
-        page_token = answer.next_page_token;
-        if page_token.is_empty() || looked >= MAX_GIVEN_UP {
-            break;
+    let state = match call.text("state").as_str() {
+        "" => State::Unspecified,
+        asked => {
+            let known = STATES.iter().find(|(name, _)| *name == asked);
+            let fault = || Fault::member("state", "must be delivered, retrying or given up");
+            known.map(|(_, state)| *state).ok_or_else(fault)?
         }
-    }
+    };
+    let message = journal::ListDeliveriesRequest {
+        webhook_id,
+        state: state.into(),
+        page_size: MAX_DELIVERIES,
+        page_token: String::new(),
+    };
+    let answer = call
+        .webhooks()
+        .list_deliveries(entry.request(message))
+        .await?
+        .into_inner();
+    let total = i64::try_from(answer.deliveries.len()).unwrap_or(i64::MAX);
     let skip = usize::try_from(paging.offset).unwrap_or(usize::MAX);
-    let more = found.len() > skip.saturating_add(usize::try_from(paging.limit).unwrap_or(0));
     let rows: Vec<Value> = paging
-        .cut(found.into_iter().skip(skip).collect())
+        .cut(answer.deliveries.into_iter().skip(skip).collect())
         .iter()
         .map(delivery)
         .collect();
-    let mut page = paging.member("", None);
-    page["hasNext"] = json!(more);
+    let shown_to = i64::from(paging.offset) + i64::try_from(rows.len()).unwrap_or(0);
+    let mut page = paging.member("", paging.count.then_some(total));
+    page["hasNext"] = json!(shown_to < total);
     let body = json!({ "deliveries": rows, "pagination": page });
     Ok(respond::json(StatusCode::OK, &body))
 }
 
-fn delivery(one: &journal::DeadLetter) -> Value {
+fn delivery(one: &journal::Delivery) -> Value {
+    let state = STATES.iter().find(|(_, state)| *state == one.state());
     let mut body = json!({
         "id": one.delivery_id,
         "entryId": one.entry_id,
+        "event": event_of(&one.action),
+        "state": state.map(|(name, _)| *name).unwrap_or_default(),
         "attempts": one.attempts,
-        "reason": one.reason,
     });
-    if let Some(time) = rfc3339(one.dead_time.as_ref()) {
-        body["givenUpAt"] = json!(time);
+    for (name, value) in [
+        ("reason", Some(one.reason.clone())),
+        ("firstAttemptAt", rfc3339(one.first_time.as_ref())),
+        ("lastAttemptAt", rfc3339(one.last_time.as_ref())),
+    ] {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            body[name] = json!(value);
+        }
     }
     body
 }
 
 pub(crate) async fn redeliver(call: Call) -> Answer {
     let entry = call.enter().await?;
-    call.id("webhookId")?;
     let message = journal::RedriveDeadLettersRequest {
+        webhook_id: call.id("webhookId")?,
         delivery_ids: vec![call.id("deliveryId")?],
         request_id: call.request_id(),
     };

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tonic::Status;
 
-use crate::body::{self, BodyFault, RawBody};
+use crate::body::{self, BodyFault, RawBody, is_json};
 use crate::problem::{Problem, http_status};
 use crate::respond;
 use crate::state::{Entry, EntryFault, GatewayState};
@@ -99,19 +99,6 @@ pub(super) fn read(headers: &HeaderMap, body: RawBody) -> Result<Bytes, Response
 pub(super) fn check_scope(entry: &Entry, scopes: &[&str]) -> Result<(), Response> {
     let allowed = scopes.iter().any(|scope| entry.caller().allows(scope));
     if allowed { Ok(()) } else { Err(forbidden()) }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(sent) = headers.get(header::CONTENT_TYPE) else {
-        return true;
-    };
-    let media = sent
-        .to_str()
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default();
-    media.trim().eq_ignore_ascii_case("application/json")
 }
 
 /// The published form of a time: UTC with a `Z`, the fraction of a second optional.

@@ -2,7 +2,7 @@
 
 use axum::body::Bytes;
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -13,7 +13,7 @@ use serde_json::error::Category;
 
 use super::POSTS;
 use super::error::{Code, Refusal};
-use crate::body::{self, BodyFault};
+use crate::body::{self, BodyFault, is_json};
 
 /// Decoded lists may have this size, and bodies the size that it takes to encode them.
 pub(super) const LIST_MAX: usize = 16 * 1024 * 1024;
@@ -281,19 +281,7 @@ fn parse<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Refusal> {
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else {
-        return Ok(());
-    };
-    let kind = value
-        .to_str()
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim();
-    let json = kind.eq_ignore_ascii_case("application/json")
-        || kind.to_ascii_lowercase().ends_with("+json");
-    if json || kind.is_empty() {
+    if is_json(headers) {
         return Ok(());
     }
     Err(Refusal::new(

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::answer;
 use super::catalog::finish;
 use super::error::SystemError;
-use crate::body::{self, Members, Params, QueryPairs, RawBody};
+use crate::body::{self, Members, Params, QueryPairs, RawBody, is_json};
 use crate::convert::{idempotency_key, parse_rfc3339, rfc3339};
 use crate::respond;
 use crate::state::{Entry, GatewayState};
@@ -75,17 +75,14 @@ fn bad_mediator(message: &str) -> SystemError {
 
 /// A body that names its media type must be JSON.
 pub(super) fn json_only(headers: &HeaderMap) -> Result<(), SystemError> {
-    let sent = headers.get(header::CONTENT_TYPE);
-    let media = sent.map(|value| value.to_str().unwrap_or("?").split(';').next());
-    match media.flatten().map(str::trim) {
-        None | Some("") => Ok(()),
-        Some(media) if media.eq_ignore_ascii_case("application/json") => Ok(()),
-        Some(_) => Err(SystemError::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-            "application/json is expected",
-        )),
+    if is_json(headers) {
+        return Ok(());
     }
+    Err(SystemError::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        "application/json is expected",
+    ))
 }
 
 /// A submission from JSON or from a form of an older client.

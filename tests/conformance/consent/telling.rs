@@ -1,0 +1,147 @@
+//! How other systems are told: webhooks that are tried, and what became of their deliveries.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::routing::post;
+use http::HeaderMap;
+use publica_host::Profile;
+use publica_testkit::{both_engines, env, eventually};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Suite, suite_with, text};
+
+/// A system that is told; it answers with `codes` in turn and then takes everything.
+struct Target {
+    url: String,
+    told: mpsc::UnboundedReceiver<(HeaderMap, String)>,
+    stop: CancellationToken,
+}
+
+impl Target {
+    async fn new(codes: Vec<u16>) -> Self {
+        let (sender, told) = mpsc::unbounded_channel();
+        let codes = Arc::new(Mutex::new(codes.into_iter()));
+        let answer = move |headers: HeaderMap, body: String| {
+            let _ = sender.send((headers, body));
+            let code = codes.lock().unwrap().next().unwrap_or(204);
+            async move { http::StatusCode::from_u16(code).unwrap() }
+        };
+        let router = axum::Router::new().route("/hook", post(answer));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let ended = stop.clone().cancelled_owned();
+        TaskTracker::new().spawn(async move {
+            let served = axum::serve(listener, router).with_graceful_shutdown(ended);
+            served.await.unwrap();
+        });
+        Self { url, told, stop }
+    }
+
+    async fn next(&mut self) -> (HeaderMap, String) {
+        let next = tokio::time::timeout(Duration::from_secs(60), self.told.recv()).await;
+        next.unwrap().unwrap()
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// The first delivery that came so far.
+async fn delivery(suite: &Suite, path: &str, state: &str) -> Value {
+    eventually(|| async {
+        let path = format!("{path}deliveries/?state={}", state.replace(' ', "%20"));
+        let found = suite.get(&path).await.ok();
+        found["deliveries"].as_array().unwrap().first().cloned()
+    })
+    .await
+}
+
+both_engines! {
+    async fn webhooks_are_tried_and_their_deliveries_listed(db: TestDatabase) {
+        let suite = suite_with(db, Profile::Local, env("consent"), |config| {
+            config.journal.webhooks.allow_private = true;
+        })
+        .await;
+        // The first thing it is told it refuses for good.
+        let mut target = Target::new(vec![404]).await;
+        let own = "a-secret-of-the-subscriber's";
+        let hook = json!({"webhook": {"payloadUrl": target.url, "disabled": false,
+            "contentType": "application/x-www-form-urlencoded", "secretKey": own,
+            "legacySignature": true, "subscribedEvents": ["consent.withdrawn"]}});
+        let made = suite.post("/config/webhook/", hook.clone()).await.ok();
+        assert_eq!(made["webhook"]["secretKey"], own);
+        assert_eq!(made["webhook"]["contentType"], "application/x-www-form-urlencoded");
+        let path = format!("/config/webhook/{}/", text(&made["webhook"]["id"]));
+        let shown = suite.get(&path).await.ok();
+        assert_eq!(shown["webhook"]["secretKey"], "********");
+        assert_eq!(shown["webhook"]["legacySignature"], true);
+        let none = suite.get(&format!("{path}deliveries/")).await.ok();
+        assert_eq!(none["deliveries"], json!([]));
+
+        let pinged = suite.post(&format!("{path}ping/"), json!({})).await.ok();
+        assert_eq!(pinged["event"], "webhook.ping");
+        let (headers, body) = target.next().await;
+        assert_eq!(headers["content-type"], "application/x-www-form-urlencoded");
+        let seconds: i64 = headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
+        let legacy =
+            publica_outbound::legacy_signature(own.as_bytes(), seconds, body.as_bytes());
+        assert_eq!(headers["x-igrant-signature"], legacy.as_str());
+        assert!(body.starts_with("payload=%7B"), "{body}");
+        let dead = delivery(&suite, &path, "given up").await;
+        assert_eq!(dead["event"], "webhook.ping");
+        assert_eq!(dead["attempts"], 1);
+        assert_eq!(dead["reason"], "the target answered 404");
+
+        // It is sent again by its own webhook, and by no other.
+        let other = suite.post("/config/webhook/", hook).await.ok();
+        let other = format!("/config/webhook/{}/", text(&other["webhook"]["id"]));
+        let again = format!("deliveries/{}/redeliver/", text(&dead["id"]));
+        suite.post(&format!("{other}{again}"), json!({})).await.refused(400);
+        let redelivered = suite.post(&format!("{path}{again}"), json!({})).await.ok();
+        assert_eq!(redelivered["redelivered"], 1);
+        let (repeated, _) = target.next().await;
+        assert_eq!(repeated["webhook-id"], headers["webhook-id"]);
+        let good = delivery(&suite, &path, "delivered").await;
+        assert_eq!(good["entryId"], dead["entryId"]);
+        assert!(good.get("reason").is_none());
+        suite.get(&format!("{path}deliveries/?state=lost")).await.refused(400);
+
+        let off = json!({"webhook": {"payloadUrl": target.url, "disabled": true,
+            "contentType": "application/json", "secretKey": "********"}});
+        let changed = suite.call("PUT", &path, off).await.ok();
+        assert_eq!(changed["webhook"]["contentType"], "application/json");
+        suite.post(&format!("{path}ping/"), json!({})).await.refused(400);
+        suite.call("DELETE", &path, json!({})).await.ok();
+        suite.get(&format!("{path}deliveries/")).await.refused(400);
+    }
+
+    async fn secrets_of_ones_own_are_long_enough(db: TestDatabase) {
+        let suite = suite_with(db, Profile::Local, env("consent"), |_| {}).await;
+        let hook = |secret: &str| json!({"webhook": {"payloadUrl": "https://hooks.example.com/a",
+            "contentType": "application/json", "disabled": false, "secretKey": secret}});
+        for (secret, taken) in [
+            ("x".repeat(23), false),
+            ("x".repeat(24), true),
+            (format!("whsec_{}", "QUFB".repeat(8)), true),
+        ] {
+            let made = suite.post("/config/webhook/", hook(&secret)).await.ok();
+            let told = text(&made["webhook"]["secretKey"]);
+            assert_eq!(told == secret, taken, "{secret}");
+            assert!(told.len() >= 24);
+        }
+        for bad in ["whsec_QUFB".to_owned(), format!("x {}", "x".repeat(24)), "x".repeat(257)] {
+            suite.post("/config/webhook/", hook(&bad)).await.refused(400);
+        }
+        let mut other = hook("x");
+        other["webhook"]["contentType"] = json!("text/xml");
+        suite.post("/config/webhook/", other).await.refused(400);
+    }
+}
