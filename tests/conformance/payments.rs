@@ -2,6 +2,8 @@
 
 mod bills;
 mod edges;
+mod endings;
+mod partners;
 mod v3;
 mod vouchers;
 
@@ -17,8 +19,11 @@ use publica_host::Profile;
 use publica_payments::{Config, Payments};
 use publica_proto::imports::v1 as imports;
 use publica_proto::imports::v1::import_service_client::ImportServiceClient;
+use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
+use publica_proto::journal::v1::{Entry, ListEntriesRequest};
 use publica_testkit::{
-    Database, TestBlock, TestDatabase, TestEnv, both_engines, env, eventually, token_for, tokens,
+    Database, MockClock, TestBlock, TestDatabase, TestEnv, both_engines, env, eventually,
+    token_for, tokens,
 };
 use publica_types::{SystemClock, Tenant};
 use serde_json::{Value, json};
@@ -46,7 +51,17 @@ async fn suite(db: TestDatabase, profile: Profile) -> Suite {
 }
 
 async fn suite_with(db: TestDatabase, profile: Profile, settings: GatewayConfig) -> Suite {
-    let own = env("payments").with_profile(profile);
+    suite_of(db, env("payments").with_profile(profile), settings).await
+}
+
+/// A suite whose block has a clock of the test's own.
+async fn suite_at(db: TestDatabase, clock: &MockClock) -> Suite {
+    let own = env("payments").with_clock(clock.shared());
+    suite_of(db, own, GatewayConfig::default()).await
+}
+
+async fn suite_of(db: TestDatabase, own: TestEnv, settings: GatewayConfig) -> Suite {
+    let profile = own.profile;
     let mut config = Config {
         database: db.config(),
         ..Config::default()
@@ -219,6 +234,26 @@ impl Suite {
     async fn get(&self, path: &str) -> Answer {
         self.call("GET", path, "").await
     }
+}
+
+/// Entries of the block's journal about this action, once there are so many. An entry is listed
+/// when it has its place, shortly after it was committed.
+async fn entries(suite: &Suite, action: &str, count: usize) -> Vec<Entry> {
+    let journal = JournalServiceClient::new(suite.block.as_caller(SCOPES));
+    eventually(|| {
+        let mut journal = journal.clone();
+        async move {
+            let request = ListEntriesRequest {
+                page_size: 1_000,
+                ..ListEntriesRequest::default()
+            };
+            let listed = journal.list_entries(request).await.unwrap().into_inner();
+            let of = |entry: &Entry| action.is_empty() || entry.action == action;
+            let found: Vec<Entry> = listed.entries.into_iter().filter(of).collect();
+            (found.len() >= count).then_some(found)
+        }
+    })
+    .await
 }
 
 impl Answer {

@@ -316,6 +316,9 @@ pub struct RecordBankValidationRequest {
     /// Those that cannot be paid; at most 10,000.
     #[prost(message, repeated, tag = "2")]
     pub failures: ::prost::alloc::vec::Vec<ValidationFailure>,
+    /// How the bank knows the payer; when given, it must be as the bank was asked.
+    #[prost(string, tag = "3")]
+    pub payer_identifier: ::prost::alloc::string::String,
 }
 /// The word is on record.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -331,7 +334,9 @@ pub mod beneficiary_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Registers beneficiaries and answers, in advance, whether they could be paid.
+    /// Registers beneficiaries and answers, in advance, whether they could be paid. A call that names
+    /// a source block must come from a caller that speaks for it: else PERMISSION_DENIED with
+    /// PARTNER_FOREIGN.
     #[derive(Debug, Clone)]
     pub struct BeneficiaryServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -598,7 +603,8 @@ pub mod beneficiary_service_client {
             self.inner.client_streaming(req, path, codec).await
         }
         /// The payer's bank says which of some accounts cannot be paid. A repeat changes nothing.
-        /// Errors: NOT_FOUND when nothing was asked under this id; INVALID_ARGUMENT.
+        /// Errors: NOT_FOUND when nothing was asked under this id; INVALID_ARGUMENT; PERMISSION_DENIED
+        /// with PARTNER_FOREIGN when the caller does not speak for the bank.
         pub async fn record_bank_validation(
             &mut self,
             request: impl tonic::IntoRequest<super::RecordBankValidationRequest>,
@@ -725,7 +731,8 @@ pub mod beneficiary_service_server {
             tonic::Status,
         >;
         /// The payer's bank says which of some accounts cannot be paid. A repeat changes nothing.
-        /// Errors: NOT_FOUND when nothing was asked under this id; INVALID_ARGUMENT.
+        /// Errors: NOT_FOUND when nothing was asked under this id; INVALID_ARGUMENT; PERMISSION_DENIED
+        /// with PARTNER_FOREIGN when the caller does not speak for the bank.
         async fn record_bank_validation(
             &self,
             request: tonic::Request<super::RecordBankValidationRequest>,
@@ -742,7 +749,9 @@ pub mod beneficiary_service_server {
             tonic::Status,
         >;
     }
-    /// Registers beneficiaries and answers, in advance, whether they could be paid.
+    /// Registers beneficiaries and answers, in advance, whether they could be paid. A call that names
+    /// a source block must come from a caller that speaks for it: else PERMISSION_DENIED with
+    /// PARTNER_FOREIGN.
     #[derive(Debug)]
     pub struct BeneficiaryServiceServer<T> {
         inner: Arc<T>,
@@ -1325,6 +1334,9 @@ pub struct Batch {
     /// When its state last changed.
     #[prost(message, optional, tag = "18")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What the payer's bank said when it refused; at most 100 characters. GetBatch alone fills it.
+    #[prost(string, tag = "19")]
+    pub bank_reason: ::prost::alloc::string::String,
 }
 /// One approval.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1921,6 +1933,9 @@ pub struct RecordAuthorisationRequest {
     /// Why not; at most 100 characters.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+    /// How the bank knows the payer; when given, it must be as the bank was asked.
+    #[prost(string, tag = "4")]
+    pub payer_identifier: ::prost::alloc::string::String,
 }
 /// The word is on record.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2082,7 +2097,9 @@ pub mod batch_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Takes batches in, has them approved, pays them and reports.
+    /// Takes batches in, has them approved, pays them and reports. Announcing a batch and uploading to
+    /// it need a caller that speaks for its source block, and a caller that speaks for partners reads
+    /// the batches of those alone: else PERMISSION_DENIED with PARTNER_FOREIGN.
     #[derive(Debug, Clone)]
     pub struct BatchServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2250,7 +2267,8 @@ pub mod batch_service_client {
                 .insert(GrpcMethod::new("publica.payments.v1.BatchService", "GetBatch"));
             self.inner.unary(req, path, codec).await
         }
-        /// Lists batches, newest first.
+        /// Lists batches, newest first. A caller that speaks for partners sees those of its own source
+        /// blocks, and those that its banks are to pay; pages of it may be short.
         pub async fn list_batches(
             &mut self,
             request: impl tonic::IntoRequest<super::ListBatchesRequest>,
@@ -2530,7 +2548,8 @@ pub mod batch_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// What a bank says about a batch that it was told of; kept on record.
-        /// Errors: NOT_FOUND; INVALID_ARGUMENT.
+        /// Errors: NOT_FOUND; INVALID_ARGUMENT; PERMISSION_DENIED with PARTNER_FOREIGN when the caller
+        /// does not speak for the bank of the batch's programme.
         pub async fn record_bank_status(
             &mut self,
             request: impl tonic::IntoRequest<super::RecordBankStatusRequest>,
@@ -2561,7 +2580,8 @@ pub mod batch_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// The payer's bank says whether a batch may be paid. A repeat changes nothing.
-        /// Errors: NOT_FOUND when nothing was asked under this id.
+        /// Errors: NOT_FOUND when nothing was asked under this id; PERMISSION_DENIED with
+        /// PARTNER_FOREIGN when the caller does not speak for the bank.
         pub async fn record_authorisation(
             &mut self,
             request: impl tonic::IntoRequest<super::RecordAuthorisationRequest>,
@@ -2722,7 +2742,8 @@ pub mod batch_service_server {
             tonic::Response<super::GetBatchResponse>,
             tonic::Status,
         >;
-        /// Lists batches, newest first.
+        /// Lists batches, newest first. A caller that speaks for partners sees those of its own source
+        /// blocks, and those that its banks are to pay; pages of it may be short.
         async fn list_batches(
             &self,
             request: tonic::Request<super::ListBatchesRequest>,
@@ -2806,7 +2827,8 @@ pub mod batch_service_server {
             tonic::Status,
         >;
         /// What a bank says about a batch that it was told of; kept on record.
-        /// Errors: NOT_FOUND; INVALID_ARGUMENT.
+        /// Errors: NOT_FOUND; INVALID_ARGUMENT; PERMISSION_DENIED with PARTNER_FOREIGN when the caller
+        /// does not speak for the bank of the batch's programme.
         async fn record_bank_status(
             &self,
             request: tonic::Request<super::RecordBankStatusRequest>,
@@ -2815,7 +2837,8 @@ pub mod batch_service_server {
             tonic::Status,
         >;
         /// The payer's bank says whether a batch may be paid. A repeat changes nothing.
-        /// Errors: NOT_FOUND when nothing was asked under this id.
+        /// Errors: NOT_FOUND when nothing was asked under this id; PERMISSION_DENIED with
+        /// PARTNER_FOREIGN when the caller does not speak for the bank.
         async fn record_authorisation(
             &self,
             request: tonic::Request<super::RecordAuthorisationRequest>,
@@ -2850,7 +2873,9 @@ pub mod batch_service_server {
             tonic::Status,
         >;
     }
-    /// Takes batches in, has them approved, pays them and reports.
+    /// Takes batches in, has them approved, pays them and reports. Announcing a batch and uploading to
+    /// it need a caller that speaks for its source block, and a caller that speaks for partners reads
+    /// the batches of those alone: else PERMISSION_DENIED with PARTNER_FOREIGN.
     #[derive(Debug)]
     pub struct BatchServiceServer<T> {
         inner: Arc<T>,
@@ -3808,6 +3833,10 @@ pub struct Biller {
     /// The voucher group that its bills may be paid with.
     #[prost(string, tag = "6")]
     pub voucher_group: ::prost::alloc::string::String,
+    /// Callers that may speak for it: subjects of their tokens, which for machines are their client
+    /// ids. At most 16, each of 1 to 255 characters.
+    #[prost(string, repeated, tag = "7")]
+    pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Registers a biller.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3857,6 +3886,10 @@ pub struct PutPayerInstitutionRequest {
     /// Makes repeats harmless: a UUID, at most 36 characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
+    /// Callers that may speak for it: subjects of their tokens, which for machines are their client
+    /// ids. At most 16, each of 1 to 255 characters.
+    #[prost(string, repeated, tag = "5")]
+    pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The institution is registered.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3905,6 +3938,9 @@ pub struct RecordBillRequest {
     /// The bill.
     #[prost(message, optional, tag = "3")]
     pub details: ::core::option::Option<BillDetails>,
+    /// The biller that answers; it must be the one that was asked.
+    #[prost(string, tag = "4")]
+    pub biller_id: ::prost::alloc::string::String,
 }
 /// The answer is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3943,6 +3979,9 @@ pub struct RecordBillResultRequest {
     /// Why not: `Def`, `Dup` or `Und`.
     #[prost(string, tag = "3")]
     pub reject_reason: ::prost::alloc::string::String,
+    /// The biller that says so; it must be the bill's.
+    #[prost(string, tag = "4")]
+    pub biller_id: ::prost::alloc::string::String,
 }
 /// The word is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3994,6 +4033,9 @@ pub struct RecordPayerAnswerRequest {
     /// Why not; at most 10 characters.
     #[prost(string, tag = "3")]
     pub reject_reason: ::prost::alloc::string::String,
+    /// The payer's institution that says so; it must be the one that was asked.
+    #[prost(string, tag = "4")]
+    pub institution_id: ::prost::alloc::string::String,
 }
 /// The answer is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4023,6 +4065,9 @@ pub struct GetTransferRequestResponse {
     /// When that changed last.
     #[prost(message, optional, tag = "3")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What the payer's institution gave as reason, if it refused and said why.
+    #[prost(string, tag = "4")]
+    pub reject_reason: ::prost::alloc::string::String,
 }
 /// Pays a bill with a voucher.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4106,7 +4151,8 @@ pub mod bill_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// Passes on bill inquiries, payment notices and requests to pay. Money moves outside; only a bill
-    /// that is paid by voucher moves it here.
+    /// that is paid by voucher moves it here. A call that names a biller or an institution must come
+    /// from a caller that speaks for it: else PERMISSION_DENIED with PARTNER_FOREIGN.
     #[derive(Debug, Clone)]
     pub struct BillServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -4359,7 +4405,8 @@ pub mod bill_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Takes a biller's word on a payment and passes it on. A repeat changes nothing.
+        /// Takes a biller's word on a payment and passes it on. A repeat changes nothing. A payment by
+        /// voucher that is refused is reversed: the money goes back, and the voucher can be used again.
         /// Errors: NOT_FOUND; FAILED_PRECONDITION with BILL_STATE.
         pub async fn record_bill_result(
             &mut self,
@@ -4580,7 +4627,8 @@ pub mod bill_service_server {
             tonic::Response<super::NotifyBillPaymentResponse>,
             tonic::Status,
         >;
-        /// Takes a biller's word on a payment and passes it on. A repeat changes nothing.
+        /// Takes a biller's word on a payment and passes it on. A repeat changes nothing. A payment by
+        /// voucher that is refused is reversed: the money goes back, and the voucher can be used again.
         /// Errors: NOT_FOUND; FAILED_PRECONDITION with BILL_STATE.
         async fn record_bill_result(
             &self,
@@ -4627,7 +4675,8 @@ pub mod bill_service_server {
         >;
     }
     /// Passes on bill inquiries, payment notices and requests to pay. Money moves outside; only a bill
-    /// that is paid by voucher moves it here.
+    /// that is paid by voucher moves it here. A call that names a biller or an institution must come
+    /// from a caller that speaks for it: else PERMISSION_DENIED with PARTNER_FOREIGN.
     #[derive(Debug)]
     pub struct BillServiceServer<T> {
         inner: Arc<T>,
@@ -6994,6 +7043,9 @@ pub struct SourceBlock {
     /// False once it may submit nothing more.
     #[prost(bool, tag = "4")]
     pub active: bool,
+    /// Callers that may speak for it, in order.
+    #[prost(string, repeated, tag = "5")]
+    pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Asks for a source block.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7010,6 +7062,10 @@ pub struct CreateSourceBlockRequest {
     /// Makes repeats harmless: a UUID, at most 36 characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
+    /// Callers that may speak for it: subjects of their tokens, which for machines are their client
+    /// ids. At most 16, each of 1 to 255 characters.
+    #[prost(string, repeated, tag = "5")]
+    pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The source block.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7052,12 +7108,32 @@ pub struct ListSourceBlocksResponse {
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
 }
+/// Says who may speak for a block.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBlockClientsRequest {
+    /// The source block's id or the calling block's name.
+    #[prost(string, tag = "1")]
+    pub block: ::prost::alloc::string::String,
+    /// Callers that may speak for it: subjects of their tokens, which for machines are their client
+    /// ids. At most 16, each of 1 to 255 characters.
+    #[prost(string, repeated, tag = "2")]
+    pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Makes repeats harmless: a UUID, at most 36 characters.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The callers are on record.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBlockClientsResponse {}
 /// Asks for shared secrets.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetPartnerKeysRequest {
-    /// The source or calling block.
+    /// Its id or name; a bank's is the identifier under which it knows the payer.
     #[prost(string, tag = "1")]
     pub party: ::prost::alloc::string::String,
+    /// What kind of partner; may be left out where one kind alone has this name.
+    #[prost(enumeration = "PartnerKind", tag = "2")]
+    pub kind: i32,
 }
 /// Shared secrets.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7066,6 +7142,7 @@ pub struct GetPartnerKeysResponse {
     #[prost(string, tag = "1")]
     pub callback_secret: ::prost::alloc::string::String,
     /// The key of voucher numbers: 64 bytes in base64, AES-SIV (RFC 5297) without further data.
+    /// Empty for partners that are no blocks.
     #[prost(string, tag = "2")]
     pub voucher_key: ::prost::alloc::string::String,
 }
@@ -7084,6 +7161,10 @@ pub struct SetPayerBankRequest {
     /// Makes repeats harmless: a UUID, at most 36 characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
+    /// Callers that may speak for it: subjects of their tokens, which for machines are their client
+    /// ids. At most 16, each of 1 to 255 characters.
+    #[prost(string, repeated, tag = "5")]
+    pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The bank is named.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7117,6 +7198,47 @@ impl ProgrammeState {
             "PROGRAMME_STATE_UNSPECIFIED" => Some(Self::Unspecified),
             "PROGRAMME_STATE_ACTIVE" => Some(Self::Active),
             "PROGRAMME_STATE_STOPPED" => Some(Self::Stopped),
+            _ => None,
+        }
+    }
+}
+/// What kind of partner it is. Names are unique within a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PartnerKind {
+    /// Not said.
+    Unspecified = 0,
+    /// A source or calling block.
+    Block = 1,
+    /// A biller.
+    Biller = 2,
+    /// A payers' institution.
+    PayerInstitution = 3,
+    /// The bank of a programme.
+    PayerBank = 4,
+}
+impl PartnerKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PARTNER_KIND_UNSPECIFIED",
+            Self::Block => "PARTNER_KIND_BLOCK",
+            Self::Biller => "PARTNER_KIND_BILLER",
+            Self::PayerInstitution => "PARTNER_KIND_PAYER_INSTITUTION",
+            Self::PayerBank => "PARTNER_KIND_PAYER_BANK",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PARTNER_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "PARTNER_KIND_BLOCK" => Some(Self::Block),
+            "PARTNER_KIND_BILLER" => Some(Self::Biller),
+            "PARTNER_KIND_PAYER_INSTITUTION" => Some(Self::PayerInstitution),
+            "PARTNER_KIND_PAYER_BANK" => Some(Self::PayerBank),
             _ => None,
         }
     }
@@ -7545,9 +7667,44 @@ pub mod programme_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// The secrets shared with a source or calling block: what callbacks to it are signed with, and
-        /// the key under which voucher numbers are encrypted for it. On record each time.
-        /// Errors: NOT_FOUND.
+        /// Says anew which callers may speak for a source or calling block. The change is on record and
+        /// holds for the next call; an empty list means that nobody may, unless the settings let anybody
+        /// speak for partners without callers of their own.
+        /// Errors: NOT_FOUND; INVALID_ARGUMENT.
+        pub async fn set_block_clients(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetBlockClientsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetBlockClientsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.ProgrammeService/SetBlockClients",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.payments.v1.ProgrammeService",
+                        "SetBlockClients",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The secrets shared with a partner: what callbacks to it are signed with and, for a block, the
+        /// key under which voucher numbers are encrypted for it. On record each time. A caller that
+        /// speaks for partners reads the secrets of those alone.
+        /// Errors: NOT_FOUND; INVALID_ARGUMENT when partners of several kinds have this name and none is
+        /// given; PERMISSION_DENIED with PARTNER_FOREIGN.
         pub async fn get_partner_keys(
             &mut self,
             request: impl tonic::IntoRequest<super::GetPartnerKeysRequest>,
@@ -7712,9 +7869,22 @@ pub mod programme_service_server {
             tonic::Response<super::GetSourceBlockResponse>,
             tonic::Status,
         >;
-        /// The secrets shared with a source or calling block: what callbacks to it are signed with, and
-        /// the key under which voucher numbers are encrypted for it. On record each time.
-        /// Errors: NOT_FOUND.
+        /// Says anew which callers may speak for a source or calling block. The change is on record and
+        /// holds for the next call; an empty list means that nobody may, unless the settings let anybody
+        /// speak for partners without callers of their own.
+        /// Errors: NOT_FOUND; INVALID_ARGUMENT.
+        async fn set_block_clients(
+            &self,
+            request: tonic::Request<super::SetBlockClientsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetBlockClientsResponse>,
+            tonic::Status,
+        >;
+        /// The secrets shared with a partner: what callbacks to it are signed with and, for a block, the
+        /// key under which voucher numbers are encrypted for it. On record each time. A caller that
+        /// speaks for partners reads the secrets of those alone.
+        /// Errors: NOT_FOUND; INVALID_ARGUMENT when partners of several kinds have this name and none is
+        /// given; PERMISSION_DENIED with PARTNER_FOREIGN.
         async fn get_partner_keys(
             &self,
             request: tonic::Request<super::GetPartnerKeysRequest>,
@@ -8329,6 +8499,52 @@ pub mod programme_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/publica.payments.v1.ProgrammeService/SetBlockClients" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetBlockClientsSvc<T: ProgrammeService>(pub Arc<T>);
+                    impl<
+                        T: ProgrammeService,
+                    > tonic::server::UnaryService<super::SetBlockClientsRequest>
+                    for SetBlockClientsSvc<T> {
+                        type Response = super::SetBlockClientsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetBlockClientsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ProgrammeService>::set_block_clients(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetBlockClientsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/publica.payments.v1.ProgrammeService/GetPartnerKeys" => {
                     #[allow(non_camel_case_types)]
                     struct GetPartnerKeysSvc<T: ProgrammeService>(pub Arc<T>);
@@ -8738,6 +8954,10 @@ pub struct CreateCallingBlockRequest {
     /// Makes repeats harmless: a UUID, at most 36 characters.
     #[prost(string, tag = "2")]
     pub request_id: ::prost::alloc::string::String,
+    /// Callers that may speak for it: subjects of their tokens, which for machines are their client
+    /// ids. At most 16, each of 1 to 255 characters.
+    #[prost(string, repeated, tag = "3")]
+    pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The calling block is known.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -8953,7 +9173,9 @@ pub mod voucher_service_client {
     /// The life of a voucher. Failures carry one of these reasons, the first that applies:
     /// `AMOUNT_INVALID`, `CURRENCY_INVALID`, `GROUP_UNKNOWN`, `GROUP_EXHAUSTED`, `SERIAL_INVALID`,
     /// `VOUCHER_CONSUMED`, `VOUCHER_EXPIRED`, `CALLING_BLOCK_UNKNOWN`, `NUMBER_INVALID`,
-    /// `FUNDS_SHORT`, `MERCHANT_REFUSED`, `VOUCHER_INVALID`, `ALREADY_CANCELLED`.
+    /// `FUNDS_SHORT`, `MERCHANT_REFUSED`, `VOUCHER_INVALID`, `ALREADY_CANCELLED`. A call that names a
+    /// calling block must come from a caller that speaks for it: else PERMISSION_DENIED with
+    /// `PARTNER_FOREIGN`, before anything else is looked at.
     #[derive(Debug, Clone)]
     pub struct VoucherServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -9369,6 +9591,7 @@ pub mod voucher_service_client {
         }
         /// Registers the name of a block that may ask for vouchers. A name that is known stays known;
         /// a source block's id is known from its registration on.
+        /// Errors: INVALID_ARGUMENT; ALREADY_EXISTS when a block of this name has other callers.
         pub async fn create_calling_block(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateCallingBlockRequest>,
@@ -9506,6 +9729,7 @@ pub mod voucher_service_server {
         >;
         /// Registers the name of a block that may ask for vouchers. A name that is known stays known;
         /// a source block's id is known from its registration on.
+        /// Errors: INVALID_ARGUMENT; ALREADY_EXISTS when a block of this name has other callers.
         async fn create_calling_block(
             &self,
             request: tonic::Request<super::CreateCallingBlockRequest>,
@@ -9517,7 +9741,9 @@ pub mod voucher_service_server {
     /// The life of a voucher. Failures carry one of these reasons, the first that applies:
     /// `AMOUNT_INVALID`, `CURRENCY_INVALID`, `GROUP_UNKNOWN`, `GROUP_EXHAUSTED`, `SERIAL_INVALID`,
     /// `VOUCHER_CONSUMED`, `VOUCHER_EXPIRED`, `CALLING_BLOCK_UNKNOWN`, `NUMBER_INVALID`,
-    /// `FUNDS_SHORT`, `MERCHANT_REFUSED`, `VOUCHER_INVALID`, `ALREADY_CANCELLED`.
+    /// `FUNDS_SHORT`, `MERCHANT_REFUSED`, `VOUCHER_INVALID`, `ALREADY_CANCELLED`. A call that names a
+    /// calling block must come from a caller that speaks for it: else PERMISSION_DENIED with
+    /// `PARTNER_FOREIGN`, before anything else is looked at.
     #[derive(Debug)]
     pub struct VoucherServiceServer<T> {
         inner: Arc<T>,

@@ -53,6 +53,8 @@ pub(crate) struct App {
     pub(crate) guesses: Guesses,
     /// Whether callbacks may go inside a network where the settings do not say.
     pub(crate) open_targets: bool,
+    /// Whether anybody may speak for a partner that names no callers.
+    pub(crate) open_partners: bool,
     pub(crate) gathers: Mutex<HashMap<Tenant, Gatherer>>,
 }
 

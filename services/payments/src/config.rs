@@ -17,6 +17,9 @@ pub struct Config {
     pub journal: JournalConfig,
     /// Which source blocks may submit.
     pub source_blocks: SourceMode,
+    /// Whether anybody with the scope may speak for a partner that was registered without callers
+    /// of its own. Unset: not in the production profile. Where callers are named, they alone may.
+    pub open_partners: Option<bool>,
     /// The programme, by its code, of batches whose source block has none. Empty: such batches
     /// are refused.
     pub default_programme: String,
@@ -45,6 +48,10 @@ pub struct CallbackConfig {
     pub timeout_ms: u64,
     /// A callback is given up after so many hours.
     pub give_up_hours: u32,
+    /// A biller has so many hours to say whether a bill is marked as paid.
+    pub advice_hours: u32,
+    /// A payer's bank has so many hours to answer what it is asked.
+    pub bank_hours: u32,
     /// Callbacks at a time.
     pub concurrency: u32,
     /// How much of a batch is done, in per cent, when its progress is told.
@@ -118,6 +125,7 @@ impl Default for Config {
             database: DatabaseConfig::default(),
             journal: JournalConfig::default(),
             source_blocks: SourceMode::Registered,
+            open_partners: None,
             default_programme: String::new(),
             chunk_rows: 16_384,
             voucher_hold_seconds: 30 * 86_400,
@@ -135,6 +143,8 @@ impl Default for CallbackConfig {
             hosts: Vec::new(),
             timeout_ms: 10_000,
             give_up_hours: 24,
+            advice_hours: 168,
+            bank_hours: 48,
             concurrency: 8,
             phases: vec![20, 40, 60, 80, 100],
             public_url: String::new(),
@@ -147,6 +157,10 @@ impl CallbackConfig {
         Duration::from_millis(self.timeout_ms)
     }
 
+    pub(crate) fn bank_patience(&self) -> Duration {
+        Duration::from_hours(u64::from(self.bank_hours))
+    }
+
     fn check(&self, problems: &mut Problems) {
         for (key, value, low, high) in [
             ("callbacks.timeout_ms", self.timeout_ms, 100, 120_000),
@@ -156,6 +170,13 @@ impl CallbackConfig {
                 1,
                 720,
             ),
+            (
+                "callbacks.advice_hours",
+                u64::from(self.advice_hours),
+                1,
+                8_760,
+            ),
+            ("callbacks.bank_hours", u64::from(self.bank_hours), 1, 720),
             (
                 "callbacks.concurrency",
                 u64::from(self.concurrency),

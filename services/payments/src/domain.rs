@@ -9,5 +9,6 @@ pub(crate) mod instruction;
 pub(crate) mod ledger;
 pub(crate) mod merkle;
 pub(crate) mod outcome;
+pub(crate) mod partner;
 pub(crate) mod siv;
 pub(crate) mod voucher;

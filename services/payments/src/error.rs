@@ -29,6 +29,8 @@ pub(crate) enum Error {
     NotFound { kind: &'static str },
     #[error("this {kind} exists already")]
     Exists { kind: &'static str },
+    #[error("the caller does not speak for this partner")]
+    PartnerForeign,
     #[error("the source block is not registered or not active")]
     SourceUnknown,
     #[error("the source block has no programme, and the request names none")]
@@ -170,6 +172,7 @@ impl Error {
             Self::Voucher(refusal) => voucher_reason(*refusal),
             Self::NotFound { .. } => (Code::NotFound, "NOT_FOUND"),
             Self::Exists { .. } => (Code::AlreadyExists, "ALREADY_EXISTS"),
+            Self::PartnerForeign => (Code::PermissionDenied, "PARTNER_FOREIGN"),
             Self::SourceUnknown => (Code::FailedPrecondition, "SOURCE_UNKNOWN"),
             Self::ProgrammeMissing => (Code::FailedPrecondition, "PROGRAMME_MISSING"),
             Self::ProgrammeStopped => (Code::FailedPrecondition, "PROGRAMME_STOPPED"),

@@ -84,6 +84,7 @@ methods! { ProgrammeService:
     set_programme_state(SetProgrammeStateRequest) -> SetProgrammeStateResponse;
     create_source_block(CreateSourceBlockRequest) -> CreateSourceBlockResponse;
     get_source_block(GetSourceBlockRequest) -> GetSourceBlockResponse;
+    set_block_clients(SetBlockClientsRequest) -> SetBlockClientsResponse;
     set_payer_bank(SetPayerBankRequest) -> SetPayerBankResponse;
     get_partner_keys(GetPartnerKeysRequest) -> GetPartnerKeysResponse;
     list_source_blocks(ListSourceBlocksRequest) -> ListSourceBlocksResponse;

@@ -71,6 +71,9 @@ impl Block for Payments {
             env.entropy.clone(),
             config.journal.clone(),
         );
+        let open_partners = config
+            .open_partners
+            .unwrap_or(env.profile != Profile::Production);
         let rail = rail::Simulated::new(stores.clone(), config.rail.clone());
         let app = App {
             stores,
@@ -81,6 +84,7 @@ impl Block for Payments {
             config,
             rail: Arc::new(rail),
             open_targets: env.profile == Profile::Conformance,
+            open_partners,
             guesses: Guesses::default(),
             gathers: Mutex::default(),
         };

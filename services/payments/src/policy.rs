@@ -30,6 +30,7 @@ pub(crate) const POLICY: &[(&str, Access)] = publica_journal::policy! {
     ("/publica.payments.v1.ProgrammeService/SetProgrammeState", Scope("payments:programme:stop")),
     ("/publica.payments.v1.ProgrammeService/CreateSourceBlock", Scope("payments:programme:write")),
     ("/publica.payments.v1.ProgrammeService/GetSourceBlock", Scope("payments:programme:read")),
+    ("/publica.payments.v1.ProgrammeService/SetBlockClients", Scope("payments:programme:write")),
     ("/publica.payments.v1.ProgrammeService/SetPayerBank", Scope("payments:programme:write")),
     ("/publica.payments.v1.ProgrammeService/GetPartnerKeys", Scope("payments:key:read")),
     ("/publica.payments.v1.ProgrammeService/ListSourceBlocks", Scope("payments:programme:read")),

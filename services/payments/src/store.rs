@@ -9,6 +9,7 @@ pub(crate) mod chunk;
 mod columns;
 pub(crate) mod exception;
 pub(crate) mod ledger;
+pub(crate) mod partner;
 pub(crate) mod programme;
 pub(crate) mod rail;
 pub(crate) mod request;
@@ -38,6 +39,7 @@ pub(crate) const STATEMENTS: &[&[(&str, Sql)]] = &[
     chunk::ALL,
     exception::ALL,
     ledger::ALL,
+    partner::ALL,
     programme::ALL,
     rail::ALL,
     request::ALL,

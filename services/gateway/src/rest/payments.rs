@@ -7,6 +7,7 @@ mod g2p;
 mod input;
 mod native;
 mod operations;
+mod pages;
 mod rows;
 mod shape;
 mod strict;
@@ -245,6 +246,7 @@ fn programmes() -> Router<GatewayState> {
             post(native::create_source_block).get(native::list_source_blocks),
         )
         .route("/v1/source-blocks/{source}", get(native::get_source_block))
+        .route("/v1/blocks/{block}/clients", put(native::set_block_clients))
         .route("/v1/partners/{party}/keys", get(native::partner_keys))
         .route("/v1/beneficiaries/read", post(native::read_beneficiary))
         .route("/v1/beneficiaries/erase", post(native::erase_beneficiary))

@@ -65,6 +65,14 @@ statements! {
         CAST(SUM(item_count) AS BIGINT) AS item_count, \
         CAST(SUM(amount_minor) AS BIGINT) AS amount_minor FROM chunk_total \
         WHERE batch_id = $1 GROUP BY institution, verdict ORDER BY institution, verdict",
+    // Of chunks whose outcomes are on record: verdict 0 was sent, verdict 1 got vouchers.
+    SENT_TOTALS = "SELECT t.institution, t.verdict, \
+        CAST(SUM(t.item_count) AS BIGINT) AS item_count, \
+        CAST(SUM(t.amount_minor) AS BIGINT) AS amount_minor FROM batch_chunk c \
+        JOIN chunk_total t ON t.batch_id = c.batch_id AND t.chunk_no = c.chunk_no \
+        WHERE c.batch_id = $1 \
+        AND ((t.verdict = 0 AND c.state >= 4) OR (t.verdict = 1 AND c.state >= 5)) \
+        GROUP BY t.institution, t.verdict ORDER BY t.institution, t.verdict",
     FUNDED = "SELECT chunk_no, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor \
         FROM chunk_total WHERE batch_id = $1 AND verdict IN (0, 1) \
         GROUP BY chunk_no ORDER BY chunk_no",
@@ -337,6 +345,19 @@ pub(crate) async fn sum_totals(
 ) -> Result<Vec<Total>, StoreError> {
     let rows = ask
         .ask(SUM_TOTALS)
+        .bind(batch_id)
+        .fetch_all::<TotalRow>()
+        .await?;
+    Ok(rows.into_iter().map(Total::from).collect())
+}
+
+/// Sums of what was sent, or replaced by vouchers, in the chunks whose outcomes are on record.
+pub(crate) async fn sent_totals(
+    ask: &mut impl Ask,
+    batch_id: BatchId,
+) -> Result<Vec<Total>, StoreError> {
+    let rows = ask
+        .ask(SENT_TOTALS)
         .bind(batch_id)
         .fetch_all::<TotalRow>()
         .await?;

@@ -78,6 +78,8 @@ struct PayerBank {
     url: String,
     #[serde(default)]
     payer_identifier: String,
+    #[serde(default)]
+    clients: Vec<String>,
 }
 
 /// `PUT /v1/programmes/{programme}/payer-bank`.
@@ -93,6 +95,7 @@ pub(super) async fn set_payer_bank(
             url: read.url,
             payer_identifier: read.payer_identifier,
             request_id,
+            clients: read.clients,
         };
         let call = timed(entry.request(message));
         programmes(&state)
@@ -104,16 +107,60 @@ pub(super) async fn set_payer_bank(
     ok(set.await)
 }
 
-/// `GET /v1/partners/{party}/keys`.
+#[derive(Deserialize)]
+struct Clients {
+    clients: Vec<String>,
+}
+
+/// `PUT /v1/blocks/{block}/clients`.
+pub(super) async fn set_block_clients(
+    State(state): State<GatewayState>,
+    params: Params,
+    request: Request,
+) -> Response {
+    let set = async {
+        let (entry, read, request_id) = open::<Clients>(&state, request).await?;
+        let message = api::SetBlockClientsRequest {
+            block: param(&params, "block"),
+            clients: read.clients,
+            request_id,
+        };
+        let call = timed(entry.request(message));
+        programmes(&state)
+            .set_block_clients(call)
+            .await
+            .map_err(problem)?;
+        Ok(json!({}))
+    };
+    ok(set.await)
+}
+
+/// `GET /v1/partners/{party}/keys?kind=`.
 pub(super) async fn partner_keys(
     State(state): State<GatewayState>,
     params: Params,
+    query: QueryPairs,
     headers: HeaderMap,
 ) -> Response {
     let read = async {
         let entry = enter(&state, &headers).await?;
-        let party = param(&params, "party");
-        let call = timed(entry.request(api::GetPartnerKeysRequest { party }));
+        let kind = match query.get("kind") {
+            None => api::PartnerKind::Unspecified,
+            Some("block") => api::PartnerKind::Block,
+            Some("biller") => api::PartnerKind::Biller,
+            Some("payer_institution") => api::PartnerKind::PayerInstitution,
+            Some("payer_bank") => api::PartnerKind::PayerBank,
+            Some(_) => {
+                let detail = "kind must be block, biller, payer_institution or payer_bank";
+                let status = StatusCode::BAD_REQUEST;
+                return Err(Problem::new(status, "INVALID_FIELDS", detail));
+            }
+        };
+        let message = api::GetPartnerKeysRequest {
+            party: param(&params, "party"),
+            kind: kind.into(),
+        };
+        let call = timed(entry.request(message));
         let keys = programmes(&state)
             .get_partner_keys(call)
             .await
@@ -121,7 +168,7 @@ pub(super) async fn partner_keys(
         let keys = keys.into_inner();
         Ok(json!({
             "callback_secret": keys.callback_secret,
-            "voucher_key": keys.voucher_key,
+            "voucher_key": shape::or_null(&keys.voucher_key),
         }))
     };
     ok(read.await)
@@ -433,6 +480,8 @@ struct NewSourceBlock {
     name: String,
     #[serde(default)]
     programme: String,
+    #[serde(default)]
+    clients: Vec<String>,
 }
 
 pub(super) async fn create_source_block(
@@ -446,6 +495,7 @@ pub(super) async fn create_source_block(
             name: read.name,
             programme: read.programme,
             request_id,
+            clients: read.clients,
         };
         let call = timed(entry.request(message));
         let answer = programmes(&state)

@@ -138,9 +138,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation::native("GET", "/v1/source-blocks", "Source blocks"),
     Operation::native("GET", "/v1/source-blocks/{source}", "One source block"),
     Operation::native(
+        "PUT",
+        "/v1/blocks/{block}/clients",
+        "Say which callers may speak for a source or calling block",
+    ),
+    Operation::native(
         "GET",
         "/v1/partners/{party}/keys",
-        "Secrets shared with a source or calling block",
+        "Secrets shared with a partner",
     ),
     Operation::native(
         "POST",

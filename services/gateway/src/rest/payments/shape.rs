@@ -25,7 +25,7 @@ fn tally(tally: Option<&api::Tally>, currency: &str) -> Value {
     json!({"count": count, "amount": decimal(minor, currency)})
 }
 
-fn or_null(text: &str) -> Value {
+pub(super) fn or_null(text: &str) -> Value {
     if text.is_empty() {
         Value::Null
     } else {
@@ -68,6 +68,7 @@ pub(super) fn source_block(source: &api::SourceBlock) -> Value {
         "name": source.name,
         "programme_id": or_null(&source.programme_id),
         "active": source.active,
+        "clients": source.clients,
     })
 }
 
@@ -104,6 +105,7 @@ pub(super) fn batch(batch: &api::Batch) -> Value {
         "currency": currency,
         "state": name(batch.state().as_str_name(), "BATCH_STATE_"),
         "state_reason": or_null(&batch.state_reason),
+        "bank_reason": or_null(&batch.bank_reason),
         "maker": batch.maker,
         "digest": or_null(&batch.digest),
         "received_count": batch.received_count,

@@ -162,6 +162,8 @@ pub(in crate::rest::payments) async fn create_merchant(
 #[derive(Deserialize)]
 struct NewCallingBlock {
     name: String,
+    #[serde(default)]
+    clients: Vec<String>,
 }
 
 pub(in crate::rest::payments) async fn create_calling_block(
@@ -174,6 +176,7 @@ pub(in crate::rest::payments) async fn create_calling_block(
         let message = api::CreateCallingBlockRequest {
             name: read.name,
             request_id,
+            clients: read.clients,
         };
         let call = timed(entry.request(message));
         vouchers(&state)
@@ -258,6 +261,8 @@ struct NewBiller {
     source_id: String,
     #[serde(default)]
     voucher_group: String,
+    #[serde(default)]
+    clients: Vec<String>,
 }
 
 /// `PUT /v1/billers/{biller}`.
@@ -275,6 +280,7 @@ pub(in crate::rest::payments) async fn put_biller(
             url: read.url,
             source_id: read.source_id,
             voucher_group: read.voucher_group,
+            clients: read.clients,
         };
         let message = api::PutBillerRequest {
             biller: Some(biller),
@@ -311,6 +317,7 @@ pub(in crate::rest::payments) async fn list_billers(
                 "url": row.url,
                 "source_id": row.source_id,
                 "voucher_group": row.voucher_group,
+                "clients": row.clients,
             })
         };
         let items = answer.billers.iter().map(biller).collect();
@@ -323,6 +330,8 @@ pub(in crate::rest::payments) async fn list_billers(
 struct NewPayerInstitution {
     name: String,
     url: String,
+    #[serde(default)]
+    clients: Vec<String>,
 }
 
 /// `PUT /v1/payer-institutions/{institution}`.
@@ -338,6 +347,7 @@ pub(in crate::rest::payments) async fn put_payer_institution(
             name: read.name,
             url: read.url,
             request_id,
+            clients: read.clients,
         };
         let call = timed(entry.request(message));
         bills(&state)
