@@ -4,6 +4,7 @@ mod bills;
 mod edges;
 mod endings;
 mod partners;
+mod statements;
 mod v3;
 mod vouchers;
 

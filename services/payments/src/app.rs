@@ -12,6 +12,7 @@ pub(crate) mod issuance;
 pub(crate) mod partner;
 pub(crate) mod programme;
 pub(crate) mod progress;
+pub(crate) mod reconcile;
 pub(crate) mod redemption;
 pub(crate) mod release;
 pub(crate) mod report;

@@ -10,5 +10,6 @@ pub(crate) mod ledger;
 pub(crate) mod merkle;
 pub(crate) mod outcome;
 pub(crate) mod partner;
+pub(crate) mod reconcile;
 pub(crate) mod siv;
 pub(crate) mod voucher;

@@ -43,6 +43,10 @@ pub(crate) enum Error {
     BatchState { state: &'static str },
     #[error("{0}")]
     BillState(&'static str),
+    #[error("the item is in another state")]
+    ItemState,
+    #[error("the outcome of the payment is not known, or the next statement will show it")]
+    OutcomeOpen,
     #[error("the voucher's value is not what is due")]
     VoucherValue,
     #[error("the batch was made by the one who approves it")]
@@ -179,6 +183,8 @@ impl Error {
             Self::SourceRequestReused => (Code::AlreadyExists, "SOURCE_REQUEST_REUSED"),
             Self::BatchState { .. } => (Code::FailedPrecondition, "BATCH_STATE"),
             Self::BillState(_) => (Code::FailedPrecondition, "BILL_STATE"),
+            Self::ItemState => (Code::FailedPrecondition, "ITEM_STATE"),
+            Self::OutcomeOpen => (Code::FailedPrecondition, "OUTCOME_OPEN"),
             Self::VoucherValue => (Code::FailedPrecondition, "VOUCHER_VALUE"),
             Self::ApproverIsMaker => (Code::PermissionDenied, "APPROVER_IS_MAKER"),
             Self::DigestChanged => (Code::FailedPrecondition, "DIGEST_CHANGED"),

@@ -10,6 +10,7 @@ use publica_proto::payments::v1::batch_service_server::BatchService;
 use publica_proto::payments::v1::beneficiary_service_server::BeneficiaryService;
 use publica_proto::payments::v1::bill_service_server::BillService;
 use publica_proto::payments::v1::programme_service_server::ProgrammeService;
+use publica_proto::payments::v1::reconciliation_service_server::ReconciliationService;
 use publica_proto::payments::v1::transfer_service_server::TransferService;
 use publica_proto::payments::v1::voucher_service_server::VoucherService;
 use publica_rpc::{origin, status_of};
@@ -149,4 +150,18 @@ methods! { BillService:
     record_payer_answer(RecordPayerAnswerRequest) -> RecordPayerAnswerResponse;
     get_transfer_request(GetTransferRequestRequest) -> GetTransferRequestResponse;
     pay_bill_by_voucher(PayBillByVoucherRequest) -> PayBillByVoucherResponse;
+}
+
+methods! { ReconciliationService:
+    stream upload_statement(UploadStatementRequest) -> UploadStatementResponse;
+    get_statement(GetStatementRequest) -> GetStatementResponse;
+    list_statements(ListStatementsRequest) -> ListStatementsResponse;
+    list_reconciliation_items(ListReconciliationItemsRequest) -> ListReconciliationItemsResponse;
+    get_reconciliation_ageing(GetReconciliationAgeingRequest) -> GetReconciliationAgeingResponse;
+    resolve_reconciliation_item(ResolveReconciliationItemRequest)
+        -> ResolveReconciliationItemResponse;
+    approve_reconciliation_item(ApproveReconciliationItemRequest)
+        -> ApproveReconciliationItemResponse;
+    decline_reconciliation_item(DeclineReconciliationItemRequest)
+        -> DeclineReconciliationItemResponse;
 }

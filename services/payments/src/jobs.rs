@@ -22,6 +22,8 @@ pub(crate) const CALLBACK: &str = "payments.callback";
 pub(crate) const ADVICE: &str = "payments.bill_advice";
 /// Ends the wait for a bank that does not answer.
 pub(crate) const BANK_SILENT: &str = "payments.bank_silent";
+/// Lets the lines of a statement meet what was paid.
+pub(crate) const MATCH_STATEMENT: &str = "payments.match_statement";
 /// Ends holds whose time is over.
 pub(crate) const EXPIRE: &str = "payments.expire_holds";
 
@@ -108,6 +110,23 @@ impl Handler for Silence {
     }
 }
 
+struct Match(Arc<App>);
+
+impl Handler for Match {
+    async fn run(&self, job: Claimed) -> Outcome {
+        let Ok(id) = std::str::from_utf8(&job.payload) else {
+            return Outcome::dead("the job names no statement");
+        };
+        match self.0.match_statement(&job.db, &job.origin, id).await {
+            Ok(()) => Outcome::Done,
+            Err(error) => {
+                tracing::warn!(%error, "a statement could not be matched");
+                Outcome::retry(error.reason())
+            }
+        }
+    }
+}
+
 struct Expire(Arc<App>);
 
 impl Handler for Expire {
@@ -150,6 +169,7 @@ pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) {
     let mut worker = Worker::new(app.stores.clone(), app.clock.clone(), app.entropy.clone())
         .on_with(RELEASE, Release(app.clone(), stop.clone()), policy)
         .on_with(BANK_SILENT, Silence(app.clone()), single)
+        .on_with(MATCH_STATEMENT, Match(app.clone()), single)
         .on_with(EXPIRE, Expire(app.clone()), single);
     match Deliverer::new(&app) {
         Ok(deliverer) => {

@@ -109,6 +109,7 @@ impl Block for Payments {
             beneficiary_service_server::BeneficiaryServiceServer,
             bill_service_server::BillServiceServer,
             programme_service_server::ProgrammeServiceServer,
+            reconciliation_service_server::ReconciliationServiceServer,
             transfer_service_server::TransferServiceServer,
             voucher_service_server::VoucherServiceServer,
         };
@@ -121,6 +122,7 @@ impl Block for Payments {
             .add_service(BatchServiceServer::new(service.clone()))
             .add_service(VoucherServiceServer::new(service.clone()))
             .add_service(BillServiceServer::new(service.clone()))
+            .add_service(ReconciliationServiceServer::new(service.clone()))
             .add_service(ImportServiceServer::new(service));
         self.journal.add_services(routes)
     }

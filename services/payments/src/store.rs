@@ -12,7 +12,9 @@ pub(crate) mod ledger;
 pub(crate) mod partner;
 pub(crate) mod programme;
 pub(crate) mod rail;
+pub(crate) mod reconciliation;
 pub(crate) mod request;
+pub(crate) mod statement;
 pub(crate) mod validation;
 pub(crate) mod voucher;
 
@@ -42,7 +44,9 @@ pub(crate) const STATEMENTS: &[&[(&str, Sql)]] = &[
     partner::ALL,
     programme::ALL,
     rail::ALL,
+    reconciliation::ALL,
     request::ALL,
+    statement::ALL,
     validation::ALL,
     voucher::ALL,
 ];

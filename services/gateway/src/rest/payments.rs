@@ -2,6 +2,7 @@
 //! vouchers; version 3: account mapper, batch transactions and vouchers), and the native paths
 //! under `/v1` beside it.
 
+mod csv;
 mod currency;
 mod g2p;
 mod input;
@@ -42,6 +43,7 @@ pub(crate) const SURFACE: Surface = Surface {
         "publica.payments.v1.BatchService",
         "publica.payments.v1.VoucherService",
         "publica.payments.v1.BillService",
+        "publica.payments.v1.ReconciliationService",
     ],
 };
 
@@ -56,6 +58,7 @@ fn router(state: GatewayState) -> Router {
         .merge(programmes())
         .merge(batches())
         .merge(others())
+        .merge(statements())
         .method_not_allowed_fallback(|request: Request| async move {
             let method = request.method().clone();
             let _ = body::read(request, DRAIN_MAX).await;
@@ -320,6 +323,19 @@ fn others() -> Router<GatewayState> {
             get(native::others::get_account),
         )
         .route("/v1/ledger/check", get(native::others::check_ledger))
+}
+
+fn statements() -> Router<GatewayState> {
+    use native::statements as s;
+    let item = "/v1/reconciliation/items/{item}";
+    Router::new()
+        .route("/v1/statements", get(s::list))
+        .route("/v1/statements/{statement}", get(s::get).post(s::upload))
+        .route("/v1/reconciliation/items", get(s::list_items))
+        .route("/v1/reconciliation/ageing", get(s::ageing))
+        .route(&format!("{item}/resolve"), post(s::resolve))
+        .route(&format!("{item}/approve"), post(s::approve))
+        .route(&format!("{item}/decline"), post(s::decline))
 }
 
 /// The error bodies of this surface.

@@ -445,6 +445,7 @@ async fn settle(tx: &mut Tx<'_>, settling: &Settling) -> Result<(), Error> {
     for (institution, (settled, rejected)) in &settling.sums {
         let debit = account("institution", institution, &batch.currency);
         if *settled > 0 {
+            sql::set_settled(tx, batch_id, chunk_no).await?;
             orders.push(posted(debit, settlement, *settled, "batch settled"));
         }
         if *rejected > 0 {

@@ -79,6 +79,8 @@ statements! {
     SET_HOLD = "UPDATE batch_chunk SET hold_id = $3 WHERE batch_id = $1 AND chunk_no = $2",
     ADVANCE = "UPDATE batch_chunk SET state = $4 \
         WHERE batch_id = $1 AND chunk_no = $2 AND state = $3",
+    SET_SETTLED = "UPDATE batch_chunk SET settled_at = $3 \
+        WHERE batch_id = $1 AND chunk_no = $2",
     SET_INTENT = "UPDATE batch_chunk SET intent = $3 WHERE batch_id = $1 AND chunk_no = $2",
     INSERT_RESOLVED = {
         sqlite: "INSERT INTO instruction_resolved (batch_id, ordinal, mapping_version) \
@@ -410,6 +412,17 @@ pub(crate) async fn advance(
         1 => Ok(()),
         _ => Err(Error::Store(StoreError::Conflict { source: None })),
     }
+}
+
+/// Notes that money of a chunk reached its payees now.
+pub(crate) async fn set_settled(
+    tx: &mut Tx<'_>,
+    batch_id: BatchId,
+    chunk_no: i64,
+) -> Result<(), StoreError> {
+    let now = tx.now();
+    let query = tx.query(SET_SETTLED).bind(batch_id).bind(chunk_no);
+    query.bind(now).execute().await.map(drop)
 }
 
 /// Keeps what a chunk's intent to send was recorded for: its keyed hash, and the versions of

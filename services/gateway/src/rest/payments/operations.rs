@@ -216,4 +216,32 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "One account of the ledger",
     ),
     Operation::native("GET", "/v1/ledger/check", "Add up the whole ledger"),
+    Operation::native("GET", "/v1/statements", "Statements of rails and banks"),
+    Operation::native("POST", "/v1/statements/{statement}", "Upload a statement, as CSV"),
+    Operation::native("GET", "/v1/statements/{statement}", "One statement"),
+    Operation::native(
+        "GET",
+        "/v1/reconciliation/items",
+        "What does not agree with a statement",
+    ),
+    Operation::native(
+        "GET",
+        "/v1/reconciliation/ageing",
+        "How old what does not agree is",
+    ),
+    Operation::native(
+        "POST",
+        "/v1/reconciliation/items/{item}/resolve",
+        "Accept an item, or propose to post it",
+    ),
+    Operation::native(
+        "POST",
+        "/v1/reconciliation/items/{item}/approve",
+        "Post what somebody else proposed",
+    ),
+    Operation::native(
+        "POST",
+        "/v1/reconciliation/items/{item}/decline",
+        "Decline what was proposed",
+    ),
 ];

@@ -209,6 +209,56 @@ pub(super) fn batch_voucher(voucher: &api::BatchVoucher) -> Value {
     })
 }
 
+pub(super) fn statement(statement: &api::Statement) -> Value {
+    let currency = &statement.currency;
+    json!({
+        "statement_id": statement.statement_id,
+        "currency": currency,
+        "from_time": rfc3339(statement.from_time.as_ref()),
+        "to_time": rfc3339(statement.to_time.as_ref()),
+        "state": name(statement.state().as_str_name(), "STATEMENT_STATE_"),
+        "paid_out": tally(statement.paid_out.as_ref(), currency),
+        "paid_in": tally(statement.paid_in.as_ref(), currency),
+        "matched_count": statement.matched_count,
+        "item_count": statement.item_count,
+        "create_time": rfc3339(statement.create_time.as_ref()),
+    })
+}
+
+/// Something that does not agree.
+pub(super) fn item(item: &api::ReconciliationItem) -> Value {
+    let resolution = match item.resolution() {
+        api::ReconciliationResolution::Unspecified => Value::Null,
+        given => json!(name(given.as_str_name(), "RECONCILIATION_RESOLUTION_")),
+    };
+    json!({
+        "item_id": item.item_id,
+        "kind": name(item.kind().as_str_name(), "RECONCILIATION_KIND_"),
+        "currency": item.currency,
+        "expected": decimal(item.expected_minor, &item.currency),
+        "found": decimal(item.found_minor, &item.currency),
+        "batch_id": or_null(&item.batch_id),
+        "ordinal": (!item.batch_id.is_empty()).then_some(item.ordinal),
+        "statement_id": or_null(&item.statement_id),
+        "reference": or_null(&item.reference),
+        "since_time": rfc3339(item.since_time.as_ref()),
+        "state": name(item.state().as_str_name(), "RECONCILIATION_STATE_"),
+        "resolution": resolution,
+        "maker": or_null(&item.maker),
+        "checker": or_null(&item.checker),
+        "transfer_id": or_null(&item.transfer_id),
+    })
+}
+
+pub(super) fn ageing(bucket: &api::AgeingBucket, currency: &str) -> Value {
+    json!({
+        "kind": name(bucket.kind().as_str_name(), "RECONCILIATION_KIND_"),
+        "from_days": bucket.from_days,
+        "to_days": (bucket.to_days > 0).then_some(bucket.to_days),
+        "tally": tally(bucket.tally.as_ref(), currency),
+    })
+}
+
 pub(super) fn voucher_group(group: &api::VoucherGroup) -> Value {
     let counts: Vec<Value> = group
         .counts
