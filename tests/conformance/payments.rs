@@ -3,7 +3,9 @@
 mod bills;
 mod edges;
 mod endings;
+mod help;
 mod partners;
+mod results;
 mod statements;
 mod v3;
 mod vouchers;
@@ -20,15 +22,14 @@ use publica_host::Profile;
 use publica_payments::{Config, Payments};
 use publica_proto::imports::v1 as imports;
 use publica_proto::imports::v1::import_service_client::ImportServiceClient;
-use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
-use publica_proto::journal::v1::{Entry, ListEntriesRequest};
 use publica_testkit::{
-    Database, MockClock, TestBlock, TestDatabase, TestEnv, both_engines, env, eventually,
-    token_for, tokens,
+    Database, TestBlock, TestDatabase, TestEnv, both_engines, env, eventually, token_for, tokens,
 };
 use publica_types::{SystemClock, Tenant};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+
+use self::help::{entries, id, suite_at, with};
 
 const SCOPES: &[&str] = &["payments:*"];
 const SOURCE: &str = "SOURCEBLOCK1";
@@ -53,12 +54,6 @@ async fn suite(db: TestDatabase, profile: Profile) -> Suite {
 
 async fn suite_with(db: TestDatabase, profile: Profile, settings: GatewayConfig) -> Suite {
     suite_of(db, env("payments").with_profile(profile), settings).await
-}
-
-/// A suite whose block has a clock of the test's own.
-async fn suite_at(db: TestDatabase, clock: &MockClock) -> Suite {
-    let own = env("payments").with_clock(clock.shared());
-    suite_of(db, own, GatewayConfig::default()).await
 }
 
 async fn suite_of(db: TestDatabase, own: TestEnv, settings: GatewayConfig) -> Suite {
@@ -237,26 +232,6 @@ impl Suite {
     }
 }
 
-/// Entries of the block's journal about this action, once there are so many. An entry is listed
-/// when it has its place, shortly after it was committed.
-async fn entries(suite: &Suite, action: &str, count: usize) -> Vec<Entry> {
-    let journal = JournalServiceClient::new(suite.block.as_caller(SCOPES));
-    eventually(|| {
-        let mut journal = journal.clone();
-        async move {
-            let request = ListEntriesRequest {
-                page_size: 1_000,
-                ..ListEntriesRequest::default()
-            };
-            let listed = journal.list_entries(request).await.unwrap().into_inner();
-            let of = |entry: &Entry| action.is_empty() || entry.action == action;
-            let found: Vec<Entry> = listed.entries.into_iter().filter(of).collect();
-            (found.len() >= count).then_some(found)
-        }
-    })
-    .await
-}
-
 impl Answer {
     /// Status, and that the body is a message and nothing else.
     fn message(&self) -> u16 {
@@ -311,22 +286,6 @@ fn payment(request: &str, batch: &str) -> Value {
                 "Currency": "USD", "Narration": "March"},
             {"InstructionID": "INSTR00000000002", "PayeeFunctionalID": CLOSED, "Amount": 1e1,
                 "Currency": "USD", "Narration": "March"}]})
-}
-
-/// The body with one member changed; `Value::Null` stands for null, a missing value removes it.
-fn with(mut body: Value, pointer: &str, value: Option<Value>) -> Value {
-    let (parent, name) = pointer.rsplit_once('/').unwrap();
-    let parent = body.pointer_mut(parent).unwrap();
-    match (value, parent) {
-        (Some(value), parent) => parent[name] = value,
-        (None, Value::Object(members)) => drop(members.remove(name)),
-        (None, _) => panic!("only members of objects can be removed"),
-    }
-    body
-}
-
-fn id(length: usize) -> Option<Value> {
-    Some(json!("x".repeat(length)))
 }
 
 both_engines! {

@@ -6,6 +6,7 @@ pub(crate) mod batch;
 pub(crate) mod beneficiary;
 pub(crate) mod bill;
 pub(crate) mod callback;
+mod forecast;
 pub(crate) mod import;
 pub(crate) mod intake;
 pub(crate) mod issuance;

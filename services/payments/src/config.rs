@@ -88,6 +88,10 @@ pub struct RailConfig {
     pub drop_per_mille: u64,
     /// Queries after which an unknown outcome becomes known.
     pub unknown_queries: i64,
+    /// What a payment costs, in minor units of its currency.
+    pub fee_minor: i64,
+    /// And thousandths of its amount.
+    pub fee_per_mille: i64,
     /// Addresses by their last characters; the first rule that matches wins over the fractions.
     pub rules: Vec<RailRule>,
 }
@@ -217,6 +221,8 @@ impl Default for RailConfig {
             lose_per_mille: 0,
             drop_per_mille: 0,
             unknown_queries: 1,
+            fee_minor: 0,
+            fee_per_mille: 0,
             rules: vec![
                 rule("0000", RailOutcome::Reject, "AC04"),
                 rule("1111", RailOutcome::Reject, "AC06"),
@@ -274,6 +280,12 @@ impl Settings for Config {
         }
         if self.rail.reject_per_mille + self.rail.unknown_per_mille > 1_000 {
             problems.add("rail", "fractions must not exceed 1000 together");
+        }
+        if self.rail.fee_minor < 0 || !(0..=1_000).contains(&self.rail.fee_per_mille) {
+            problems.add(
+                "rail",
+                "fees must not be negative, nor above 1000 per mille",
+            );
         }
         if self.rail.rules.iter().any(|rule| rule.suffix.is_empty()) {
             problems.add("rail.rules", "a suffix must not be empty");

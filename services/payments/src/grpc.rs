@@ -134,6 +134,7 @@ methods! { BatchService:
     record_bank_status(RecordBankStatusRequest) -> RecordBankStatusResponse;
     record_authorisation(RecordAuthorisationRequest) -> RecordAuthorisationResponse;
     list_transactions(ListTransactionsRequest) -> ListTransactionsResponse;
+    forecast_batch(ForecastBatchRequest) -> ForecastBatchResponse;
     get_receipt(GetReceiptRequest) -> GetReceiptResponse;
     list_batch_vouchers(ListBatchVouchersRequest) -> ListBatchVouchersResponse;
 }

@@ -15,6 +15,7 @@ mod grpc;
 mod jobs;
 mod policy;
 mod rail;
+mod receipt;
 mod store;
 
 use std::sync::{Arc, Mutex};
@@ -27,6 +28,8 @@ use publica_proto::payments::v1 as pb;
 use publica_store::{Migrations, Stores, StoresConfig};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+
+pub use receipt::{Proven, ReceiptFault, verify_receipt};
 
 pub use config::{CallbackConfig, Config, RailConfig, RailOutcome, RailRule, SourceMode};
 

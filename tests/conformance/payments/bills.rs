@@ -1,6 +1,8 @@
 //! Bills and requests to pay of version 3, between a biller and a payer's institution that both
 //! have an interface of their own.
 
+use publica_testkit::MockClock;
+
 use super::v3::Receiver;
 use super::*;
 

@@ -8,6 +8,7 @@ use publica_proto::payments::v1 as api;
 use publica_proto::payments::v1::bill_service_client::BillServiceClient;
 use publica_proto::work::v1::ListDeadJobsRequest;
 use publica_proto::work::v1::work_service_client::WorkServiceClient;
+use publica_testkit::MockClock;
 
 use super::bills::{Market, market, market_at};
 use super::v3::Receiver;

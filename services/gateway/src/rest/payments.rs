@@ -249,8 +249,14 @@ fn programmes() -> Router<GatewayState> {
             post(native::create_source_block).get(native::list_source_blocks),
         )
         .route("/v1/source-blocks/{source}", get(native::get_source_block))
-        .route("/v1/blocks/{block}/clients", put(native::set_block_clients))
-        .route("/v1/partners/{party}/keys", get(native::partner_keys))
+        .route(
+            "/v1/blocks/{block}/clients",
+            put(native::others::set_block_clients),
+        )
+        .route(
+            "/v1/partners/{party}/keys",
+            get(native::others::partner_keys),
+        )
         .route("/v1/beneficiaries/read", post(native::read_beneficiary))
         .route("/v1/beneficiaries/erase", post(native::erase_beneficiary))
 }
@@ -282,6 +288,10 @@ fn batches() -> Router<GatewayState> {
         .route("/v1/batches/{batch}/pause", post(native::batches::pause))
         .route("/v1/batches/{batch}/resume", post(native::batches::resume))
         .route("/v1/batches/{batch}/report", get(native::batches::report))
+        .route(
+            "/v1/batches/{batch}/forecast",
+            get(native::batches::forecast),
+        )
         .route(
             "/v1/batches/{batch}/receipts/{instruction}",
             get(native::batches::receipt),

@@ -24,6 +24,8 @@ use crate::store::statement::{self as sql, Header, NewLine, StatementRow};
 
 const ID_CHARS: usize = 64;
 const REFERENCE_CHARS: usize = 35;
+/// ISO 20022 has 35 for an end-to-end id and 36 for a UETR; ours is a UUID, with or without hyphens.
+const END_TO_END_CHARS: usize = 36;
 /// Lines in one unit of work, in one message, and in one statement.
 const AT_ONCE: usize = 2_000;
 const MOST_AT_ONCE: usize = 10_000;
@@ -312,9 +314,9 @@ fn read_line(
     let field = |name: &str| format!("lines[{line_no}].{name}");
     let name = field("reference");
     check_text(&mut invalid, &name, &given.reference, REFERENCE_CHARS);
-    if given.end_to_end_id.chars().count() > REFERENCE_CHARS {
+    if given.end_to_end_id.chars().count() > END_TO_END_CHARS {
         let name = field("end_to_end_id");
-        invalid.push(&name, "must have at most 35 characters");
+        invalid.push(&name, "must have at most 36 characters");
     }
     if given.direction() == pb::StatementDirection::Unspecified {
         invalid.push(&field("direction"), "must be debit or credit");

@@ -24,7 +24,7 @@ use crate::store::batch::BatchRow;
 use crate::store::chunk::{self as sql, ChunkRow, InstructionRow};
 use crate::store::exception::{self, ExceptionRow, ExceptionSum};
 use crate::store::ledger::{CHECK_CURRENCIES, CurrencyRow};
-use crate::store::{beneficiary as mapper, voucher};
+use crate::store::{beneficiary as mapper, programme, voucher};
 
 impl App {
     pub(crate) async fn list_instructions(
@@ -260,6 +260,8 @@ impl App {
             digest: hex::encode(digest),
             update_time: Some(timestamp(batch.updated_at)),
             programme_id: batch.programme_id.to_string(),
+            payee: hex::encode(&row.payee),
+            content: Some(content(&mut db.clone(), &batch).await?),
             instruction: None,
         };
         let instruction = self.statuses(&db, &batch, vec![row]).await?.pop();
@@ -352,6 +354,26 @@ impl App {
     }
 }
 
+/// What approvers sign for, besides the root.
+async fn content(db: &mut Db, batch: &BatchRow) -> Result<pb::ReceiptContent, Error> {
+    let source = programme::find_source_by_no(db, batch.source_no).await?;
+    let source = source.ok_or(Error::corrupt("the source block of a batch is missing"))?;
+    let totals = sql::sum_totals(db, batch.batch_id).await?;
+    let total = |total: crate::domain::batch::Total| pb::ReceiptTotal {
+        institution: total.institution,
+        verdict: total.verdict,
+        tally: Some(wire::tally(total.item_count, total.amount_minor)),
+    };
+    Ok(pb::ReceiptContent {
+        batch_id: batch.batch_id.to_string(),
+        source_id: source.source_id,
+        source_batch: batch.source_batch.clone(),
+        programme_id: batch.programme_id.to_string(),
+        currency: batch.currency.clone(),
+        totals: totals.into_iter().map(total).collect(),
+    })
+}
+
 /// What became of a batch so far, in numbers and amounts.
 pub(crate) struct Outcomes {
     pub(crate) settled: pb::Tally,
@@ -413,7 +435,7 @@ pub(crate) async fn outcomes(
 }
 
 /// Counts under one reason code each, in the codes' order.
-fn by_reason(counts: impl Iterator<Item = (String, i64)>) -> Vec<pb::ReasonCount> {
+pub(crate) fn by_reason(counts: impl Iterator<Item = (String, i64)>) -> Vec<pb::ReasonCount> {
     let mut reasons: BTreeMap<String, i64> = BTreeMap::new();
     for (code, count) in counts {
         *reasons.entry(code).or_default() += count;

@@ -74,6 +74,24 @@ pub(crate) fn path(hashes: &[Hash], index: usize) -> Vec<Hash> {
     path
 }
 
+/// True when `path` leads from the leaf at `index` to the root of a tree of `size` leaves.
+pub(crate) fn leads_to(leaf: &Hash, index: usize, size: usize, path: &[Hash], root: &Hash) -> bool {
+    fn climb(leaf: &Hash, index: usize, size: usize, path: &[Hash]) -> Option<Hash> {
+        if size == 1 {
+            return path.is_empty().then_some(*leaf);
+        }
+        let (beside, below) = path.split_last()?;
+        let middle = split(size);
+        match index < middle {
+            true => climb(leaf, index, middle, below).map(|left| node(&left, beside)),
+            false => {
+                climb(leaf, index - middle, size - middle, below).map(|right| node(beside, &right))
+            }
+        }
+    }
+    index < size && climb(leaf, index, size, path).as_ref() == Some(root)
+}
+
 /// The largest power of two below `count`.
 fn split(count: usize) -> usize {
     count.next_power_of_two() / 2
@@ -82,23 +100,6 @@ fn split(count: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// True when `path` leads from the leaf at `index` to the root of a tree of `size` leaves.
-    fn verify(leaf: &Hash, index: usize, size: usize, path: &[Hash], root: &Hash) -> bool {
-        fn climb(leaf: &Hash, index: usize, size: usize, path: &[Hash]) -> Option<Hash> {
-            if size == 1 {
-                return path.is_empty().then_some(*leaf);
-            }
-            let (beside, below) = path.split_last()?;
-            let middle = split(size);
-            match index < middle {
-                true => climb(leaf, index, middle, below).map(|left| node(&left, beside)),
-                false => climb(leaf, index - middle, size - middle, below)
-                    .map(|right| node(beside, &right)),
-            }
-        }
-        index < size && climb(leaf, index, size, path).as_ref() == Some(root)
-    }
 
     fn leaves(count: u32) -> Vec<Hash> {
         (0..count).map(|n| leaf(&[&n.to_be_bytes()])).collect()
@@ -133,11 +134,11 @@ mod tests {
             for (index, row) in rows.iter().enumerate() {
                 let path = path(&rows, index);
                 assert!(
-                    verify(row, index, rows.len(), &path, &top),
+                    leads_to(row, index, rows.len(), &path, &top),
                     "{index} of {count}"
                 );
-                assert!(!verify(&[7; 32], index, rows.len(), &path, &top));
-                assert!(count == 1 || !verify(row, index ^ 1, rows.len(), &path, &top));
+                assert!(!leads_to(&[7; 32], index, rows.len(), &path, &top));
+                assert!(count == 1 || !leads_to(row, index ^ 1, rows.len(), &path, &top));
             }
         }
     }

@@ -39,8 +39,8 @@ statements! {
     OPENED_BY = "SELECT COUNT(*) FROM reconciliation_item WHERE statement_id = $1",
     AGES = "SELECT kind, bucket, COUNT(*) AS item_count, \
         CAST(SUM(stake_minor) AS BIGINT) AS amount_minor FROM (SELECT kind, \
-        CASE WHEN since > $2 THEN 0 WHEN since > $3 THEN 1 WHEN since > $4 THEN 2 \
-        WHEN since > $5 THEN 3 ELSE 4 END AS bucket, \
+        CAST(CASE WHEN since > $2 THEN 0 WHEN since > $3 THEN 1 WHEN since > $4 THEN 2 \
+        WHEN since > $5 THEN 3 ELSE 4 END AS BIGINT) AS bucket, \
         CASE WHEN kind = 1 THEN expected_minor WHEN kind = 3 \
         THEN ABS(found_minor - expected_minor) ELSE found_minor END AS stake_minor \
         FROM reconciliation_item WHERE currency = $1 AND state IN (1, 2)) AS open_item \
@@ -117,10 +117,7 @@ pub(crate) async fn insert(
     Ok(query.bind(item.since).execute().await? == 1)
 }
 
-pub(crate) async fn find(
-    ask: &mut impl Ask,
-    item_id: Uuid,
-) -> Result<Option<ItemRow>, StoreError> {
+pub(crate) async fn find(ask: &mut impl Ask, item_id: Uuid) -> Result<Option<ItemRow>, StoreError> {
     ask.ask(FIND).bind(item_id).fetch_optional().await
 }
 
@@ -140,12 +137,7 @@ pub(crate) async fn list(
     limit: i64,
 ) -> Result<Vec<ItemRow>, StoreError> {
     let query = ask.ask(LIST).bind(since).bind(item_id);
-    query
-        .bind(state)
-        .bind(kind)
-        .bind(limit)
-        .fetch_all()
-        .await
+    query.bind(state).bind(kind).bind(limit).fetch_all().await
 }
 
 /// Changes an item; false if it was not in that state.

@@ -7,10 +7,9 @@ use crate::domain::ids::BatchId;
 use crate::store::Ask;
 use crate::store::columns::bind_columns;
 
-/// States of a statement.
+/// States of a statement before it is done.
 pub(crate) const RECEIVING: i64 = 0;
 pub(crate) const MATCHING: i64 = 1;
-pub(crate) const DONE: i64 = 2;
 /// States of a line.
 pub(crate) const NEW: i64 = 0;
 pub(crate) const MATCHED: i64 = 1;
@@ -353,10 +352,5 @@ pub(crate) async fn put_marks(
     open_count: i64,
 ) -> Result<(), StoreError> {
     let query = tx.query(PUT_MARKS).bind(batch_id).bind(chunk_no);
-    query
-        .bind(marks)
-        .bind(open_count)
-        .execute()
-        .await
-        .map(drop)
+    query.bind(marks).bind(open_count).execute().await.map(drop)
 }

@@ -367,7 +367,7 @@ both_engines! {
             change(|sheet| sheet.header.to_time = sheet.header.from_time),
             change(|sheet| sheet.lines[1].reference.clear()),
             change(|sheet| sheet.lines[1].reference = sheet.lines[0].reference.clone()),
-            change(|sheet| sheet.lines[1].end_to_end_id = "x".repeat(36)),
+            change(|sheet| sheet.lines[1].end_to_end_id = "x".repeat(37)),
             change(|sheet| sheet.lines[1].direction = 0),
             change(|sheet| sheet.lines[1].amount_minor = 0),
             change(|sheet| sheet.lines[1].book_time = None),
@@ -465,7 +465,10 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (self.0 >> 33) % sides
     }
 }

@@ -216,8 +216,17 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "One account of the ledger",
     ),
     Operation::native("GET", "/v1/ledger/check", "Add up the whole ledger"),
+    Operation::native(
+        "GET",
+        "/v1/batches/{batch}/forecast",
+        "Fees, funds and failures of a batch, ahead of paying it",
+    ),
     Operation::native("GET", "/v1/statements", "Statements of rails and banks"),
-    Operation::native("POST", "/v1/statements/{statement}", "Upload a statement, as CSV"),
+    Operation::native(
+        "POST",
+        "/v1/statements/{statement}",
+        "Upload a statement, as CSV",
+    ),
     Operation::native("GET", "/v1/statements/{statement}", "One statement"),
     Operation::native(
         "GET",

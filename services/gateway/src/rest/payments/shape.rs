@@ -83,6 +83,10 @@ pub(super) fn beneficiary(beneficiary: &api::Beneficiary) -> Value {
     })
 }
 
+pub(super) fn batch_state(state: api::BatchState) -> String {
+    name(state.as_str_name(), "BATCH_STATE_")
+}
+
 pub(super) fn batch(batch: &api::Batch) -> Value {
     let currency = &batch.currency;
     let approvals: Vec<Value> = batch
@@ -103,7 +107,7 @@ pub(super) fn batch(batch: &api::Batch) -> Value {
         "source_batch": batch.source_batch,
         "programme_id": batch.programme_id,
         "currency": currency,
-        "state": name(batch.state().as_str_name(), "BATCH_STATE_"),
+        "state": batch_state(batch.state()),
         "state_reason": or_null(&batch.state_reason),
         "bank_reason": or_null(&batch.bank_reason),
         "maker": batch.maker,
@@ -183,14 +187,67 @@ pub(super) fn report(report: &api::GetBatchReportResponse) -> Value {
 pub(super) fn receipt(receipt: &api::GetReceiptResponse) -> Value {
     json!({
         "instruction": receipt.instruction.as_ref().map(instruction),
+        "payee": receipt.payee,
         "leaf": receipt.leaf,
         "leaf_index": receipt.leaf_index,
         "path": receipt.path,
         "root": receipt.root,
         "tree_size": receipt.tree_size,
         "digest": receipt.digest,
+        "content": receipt.content.as_ref().map(content),
         "programme_id": receipt.programme_id,
         "update_time": rfc3339(receipt.update_time.as_ref()),
+    })
+}
+
+/// What approvers sign for, besides the root.
+fn content(content: &api::ReceiptContent) -> Value {
+    let total = |total: &api::ReceiptTotal| {
+        let sum = total.tally.unwrap_or_default();
+        json!({
+            "institution": total.institution,
+            "verdict": total.verdict,
+            "count": sum.item_count,
+            "amount": decimal(sum.amount_minor, &content.currency),
+        })
+    };
+    json!({
+        "batch_id": content.batch_id,
+        "source_id": content.source_id,
+        "source_batch": content.source_batch,
+        "programme_id": content.programme_id,
+        "currency": content.currency,
+        "totals": content.totals.iter().map(total).collect::<Vec<Value>>(),
+    })
+}
+
+pub(super) fn forecast(forecast: &api::ForecastBatchResponse, currency: &str) -> Value {
+    let money = |minor| decimal(minor, currency);
+    let institution = |row: &api::InstitutionForecast| {
+        json!({
+            "institution": row.institution,
+            "tally": tally(row.tally.as_ref(), currency),
+            "fee": money(row.fee_minor),
+            "past_count": row.past_count,
+            "past_rejected": row.past_rejected,
+            "expected_rejected": row.expected_rejected,
+        })
+    };
+    let reason =
+        |row: &api::ReasonCount| json!({"reason_code": row.reason_code, "count": row.item_count});
+    json!({
+        "as_of_time": rfc3339(forecast.as_of_time.as_ref()),
+        "currency": currency,
+        "payable": tally(forecast.payable.as_ref(), currency),
+        "fee": money(forecast.fee_minor),
+        "available": money(forecast.available_minor),
+        "competing": money(forecast.competing_minor),
+        "shortfall": money(forecast.shortfall_minor),
+        "shortfall_with_others": money(forecast.shortfall_with_others_minor),
+        "institutions": forecast.institutions.iter().map(institution).collect::<Vec<Value>>(),
+        "reasons": forecast.reasons.iter().map(reason).collect::<Vec<Value>>(),
+        "lost_count": forecast.lost_count,
+        "changed_count": forecast.changed_count,
     })
 }
 

@@ -63,8 +63,7 @@ impl App {
             return Ok(());
         }
         let mut place = (BatchId::from_uuid(Uuid::nil()), -1);
-        while let Some(chunk) =
-            sql::next_chunk(&mut db.clone(), &statement.currency, place).await?
+        while let Some(chunk) = sql::next_chunk(&mut db.clone(), &statement.currency, place).await?
         {
             place = (chunk.batch_id, chunk.chunk_no);
             let met = self.meet(db, &statement, chunk).await?;
@@ -261,8 +260,7 @@ async fn write(tx: &mut Tx<'_>, met: &Met) -> Result<(), Error> {
     sql::put_marks(tx, chunk, &met.marks, met.open_count).await?;
     let id = met.statement.statement_id.as_str();
     sql::set_matched(tx, id, chunk.0, &met.matched).await?;
-    let unsettled =
-        |known: &&ItemRow| known.state == item::OPEN || known.state == item::PROPOSED;
+    let unsettled = |known: &&ItemRow| known.state == item::OPEN || known.state == item::PROPOSED;
     for known in met.closed.iter().filter(unsettled) {
         let change = Change {
             from: known.state,

@@ -168,7 +168,9 @@ async fn in_state(tx: &mut Tx<'_>, id: Uuid, state: i64) -> Result<ItemRow, Erro
 
 async fn read(tx: &mut Tx<'_>, id: Uuid) -> Result<pb::ReconciliationItem, Error> {
     let row = items::find(tx, id).await?;
-    Ok(item_on_wire(row.ok_or(Error::corrupt("an item is missing"))?))
+    Ok(item_on_wire(
+        row.ok_or(Error::corrupt("an item is missing"))?,
+    ))
 }
 
 /// Where an item's payment stands: its chunk, and its place there.

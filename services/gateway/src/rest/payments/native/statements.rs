@@ -23,7 +23,13 @@ use crate::rest::payments::{shape, timed};
 use crate::state::{Entry, GatewayState};
 
 /// Columns of a CSV file; the last may be left out.
-const COLUMNS: [&str; 5] = ["reference", "direction", "amount", "booked", "end_to_end_id"];
+const COLUMNS: [&str; 5] = [
+    "reference",
+    "direction",
+    "amount",
+    "booked",
+    "end_to_end_id",
+];
 const MANDATORY: usize = 4;
 /// Lines in one message to the block, and messages under way to it.
 const PAGE: usize = 500;
@@ -226,8 +232,9 @@ pub(in crate::rest::payments) async fn list_items(
         let unknown = |name: &str| wrong("INVALID_FIELDS", format!("{name} is not known"));
         let state_filter = match named("state", "RECONCILIATION_STATE_") {
             None => api::ReconciliationState::Unspecified,
-            Some(name) => api::ReconciliationState::from_str_name(&name)
-                .ok_or_else(|| unknown("state"))?,
+            Some(name) => {
+                api::ReconciliationState::from_str_name(&name).ok_or_else(|| unknown("state"))?
+            }
         };
         let kind = match named("kind", "RECONCILIATION_KIND_") {
             None => api::ReconciliationKind::Unspecified,
