@@ -1765,6 +1765,29 @@ pub struct GetReceiptResponse {
     #[prost(message, optional, tag = "11")]
     pub content: ::core::option::Option<ReceiptContent>,
 }
+/// Asks for a page of receipts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListReceiptsRequest {
+    /// The batch.
+    #[prost(string, tag = "1")]
+    pub batch_id: ::prost::alloc::string::String,
+    /// How many at most; 0 means 100, and 1,000 is the most. Pages may be short.
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+    /// The previous page's `next_page_token`.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of receipts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListReceiptsResponse {
+    /// The receipts, in the order of their instructions.
+    #[prost(message, repeated, tag = "1")]
+    pub receipts: ::prost::alloc::vec::Vec<GetReceiptResponse>,
+    /// Where the next page starts; empty at the end.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
 /// What approvers sign for, besides the root over all rows.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReceiptContent {
@@ -2807,6 +2830,34 @@ pub mod batch_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// The same for every instruction of a batch, page by page.
+        /// Errors: NOT_FOUND; FAILED_PRECONDITION with BATCH_STATE while rows are still coming in.
+        pub async fn list_receipts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListReceiptsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListReceiptsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.BatchService/ListReceipts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("publica.payments.v1.BatchService", "ListReceipts"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Lists the vouchers issued for a batch. Numbers are shown only when asked for, and each page
         /// that shows them leaves an entry in the journal.
         pub async fn list_batch_vouchers(
@@ -3010,6 +3061,15 @@ pub mod batch_service_server {
             request: tonic::Request<super::GetReceiptRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetReceiptResponse>,
+            tonic::Status,
+        >;
+        /// The same for every instruction of a batch, page by page.
+        /// Errors: NOT_FOUND; FAILED_PRECONDITION with BATCH_STATE while rows are still coming in.
+        async fn list_receipts(
+            &self,
+            request: tonic::Request<super::ListReceiptsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListReceiptsResponse>,
             tonic::Status,
         >;
         /// Lists the vouchers issued for a batch. Numbers are shown only when asked for, and each page
@@ -3905,6 +3965,51 @@ pub mod batch_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetReceiptSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.payments.v1.BatchService/ListReceipts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListReceiptsSvc<T: BatchService>(pub Arc<T>);
+                    impl<
+                        T: BatchService,
+                    > tonic::server::UnaryService<super::ListReceiptsRequest>
+                    for ListReceiptsSvc<T> {
+                        type Response = super::ListReceiptsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListReceiptsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BatchService>::list_receipts(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListReceiptsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -8927,7 +9032,7 @@ pub struct StatementLine {
     /// The bank's own reference, unique in the statement; 1 to 35 characters.
     #[prost(string, tag = "1")]
     pub reference: ::prost::alloc::string::String,
-    /// What the payment was sent under; at most 35 characters.
+    /// What the payment was sent under, with or without hyphens; at most 36 characters.
     #[prost(string, tag = "2")]
     pub end_to_end_id: ::prost::alloc::string::String,
     /// Which way money went.

@@ -13,6 +13,7 @@ pub(crate) mod issuance;
 pub(crate) mod partner;
 pub(crate) mod programme;
 pub(crate) mod progress;
+mod receipt;
 pub(crate) mod reconcile;
 pub(crate) mod redemption;
 pub(crate) mod release;

@@ -136,6 +136,7 @@ methods! { BatchService:
     list_transactions(ListTransactionsRequest) -> ListTransactionsResponse;
     forecast_batch(ForecastBatchRequest) -> ForecastBatchResponse;
     get_receipt(GetReceiptRequest) -> GetReceiptResponse;
+    list_receipts(ListReceiptsRequest) -> ListReceiptsResponse;
     list_batch_vouchers(ListBatchVouchersRequest) -> ListBatchVouchersResponse;
 }
 

@@ -78,6 +78,7 @@ pub(crate) const POLICY: &[(&str, Access)] = publica_journal::policy! {
     ("/publica.payments.v1.BatchService/ListTransactions", Scope("payments:beneficiary:read")),
     ("/publica.payments.v1.BatchService/ForecastBatch", Scope("payments:batch:read")),
     ("/publica.payments.v1.BatchService/GetReceipt", Scope("payments:batch:read")),
+    ("/publica.payments.v1.BatchService/ListReceipts", Scope("payments:batch:read")),
     ("/publica.payments.v1.BatchService/ListBatchVouchers", Scope("payments:voucher:reveal")),
     ("/publica.payments.v1.VoucherService/PreactivateVoucher", Scope("payments:voucher:issue")),
     ("/publica.payments.v1.VoucherService/ActivateVoucher", Scope("payments:voucher:issue")),

@@ -147,6 +147,14 @@ both_engines! {
             }
             let torn = with(receipt.clone(), "/path", None);
             assert!(matches!(check(&torn), Err(ReceiptFault::Malformed(_))));
+            // The list has the same.
+            let all = format!("/v1/batches/{id}/receipts");
+            let first = suite.get(&format!("{all}?page_size=1")).await.body;
+            let token = first["next_page_token"].as_str().unwrap();
+            let second = suite.get(&format!("{all}?page_size=1&page_token={token}")).await.body;
+            assert_eq!(second["next_page_token"], Value::Null);
+            let listed = [&first["receipts"][0], &second["receipts"][0]];
+            assert_eq!(listed[at], &receipt);
         }
     }
 }

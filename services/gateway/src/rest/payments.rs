@@ -293,6 +293,10 @@ fn batches() -> Router<GatewayState> {
             get(native::batches::forecast),
         )
         .route(
+            "/v1/batches/{batch}/receipts",
+            get(native::batches::list_receipts),
+        )
+        .route(
             "/v1/batches/{batch}/receipts/{instruction}",
             get(native::batches::receipt),
         )

@@ -524,7 +524,8 @@ async fn same(tx: &mut Tx<'_>, entity: &Entity) -> Result<bool, Error> {
                 &new.name
             };
             let clients = partner::clients(tx, Kind::Block, &new.source_id).await?;
-            row.is_some_and(|row| row.name == *name) && clients == new.clients
+            let alike = new.clients.is_empty() || clients == new.clients;
+            row.is_some_and(|row| row.name == *name) && alike
         }
         Entity::Group(new) => vouchers::find_group(tx, &new.name).await?.is_some(),
         Entity::Merchant(new) => {

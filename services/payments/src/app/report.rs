@@ -10,21 +10,18 @@ use serde_json::json;
 
 use crate::app::account::next;
 use crate::app::batch::on_wire;
-use crate::app::intake::hashes;
-use crate::app::release::leaves;
 use crate::app::settle::{Reconciliation, place};
 use crate::app::voucher::open_number;
 use crate::app::{App, beneficiary, entry, wire};
 use crate::domain::batch::{State, chunk as chunk_state};
 use crate::domain::instruction::Verdict;
-use crate::domain::merkle;
 use crate::domain::outcome::Outcome;
 use crate::error::Error;
 use crate::store::batch::BatchRow;
 use crate::store::chunk::{self as sql, ChunkRow, InstructionRow};
 use crate::store::exception::{self, ExceptionRow, ExceptionSum};
 use crate::store::ledger::{CHECK_CURRENCIES, CurrencyRow};
-use crate::store::{beneficiary as mapper, programme, voucher};
+use crate::store::{beneficiary as mapper, voucher};
 
 impl App {
     pub(crate) async fn list_instructions(
@@ -219,58 +216,6 @@ impl App {
         })
     }
 
-    pub(crate) async fn get_receipt(
-        &self,
-        origin: &Origin,
-        request: pb::GetReceiptRequest,
-    ) -> Result<pb::GetReceiptResponse, Error> {
-        let db = self.db(origin).await?;
-        let batch = self.visible_batch(origin, &db, &request.batch_id).await?;
-        let id = batch.batch_id;
-        let found = match request.instruction_id.as_str() {
-            "" => sql::find_row(&mut db.clone(), id, request.ordinal).await?,
-            named => sql::find_by_id(&mut db.clone(), id, batch.source_no, named).await?,
-        };
-        let row = found.ok_or(Error::not_found("instruction"))?;
-        let (Some(root), Some(digest)) = (&batch.root, &batch.digest) else {
-            return Err(Error::BatchState {
-                state: batch.state()?.as_str(),
-            });
-        };
-        let chunk_no = row.ordinal / batch.chunk_rows;
-        let chunk_row = sql::find(&mut db.clone(), id, chunk_no).await?;
-        let chunk_row = chunk_row.ok_or(Error::corrupt("a chunk is missing"))?;
-        let (from, to) = (chunk_row.first_ordinal, chunk_row.end());
-        let rows = sql::rows(&mut db.clone(), id, from, to).await?;
-        let leaves = leaves(&db, &batch, &chunk_row, &rows).await?;
-        let at = place(&chunk_row, &row).ok_or(Error::corrupt("a row out of its chunk"))?;
-        let leaf = leaves
-            .get(at)
-            .ok_or(Error::corrupt("a row out of its chunk"))?;
-        let roots = hashes(sql::roots(&mut db.clone(), id).await?)?;
-        let chunk_at = usize::try_from(chunk_no).map_err(|_| Error::corrupt("chunk number"))?;
-        let mut path = merkle::path(&leaves, at);
-        path.extend(merkle::path(&roots, chunk_at));
-        let receipt = pb::GetReceiptResponse {
-            leaf: hex::encode(leaf),
-            path: path.iter().map(hex::encode).collect(),
-            root: hex::encode(root),
-            tree_size: batch.received_count,
-            leaf_index: row.ordinal,
-            digest: hex::encode(digest),
-            update_time: Some(timestamp(batch.updated_at)),
-            programme_id: batch.programme_id.to_string(),
-            payee: hex::encode(&row.payee),
-            content: Some(content(&mut db.clone(), &batch).await?),
-            instruction: None,
-        };
-        let instruction = self.statuses(&db, &batch, vec![row]).await?.pop();
-        Ok(pb::GetReceiptResponse {
-            instruction,
-            ..receipt
-        })
-    }
-
     pub(crate) async fn list_batch_vouchers(
         &self,
         origin: &Origin,
@@ -352,26 +297,6 @@ impl App {
         }
         Ok(vouchers)
     }
-}
-
-/// What approvers sign for, besides the root.
-async fn content(db: &mut Db, batch: &BatchRow) -> Result<pb::ReceiptContent, Error> {
-    let source = programme::find_source_by_no(db, batch.source_no).await?;
-    let source = source.ok_or(Error::corrupt("the source block of a batch is missing"))?;
-    let totals = sql::sum_totals(db, batch.batch_id).await?;
-    let total = |total: crate::domain::batch::Total| pb::ReceiptTotal {
-        institution: total.institution,
-        verdict: total.verdict,
-        tally: Some(wire::tally(total.item_count, total.amount_minor)),
-    };
-    Ok(pb::ReceiptContent {
-        batch_id: batch.batch_id.to_string(),
-        source_id: source.source_id,
-        source_batch: batch.source_batch.clone(),
-        programme_id: batch.programme_id.to_string(),
-        currency: batch.currency.clone(),
-        totals: totals.into_iter().map(total).collect(),
-    })
 }
 
 /// What became of a batch so far, in numbers and amounts.

@@ -445,7 +445,6 @@ async fn settle(tx: &mut Tx<'_>, settling: &Settling) -> Result<(), Error> {
     for (institution, (settled, rejected)) in &settling.sums {
         let debit = account("institution", institution, &batch.currency);
         if *settled > 0 {
-            sql::set_settled(tx, batch_id, chunk_no).await?;
             orders.push(posted(debit, settlement, *settled, "batch settled"));
         }
         if *rejected > 0 {
@@ -456,6 +455,9 @@ async fn settle(tx: &mut Tx<'_>, settling: &Settling) -> Result<(), Error> {
                 "batch rejected",
             ));
         }
+    }
+    if settling.sums.values().any(|(settled, _)| *settled > 0) {
+        sql::set_settled(tx, batch_id, chunk_no).await?;
     }
     if !orders.is_empty() {
         ledger::post_all(tx, settling.group, &orders).await?;

@@ -74,6 +74,40 @@ pub(crate) fn path(hashes: &[Hash], index: usize) -> Vec<Hash> {
     path
 }
 
+/// A tree with all its nodes, for many paths.
+pub(crate) struct Tree(Vec<Vec<Hash>>);
+
+impl Tree {
+    /// The tree over hashes of leaves.
+    pub(crate) fn new(hashes: Vec<Hash>) -> Self {
+        let mut levels = vec![hashes];
+        while let Some(last) = levels.last().filter(|last| last.len() > 1) {
+            // A node without a neighbour goes up as it is, which is what RFC 6962 comes to.
+            let above = last.chunks(2).map(|pair| match pair {
+                [left, right] => node(left, right),
+                alone => alone.first().copied().unwrap_or_else(empty),
+            });
+            let above = above.collect();
+            levels.push(above);
+        }
+        Self(levels)
+    }
+
+    /// The leaf at `index`.
+    pub(crate) fn leaf(&self, index: usize) -> Option<&Hash> {
+        self.0.first()?.get(index)
+    }
+
+    /// The same as [`path`].
+    pub(crate) fn path(&self, index: usize) -> Vec<Hash> {
+        let beside = |(height, level): (usize, &Vec<Hash>)| {
+            let at = index >> height;
+            level.get(at ^ 1).copied()
+        };
+        self.0.iter().enumerate().filter_map(beside).collect()
+    }
+}
+
 /// True when `path` leads from the leaf at `index` to the root of a tree of `size` leaves.
 pub(crate) fn leads_to(leaf: &Hash, index: usize, size: usize, path: &[Hash], root: &Hash) -> bool {
     fn climb(leaf: &Hash, index: usize, size: usize, path: &[Hash]) -> Option<Hash> {
@@ -137,6 +171,7 @@ mod tests {
                     leads_to(row, index, rows.len(), &path, &top),
                     "{index} of {count}"
                 );
+                assert_eq!(Tree::new(rows.clone()).path(index), path);
                 assert!(!leads_to(&[7; 32], index, rows.len(), &path, &top));
                 assert!(count == 1 || !leads_to(row, index ^ 1, rows.len(), &path, &top));
             }

@@ -181,6 +181,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation::native("POST", "/v1/batches/{batch}/pause", "Pause a batch"),
     Operation::native("POST", "/v1/batches/{batch}/resume", "Go on with a batch"),
     Operation::native("GET", "/v1/batches/{batch}/report", "Report on a batch"),
+    Operation::native("GET", "/v1/batches/{batch}/receipts", "Receipts of a batch"),
     Operation::native(
         "GET",
         "/v1/batches/{batch}/receipts/{instruction}",

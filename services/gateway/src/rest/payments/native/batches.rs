@@ -345,6 +345,30 @@ pub(in crate::rest::payments) async fn receipt(
     ok(receipt.await)
 }
 
+/// `GET /v1/batches/{batch}/receipts`.
+pub(in crate::rest::payments) async fn list_receipts(
+    State(state): State<GatewayState>,
+    headers: HeaderMap,
+    params: Params,
+    query: QueryPairs,
+) -> Response {
+    let list = async {
+        let entry = enter(&state, &headers).await?;
+        let (page_size, page_token) = page(&query)?;
+        let message = api::ListReceiptsRequest {
+            batch_id: param(&params, "batch"),
+            page_size,
+            page_token,
+        };
+        let call = timed(entry.request(message));
+        let answer = client(&state).list_receipts(call).await.map_err(problem)?;
+        let answer = answer.into_inner();
+        let rows = answer.receipts.iter().map(shape::receipt).collect();
+        Ok(listed("receipts", rows, &answer.next_page_token))
+    };
+    ok(list.await)
+}
+
 pub(in crate::rest::payments) async fn list_vouchers(
     State(state): State<GatewayState>,
     headers: HeaderMap,
