@@ -2,6 +2,11 @@
 
 mod bills;
 mod edges;
+mod endings;
+mod help;
+mod partners;
+mod results;
+mod statements;
 mod v3;
 mod vouchers;
 
@@ -23,6 +28,8 @@ use publica_testkit::{
 use publica_types::{SystemClock, Tenant};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+
+use self::help::{entries, id, suite_at, with};
 
 const SCOPES: &[&str] = &["payments:*"];
 const SOURCE: &str = "SOURCEBLOCK1";
@@ -46,7 +53,11 @@ async fn suite(db: TestDatabase, profile: Profile) -> Suite {
 }
 
 async fn suite_with(db: TestDatabase, profile: Profile, settings: GatewayConfig) -> Suite {
-    let own = env("payments").with_profile(profile);
+    suite_of(db, env("payments").with_profile(profile), settings).await
+}
+
+async fn suite_of(db: TestDatabase, own: TestEnv, settings: GatewayConfig) -> Suite {
+    let profile = own.profile;
     let mut config = Config {
         database: db.config(),
         ..Config::default()
@@ -275,22 +286,6 @@ fn payment(request: &str, batch: &str) -> Value {
                 "Currency": "USD", "Narration": "March"},
             {"InstructionID": "INSTR00000000002", "PayeeFunctionalID": CLOSED, "Amount": 1e1,
                 "Currency": "USD", "Narration": "March"}]})
-}
-
-/// The body with one member changed; `Value::Null` stands for null, a missing value removes it.
-fn with(mut body: Value, pointer: &str, value: Option<Value>) -> Value {
-    let (parent, name) = pointer.rsplit_once('/').unwrap();
-    let parent = body.pointer_mut(parent).unwrap();
-    match (value, parent) {
-        (Some(value), parent) => parent[name] = value,
-        (None, Value::Object(members)) => drop(members.remove(name)),
-        (None, _) => panic!("only members of objects can be removed"),
-    }
-    body
-}
-
-fn id(length: usize) -> Option<Value> {
-    Some(json!("x".repeat(length)))
 }
 
 both_engines! {

@@ -316,6 +316,9 @@ pub struct RecordBankValidationRequest {
     /// Those that cannot be paid; at most 10,000.
     #[prost(message, repeated, tag = "2")]
     pub failures: ::prost::alloc::vec::Vec<ValidationFailure>,
+    /// How the bank knows the payer; when given, it must be as the bank was asked.
+    #[prost(string, tag = "3")]
+    pub payer_identifier: ::prost::alloc::string::String,
 }
 /// The word is on record.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -331,7 +334,9 @@ pub mod beneficiary_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Registers beneficiaries and answers, in advance, whether they could be paid.
+    /// Registers beneficiaries and answers, in advance, whether they could be paid. A call that names
+    /// a source block must come from a caller that speaks for it: else PERMISSION_DENIED with
+    /// PARTNER_FOREIGN.
     #[derive(Debug, Clone)]
     pub struct BeneficiaryServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -598,7 +603,8 @@ pub mod beneficiary_service_client {
             self.inner.client_streaming(req, path, codec).await
         }
         /// The payer's bank says which of some accounts cannot be paid. A repeat changes nothing.
-        /// Errors: NOT_FOUND when nothing was asked under this id; INVALID_ARGUMENT.
+        /// Errors: NOT_FOUND when nothing was asked under this id; INVALID_ARGUMENT; PERMISSION_DENIED
+        /// with PARTNER_FOREIGN when the caller does not speak for the bank.
         pub async fn record_bank_validation(
             &mut self,
             request: impl tonic::IntoRequest<super::RecordBankValidationRequest>,
@@ -725,7 +731,8 @@ pub mod beneficiary_service_server {
             tonic::Status,
         >;
         /// The payer's bank says which of some accounts cannot be paid. A repeat changes nothing.
-        /// Errors: NOT_FOUND when nothing was asked under this id; INVALID_ARGUMENT.
+        /// Errors: NOT_FOUND when nothing was asked under this id; INVALID_ARGUMENT; PERMISSION_DENIED
+        /// with PARTNER_FOREIGN when the caller does not speak for the bank.
         async fn record_bank_validation(
             &self,
             request: tonic::Request<super::RecordBankValidationRequest>,
@@ -742,7 +749,9 @@ pub mod beneficiary_service_server {
             tonic::Status,
         >;
     }
-    /// Registers beneficiaries and answers, in advance, whether they could be paid.
+    /// Registers beneficiaries and answers, in advance, whether they could be paid. A call that names
+    /// a source block must come from a caller that speaks for it: else PERMISSION_DENIED with
+    /// PARTNER_FOREIGN.
     #[derive(Debug)]
     pub struct BeneficiaryServiceServer<T> {
         inner: Arc<T>,
@@ -1325,6 +1334,9 @@ pub struct Batch {
     /// When its state last changed.
     #[prost(message, optional, tag = "18")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What the payer's bank said when it refused; at most 100 characters. GetBatch alone fills it.
+    #[prost(string, tag = "19")]
+    pub bank_reason: ::prost::alloc::string::String,
 }
 /// One approval.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1717,7 +1729,7 @@ pub struct GetReceiptRequest {
     pub instruction_id: ::prost::alloc::string::String,
 }
 /// The instruction's path to the approved root.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetReceiptResponse {
     /// The instruction.
     #[prost(message, optional, tag = "1")]
@@ -1746,6 +1758,137 @@ pub struct GetReceiptResponse {
     /// The programme that paid.
     #[prost(string, tag = "9")]
     pub programme_id: ::prost::alloc::string::String,
+    /// The payee's handle under the leaf: a keyed hash of the functional id, in hexadecimal.
+    #[prost(string, tag = "10")]
+    pub payee: ::prost::alloc::string::String,
+    /// What the digest covers besides the root.
+    #[prost(message, optional, tag = "11")]
+    pub content: ::core::option::Option<ReceiptContent>,
+}
+/// Asks for a page of receipts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListReceiptsRequest {
+    /// The batch.
+    #[prost(string, tag = "1")]
+    pub batch_id: ::prost::alloc::string::String,
+    /// How many at most; 0 means 100, and 1,000 is the most. Pages may be short.
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+    /// The previous page's `next_page_token`.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of receipts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListReceiptsResponse {
+    /// The receipts, in the order of their instructions.
+    #[prost(message, repeated, tag = "1")]
+    pub receipts: ::prost::alloc::vec::Vec<GetReceiptResponse>,
+    /// Where the next page starts; empty at the end.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// What approvers sign for, besides the root over all rows.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReceiptContent {
+    /// The batch.
+    #[prost(string, tag = "1")]
+    pub batch_id: ::prost::alloc::string::String,
+    /// The source block that submitted it.
+    #[prost(string, tag = "2")]
+    pub source_id: ::prost::alloc::string::String,
+    /// Its number of the batch.
+    #[prost(string, tag = "3")]
+    pub source_batch: ::prost::alloc::string::String,
+    /// The programme that pays.
+    #[prost(string, tag = "4")]
+    pub programme_id: ::prost::alloc::string::String,
+    /// The currency.
+    #[prost(string, tag = "5")]
+    pub currency: ::prost::alloc::string::String,
+    /// Sums by institution and verdict, in this order.
+    #[prost(message, repeated, tag = "6")]
+    pub totals: ::prost::alloc::vec::Vec<ReceiptTotal>,
+}
+/// A sum that approvers sign for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReceiptTotal {
+    /// The institution.
+    #[prost(string, tag = "1")]
+    pub institution: ::prost::alloc::string::String,
+    /// The verdict at intake, as a number: 0 can be paid, 1 by voucher, others cannot.
+    #[prost(int64, tag = "2")]
+    pub verdict: i64,
+    /// How many, and how much.
+    #[prost(message, optional, tag = "3")]
+    pub tally: ::core::option::Option<Tally>,
+}
+/// Asks for a forecast.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForecastBatchRequest {
+    /// The batch.
+    #[prost(string, tag = "1")]
+    pub batch_id: ::prost::alloc::string::String,
+}
+/// What may come of the payments to one institution.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InstitutionForecast {
+    /// The institution.
+    #[prost(string, tag = "1")]
+    pub institution: ::prost::alloc::string::String,
+    /// What would be sent.
+    #[prost(message, optional, tag = "2")]
+    pub tally: ::core::option::Option<Tally>,
+    /// What the rail charges for it, in minor units.
+    #[prost(int64, tag = "3")]
+    pub fee_minor: i64,
+    /// How many payments the programme's last 20 batches sent there, and how many were rejected.
+    #[prost(int64, tag = "4")]
+    pub past_count: i64,
+    /// See `past_count`.
+    #[prost(int64, tag = "5")]
+    pub past_rejected: i64,
+    /// How many would be rejected at that rate, rounded up.
+    #[prost(int64, tag = "6")]
+    pub expected_rejected: i64,
+}
+/// A forecast.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ForecastBatchResponse {
+    /// When it was made.
+    #[prost(message, optional, tag = "1")]
+    pub as_of_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What would be paid, by rail or by voucher.
+    #[prost(message, optional, tag = "2")]
+    pub payable: ::core::option::Option<Tally>,
+    /// What the rail charges, in minor units.
+    #[prost(int64, tag = "3")]
+    pub fee_minor: i64,
+    /// What the funding account holds that is not held for others, in minor units.
+    #[prost(int64, tag = "4")]
+    pub available_minor: i64,
+    /// What other batches on the same account may take before: those that wait for approval or are
+    /// approved, in minor units.
+    #[prost(int64, tag = "5")]
+    pub competing_minor: i64,
+    /// What would be missing if this batch were paid alone, in minor units; 0 if nothing.
+    #[prost(int64, tag = "6")]
+    pub shortfall_minor: i64,
+    /// What would be missing if all were paid, in minor units; 0 if nothing.
+    #[prost(int64, tag = "7")]
+    pub shortfall_with_others_minor: i64,
+    /// By institution.
+    #[prost(message, repeated, tag = "8")]
+    pub institutions: ::prost::alloc::vec::Vec<InstitutionForecast>,
+    /// What failed already, by reason.
+    #[prost(message, repeated, tag = "9")]
+    pub reasons: ::prost::alloc::vec::Vec<ReasonCount>,
+    /// Payees whose mapping is not in use any more, and who would be rejected.
+    #[prost(int64, tag = "10")]
+    pub lost_count: i64,
+    /// Payees whose mapping changed since intake, and who would be paid to their new address.
+    #[prost(int64, tag = "11")]
+    pub changed_count: i64,
 }
 /// Asks for a page of a batch's vouchers.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1921,6 +2064,9 @@ pub struct RecordAuthorisationRequest {
     /// Why not; at most 100 characters.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+    /// How the bank knows the payer; when given, it must be as the bank was asked.
+    #[prost(string, tag = "4")]
+    pub payer_identifier: ::prost::alloc::string::String,
 }
 /// The word is on record.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2082,7 +2228,9 @@ pub mod batch_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Takes batches in, has them approved, pays them and reports.
+    /// Takes batches in, has them approved, pays them and reports. Announcing a batch and uploading to
+    /// it need a caller that speaks for its source block, and a caller that speaks for partners reads
+    /// the batches of those alone: else PERMISSION_DENIED with PARTNER_FOREIGN.
     #[derive(Debug, Clone)]
     pub struct BatchServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2250,7 +2398,8 @@ pub mod batch_service_client {
                 .insert(GrpcMethod::new("publica.payments.v1.BatchService", "GetBatch"));
             self.inner.unary(req, path, codec).await
         }
-        /// Lists batches, newest first.
+        /// Lists batches, newest first. A caller that speaks for partners sees those of its own source
+        /// blocks, and those that its banks are to pay; pages of it may be short.
         pub async fn list_batches(
             &mut self,
             request: impl tonic::IntoRequest<super::ListBatchesRequest>,
@@ -2530,7 +2679,8 @@ pub mod batch_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// What a bank says about a batch that it was told of; kept on record.
-        /// Errors: NOT_FOUND; INVALID_ARGUMENT.
+        /// Errors: NOT_FOUND; INVALID_ARGUMENT; PERMISSION_DENIED with PARTNER_FOREIGN when the caller
+        /// does not speak for the bank of the batch's programme.
         pub async fn record_bank_status(
             &mut self,
             request: impl tonic::IntoRequest<super::RecordBankStatusRequest>,
@@ -2561,7 +2711,8 @@ pub mod batch_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// The payer's bank says whether a batch may be paid. A repeat changes nothing.
-        /// Errors: NOT_FOUND when nothing was asked under this id.
+        /// Errors: NOT_FOUND when nothing was asked under this id; PERMISSION_DENIED with
+        /// PARTNER_FOREIGN when the caller does not speak for the bank.
         pub async fn record_authorisation(
             &mut self,
             request: impl tonic::IntoRequest<super::RecordAuthorisationRequest>,
@@ -2622,7 +2773,37 @@ pub mod batch_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Proves that an instruction is part of the approved content.
+        /// What paying a batch would take and what would come of it, as far as that can be told ahead:
+        /// fees, funds and failures. Nothing is written, and no money moves.
+        /// Errors: NOT_FOUND; FAILED_PRECONDITION with BATCH_STATE while rows are still coming in.
+        pub async fn forecast_batch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ForecastBatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ForecastBatchResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.BatchService/ForecastBatch",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("publica.payments.v1.BatchService", "ForecastBatch"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Proves that an instruction is part of the approved content, with all that it takes to check
+        /// that without asking anybody.
         pub async fn get_receipt(
             &mut self,
             request: impl tonic::IntoRequest<super::GetReceiptRequest>,
@@ -2646,6 +2827,34 @@ pub mod batch_service_client {
             req.extensions_mut()
                 .insert(
                     GrpcMethod::new("publica.payments.v1.BatchService", "GetReceipt"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The same for every instruction of a batch, page by page.
+        /// Errors: NOT_FOUND; FAILED_PRECONDITION with BATCH_STATE while rows are still coming in.
+        pub async fn list_receipts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListReceiptsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListReceiptsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.BatchService/ListReceipts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("publica.payments.v1.BatchService", "ListReceipts"),
                 );
             self.inner.unary(req, path, codec).await
         }
@@ -2722,7 +2931,8 @@ pub mod batch_service_server {
             tonic::Response<super::GetBatchResponse>,
             tonic::Status,
         >;
-        /// Lists batches, newest first.
+        /// Lists batches, newest first. A caller that speaks for partners sees those of its own source
+        /// blocks, and those that its banks are to pay; pages of it may be short.
         async fn list_batches(
             &self,
             request: tonic::Request<super::ListBatchesRequest>,
@@ -2806,7 +3016,8 @@ pub mod batch_service_server {
             tonic::Status,
         >;
         /// What a bank says about a batch that it was told of; kept on record.
-        /// Errors: NOT_FOUND; INVALID_ARGUMENT.
+        /// Errors: NOT_FOUND; INVALID_ARGUMENT; PERMISSION_DENIED with PARTNER_FOREIGN when the caller
+        /// does not speak for the bank of the batch's programme.
         async fn record_bank_status(
             &self,
             request: tonic::Request<super::RecordBankStatusRequest>,
@@ -2815,7 +3026,8 @@ pub mod batch_service_server {
             tonic::Status,
         >;
         /// The payer's bank says whether a batch may be paid. A repeat changes nothing.
-        /// Errors: NOT_FOUND when nothing was asked under this id.
+        /// Errors: NOT_FOUND when nothing was asked under this id; PERMISSION_DENIED with
+        /// PARTNER_FOREIGN when the caller does not speak for the bank.
         async fn record_authorisation(
             &self,
             request: tonic::Request<super::RecordAuthorisationRequest>,
@@ -2832,12 +3044,32 @@ pub mod batch_service_server {
             tonic::Response<super::ListTransactionsResponse>,
             tonic::Status,
         >;
-        /// Proves that an instruction is part of the approved content.
+        /// What paying a batch would take and what would come of it, as far as that can be told ahead:
+        /// fees, funds and failures. Nothing is written, and no money moves.
+        /// Errors: NOT_FOUND; FAILED_PRECONDITION with BATCH_STATE while rows are still coming in.
+        async fn forecast_batch(
+            &self,
+            request: tonic::Request<super::ForecastBatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ForecastBatchResponse>,
+            tonic::Status,
+        >;
+        /// Proves that an instruction is part of the approved content, with all that it takes to check
+        /// that without asking anybody.
         async fn get_receipt(
             &self,
             request: tonic::Request<super::GetReceiptRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetReceiptResponse>,
+            tonic::Status,
+        >;
+        /// The same for every instruction of a batch, page by page.
+        /// Errors: NOT_FOUND; FAILED_PRECONDITION with BATCH_STATE while rows are still coming in.
+        async fn list_receipts(
+            &self,
+            request: tonic::Request<super::ListReceiptsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListReceiptsResponse>,
             tonic::Status,
         >;
         /// Lists the vouchers issued for a batch. Numbers are shown only when asked for, and each page
@@ -2850,7 +3082,9 @@ pub mod batch_service_server {
             tonic::Status,
         >;
     }
-    /// Takes batches in, has them approved, pays them and reports.
+    /// Takes batches in, has them approved, pays them and reports. Announcing a batch and uploading to
+    /// it need a caller that speaks for its source block, and a caller that speaks for partners reads
+    /// the batches of those alone: else PERMISSION_DENIED with PARTNER_FOREIGN.
     #[derive(Debug)]
     pub struct BatchServiceServer<T> {
         inner: Arc<T>,
@@ -3656,6 +3890,51 @@ pub mod batch_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/publica.payments.v1.BatchService/ForecastBatch" => {
+                    #[allow(non_camel_case_types)]
+                    struct ForecastBatchSvc<T: BatchService>(pub Arc<T>);
+                    impl<
+                        T: BatchService,
+                    > tonic::server::UnaryService<super::ForecastBatchRequest>
+                    for ForecastBatchSvc<T> {
+                        type Response = super::ForecastBatchResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ForecastBatchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BatchService>::forecast_batch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ForecastBatchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/publica.payments.v1.BatchService/GetReceipt" => {
                     #[allow(non_camel_case_types)]
                     struct GetReceiptSvc<T: BatchService>(pub Arc<T>);
@@ -3686,6 +3965,51 @@ pub mod batch_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetReceiptSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.payments.v1.BatchService/ListReceipts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListReceiptsSvc<T: BatchService>(pub Arc<T>);
+                    impl<
+                        T: BatchService,
+                    > tonic::server::UnaryService<super::ListReceiptsRequest>
+                    for ListReceiptsSvc<T> {
+                        type Response = super::ListReceiptsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListReceiptsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BatchService>::list_receipts(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListReceiptsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -3808,6 +4132,10 @@ pub struct Biller {
     /// The voucher group that its bills may be paid with.
     #[prost(string, tag = "6")]
     pub voucher_group: ::prost::alloc::string::String,
+    /// Callers that may speak for it: subjects of their tokens, which for machines are their client
+    /// ids. At most 16, each of 1 to 255 characters.
+    #[prost(string, repeated, tag = "7")]
+    pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Registers a biller.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3857,6 +4185,10 @@ pub struct PutPayerInstitutionRequest {
     /// Makes repeats harmless: a UUID, at most 36 characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
+    /// Callers that may speak for it: subjects of their tokens, which for machines are their client
+    /// ids. At most 16, each of 1 to 255 characters.
+    #[prost(string, repeated, tag = "5")]
+    pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The institution is registered.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3905,6 +4237,9 @@ pub struct RecordBillRequest {
     /// The bill.
     #[prost(message, optional, tag = "3")]
     pub details: ::core::option::Option<BillDetails>,
+    /// The biller that answers; it must be the one that was asked.
+    #[prost(string, tag = "4")]
+    pub biller_id: ::prost::alloc::string::String,
 }
 /// The answer is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3943,6 +4278,9 @@ pub struct RecordBillResultRequest {
     /// Why not: `Def`, `Dup` or `Und`.
     #[prost(string, tag = "3")]
     pub reject_reason: ::prost::alloc::string::String,
+    /// The biller that says so; it must be the bill's.
+    #[prost(string, tag = "4")]
+    pub biller_id: ::prost::alloc::string::String,
 }
 /// The word is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3994,6 +4332,9 @@ pub struct RecordPayerAnswerRequest {
     /// Why not; at most 10 characters.
     #[prost(string, tag = "3")]
     pub reject_reason: ::prost::alloc::string::String,
+    /// The payer's institution that says so; it must be the one that was asked.
+    #[prost(string, tag = "4")]
+    pub institution_id: ::prost::alloc::string::String,
 }
 /// The answer is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4023,6 +4364,9 @@ pub struct GetTransferRequestResponse {
     /// When that changed last.
     #[prost(message, optional, tag = "3")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What the payer's institution gave as reason, if it refused and said why.
+    #[prost(string, tag = "4")]
+    pub reject_reason: ::prost::alloc::string::String,
 }
 /// Pays a bill with a voucher.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4106,7 +4450,8 @@ pub mod bill_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// Passes on bill inquiries, payment notices and requests to pay. Money moves outside; only a bill
-    /// that is paid by voucher moves it here.
+    /// that is paid by voucher moves it here. A call that names a biller or an institution must come
+    /// from a caller that speaks for it: else PERMISSION_DENIED with PARTNER_FOREIGN.
     #[derive(Debug, Clone)]
     pub struct BillServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -4359,7 +4704,8 @@ pub mod bill_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Takes a biller's word on a payment and passes it on. A repeat changes nothing.
+        /// Takes a biller's word on a payment and passes it on. A repeat changes nothing. A payment by
+        /// voucher that is refused is reversed: the money goes back, and the voucher can be used again.
         /// Errors: NOT_FOUND; FAILED_PRECONDITION with BILL_STATE.
         pub async fn record_bill_result(
             &mut self,
@@ -4580,7 +4926,8 @@ pub mod bill_service_server {
             tonic::Response<super::NotifyBillPaymentResponse>,
             tonic::Status,
         >;
-        /// Takes a biller's word on a payment and passes it on. A repeat changes nothing.
+        /// Takes a biller's word on a payment and passes it on. A repeat changes nothing. A payment by
+        /// voucher that is refused is reversed: the money goes back, and the voucher can be used again.
         /// Errors: NOT_FOUND; FAILED_PRECONDITION with BILL_STATE.
         async fn record_bill_result(
             &self,
@@ -4627,7 +4974,8 @@ pub mod bill_service_server {
         >;
     }
     /// Passes on bill inquiries, payment notices and requests to pay. Money moves outside; only a bill
-    /// that is paid by voucher moves it here.
+    /// that is paid by voucher moves it here. A call that names a biller or an institution must come
+    /// from a caller that speaks for it: else PERMISSION_DENIED with PARTNER_FOREIGN.
     #[derive(Debug)]
     pub struct BillServiceServer<T> {
         inner: Arc<T>,
@@ -6994,6 +7342,9 @@ pub struct SourceBlock {
     /// False once it may submit nothing more.
     #[prost(bool, tag = "4")]
     pub active: bool,
+    /// Callers that may speak for it, in order.
+    #[prost(string, repeated, tag = "5")]
+    pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Asks for a source block.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7010,6 +7361,10 @@ pub struct CreateSourceBlockRequest {
     /// Makes repeats harmless: a UUID, at most 36 characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
+    /// Callers that may speak for it: subjects of their tokens, which for machines are their client
+    /// ids. At most 16, each of 1 to 255 characters.
+    #[prost(string, repeated, tag = "5")]
+    pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The source block.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7052,12 +7407,32 @@ pub struct ListSourceBlocksResponse {
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
 }
+/// Says who may speak for a block.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBlockClientsRequest {
+    /// The source block's id or the calling block's name.
+    #[prost(string, tag = "1")]
+    pub block: ::prost::alloc::string::String,
+    /// Callers that may speak for it: subjects of their tokens, which for machines are their client
+    /// ids. At most 16, each of 1 to 255 characters.
+    #[prost(string, repeated, tag = "2")]
+    pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Makes repeats harmless: a UUID, at most 36 characters.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The callers are on record.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBlockClientsResponse {}
 /// Asks for shared secrets.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetPartnerKeysRequest {
-    /// The source or calling block.
+    /// Its id or name; a bank's is the identifier under which it knows the payer.
     #[prost(string, tag = "1")]
     pub party: ::prost::alloc::string::String,
+    /// What kind of partner; may be left out where one kind alone has this name.
+    #[prost(enumeration = "PartnerKind", tag = "2")]
+    pub kind: i32,
 }
 /// Shared secrets.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7066,6 +7441,7 @@ pub struct GetPartnerKeysResponse {
     #[prost(string, tag = "1")]
     pub callback_secret: ::prost::alloc::string::String,
     /// The key of voucher numbers: 64 bytes in base64, AES-SIV (RFC 5297) without further data.
+    /// Empty for partners that are no blocks.
     #[prost(string, tag = "2")]
     pub voucher_key: ::prost::alloc::string::String,
 }
@@ -7084,6 +7460,10 @@ pub struct SetPayerBankRequest {
     /// Makes repeats harmless: a UUID, at most 36 characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
+    /// Callers that may speak for it: subjects of their tokens, which for machines are their client
+    /// ids. At most 16, each of 1 to 255 characters.
+    #[prost(string, repeated, tag = "5")]
+    pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The bank is named.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7117,6 +7497,47 @@ impl ProgrammeState {
             "PROGRAMME_STATE_UNSPECIFIED" => Some(Self::Unspecified),
             "PROGRAMME_STATE_ACTIVE" => Some(Self::Active),
             "PROGRAMME_STATE_STOPPED" => Some(Self::Stopped),
+            _ => None,
+        }
+    }
+}
+/// What kind of partner it is. Names are unique within a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PartnerKind {
+    /// Not said.
+    Unspecified = 0,
+    /// A source or calling block.
+    Block = 1,
+    /// A biller.
+    Biller = 2,
+    /// A payers' institution.
+    PayerInstitution = 3,
+    /// The bank of a programme.
+    PayerBank = 4,
+}
+impl PartnerKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PARTNER_KIND_UNSPECIFIED",
+            Self::Block => "PARTNER_KIND_BLOCK",
+            Self::Biller => "PARTNER_KIND_BILLER",
+            Self::PayerInstitution => "PARTNER_KIND_PAYER_INSTITUTION",
+            Self::PayerBank => "PARTNER_KIND_PAYER_BANK",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PARTNER_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "PARTNER_KIND_BLOCK" => Some(Self::Block),
+            "PARTNER_KIND_BILLER" => Some(Self::Biller),
+            "PARTNER_KIND_PAYER_INSTITUTION" => Some(Self::PayerInstitution),
+            "PARTNER_KIND_PAYER_BANK" => Some(Self::PayerBank),
             _ => None,
         }
     }
@@ -7545,9 +7966,44 @@ pub mod programme_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// The secrets shared with a source or calling block: what callbacks to it are signed with, and
-        /// the key under which voucher numbers are encrypted for it. On record each time.
-        /// Errors: NOT_FOUND.
+        /// Says anew which callers may speak for a source or calling block. The change is on record and
+        /// holds for the next call; an empty list means that nobody may, unless the settings let anybody
+        /// speak for partners without callers of their own.
+        /// Errors: NOT_FOUND; INVALID_ARGUMENT.
+        pub async fn set_block_clients(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetBlockClientsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetBlockClientsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.ProgrammeService/SetBlockClients",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.payments.v1.ProgrammeService",
+                        "SetBlockClients",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The secrets shared with a partner: what callbacks to it are signed with and, for a block, the
+        /// key under which voucher numbers are encrypted for it. On record each time. A caller that
+        /// speaks for partners reads the secrets of those alone.
+        /// Errors: NOT_FOUND; INVALID_ARGUMENT when partners of several kinds have this name and none is
+        /// given; PERMISSION_DENIED with PARTNER_FOREIGN.
         pub async fn get_partner_keys(
             &mut self,
             request: impl tonic::IntoRequest<super::GetPartnerKeysRequest>,
@@ -7712,9 +8168,22 @@ pub mod programme_service_server {
             tonic::Response<super::GetSourceBlockResponse>,
             tonic::Status,
         >;
-        /// The secrets shared with a source or calling block: what callbacks to it are signed with, and
-        /// the key under which voucher numbers are encrypted for it. On record each time.
-        /// Errors: NOT_FOUND.
+        /// Says anew which callers may speak for a source or calling block. The change is on record and
+        /// holds for the next call; an empty list means that nobody may, unless the settings let anybody
+        /// speak for partners without callers of their own.
+        /// Errors: NOT_FOUND; INVALID_ARGUMENT.
+        async fn set_block_clients(
+            &self,
+            request: tonic::Request<super::SetBlockClientsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetBlockClientsResponse>,
+            tonic::Status,
+        >;
+        /// The secrets shared with a partner: what callbacks to it are signed with and, for a block, the
+        /// key under which voucher numbers are encrypted for it. On record each time. A caller that
+        /// speaks for partners reads the secrets of those alone.
+        /// Errors: NOT_FOUND; INVALID_ARGUMENT when partners of several kinds have this name and none is
+        /// given; PERMISSION_DENIED with PARTNER_FOREIGN.
         async fn get_partner_keys(
             &self,
             request: tonic::Request<super::GetPartnerKeysRequest>,
@@ -8329,6 +8798,52 @@ pub mod programme_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/publica.payments.v1.ProgrammeService/SetBlockClients" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetBlockClientsSvc<T: ProgrammeService>(pub Arc<T>);
+                    impl<
+                        T: ProgrammeService,
+                    > tonic::server::UnaryService<super::SetBlockClientsRequest>
+                    for SetBlockClientsSvc<T> {
+                        type Response = super::SetBlockClientsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetBlockClientsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ProgrammeService>::set_block_clients(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetBlockClientsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/publica.payments.v1.ProgrammeService/GetPartnerKeys" => {
                     #[allow(non_camel_case_types)]
                     struct GetPartnerKeysSvc<T: ProgrammeService>(pub Arc<T>);
@@ -8458,6 +8973,1458 @@ pub mod programme_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "publica.payments.v1.ProgrammeService";
     impl<T> tonic::server::NamedService for ProgrammeServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// A statement.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Statement {
+    /// Its id at the rail or bank; 1 to 64 characters.
+    #[prost(string, tag = "1")]
+    pub statement_id: ::prost::alloc::string::String,
+    /// The currency of all its lines.
+    #[prost(string, tag = "2")]
+    pub currency: ::prost::alloc::string::String,
+    /// Its first moment.
+    #[prost(message, optional, tag = "3")]
+    pub from_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The moment after its last.
+    #[prost(message, optional, tag = "4")]
+    pub to_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Where it stands.
+    #[prost(enumeration = "StatementState", tag = "5")]
+    pub state: i32,
+    /// Lines for money that went out.
+    #[prost(message, optional, tag = "6")]
+    pub paid_out: ::core::option::Option<Tally>,
+    /// Lines for money that came back.
+    #[prost(message, optional, tag = "7")]
+    pub paid_in: ::core::option::Option<Tally>,
+    /// Lines that agreed with a payment of ours when it was matched; 0 before.
+    #[prost(int64, tag = "8")]
+    pub matched_count: i64,
+    /// Items that were opened then: lines that did not agree, and payments that it did not show.
+    #[prost(int64, tag = "9")]
+    pub item_count: i64,
+    /// When it was announced.
+    #[prost(message, optional, tag = "10")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// What a statement is about.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StatementHeader {
+    /// Its id at the rail or bank; 1 to 64 characters.
+    #[prost(string, tag = "1")]
+    pub statement_id: ::prost::alloc::string::String,
+    /// Three upper-case letters of ISO 4217.
+    #[prost(string, tag = "2")]
+    pub currency: ::prost::alloc::string::String,
+    /// Its first moment.
+    #[prost(message, optional, tag = "3")]
+    pub from_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The moment after its last; at most 366 days later.
+    #[prost(message, optional, tag = "4")]
+    pub to_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// A line of a statement: an entry of camt.053, as far as it is needed here.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StatementLine {
+    /// The bank's own reference, unique in the statement; 1 to 35 characters.
+    #[prost(string, tag = "1")]
+    pub reference: ::prost::alloc::string::String,
+    /// What the payment was sent under, with or without hyphens; at most 36 characters.
+    #[prost(string, tag = "2")]
+    pub end_to_end_id: ::prost::alloc::string::String,
+    /// Which way money went.
+    #[prost(enumeration = "StatementDirection", tag = "3")]
+    pub direction: i32,
+    /// How much, in minor units; above zero.
+    #[prost(int64, tag = "4")]
+    pub amount_minor: i64,
+    /// When it was booked, within the statement's time.
+    #[prost(message, optional, tag = "5")]
+    pub book_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// A part of a statement.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UploadStatementRequest {
+    /// In the first message.
+    #[prost(message, optional, tag = "1")]
+    pub header: ::core::option::Option<StatementHeader>,
+    /// At most 10,000 a message and 1,000,000 a statement.
+    #[prost(message, repeated, tag = "2")]
+    pub lines: ::prost::alloc::vec::Vec<StatementLine>,
+    /// True in the last message.
+    #[prost(bool, tag = "3")]
+    pub complete: bool,
+}
+/// The statement.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UploadStatementResponse {
+    /// The statement.
+    #[prost(message, optional, tag = "1")]
+    pub statement: ::core::option::Option<Statement>,
+}
+/// Names a statement.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStatementRequest {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub statement_id: ::prost::alloc::string::String,
+}
+/// The statement.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStatementResponse {
+    /// The statement.
+    #[prost(message, optional, tag = "1")]
+    pub statement: ::core::option::Option<Statement>,
+}
+/// Asks for a page of statements.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListStatementsRequest {
+    /// How many at most; 0 means 100, and 1,000 is the most.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// The previous page's `next_page_token`.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of statements.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListStatementsResponse {
+    /// The statements, by id.
+    #[prost(message, repeated, tag = "1")]
+    pub statements: ::prost::alloc::vec::Vec<Statement>,
+    /// Where the next page starts; empty at the end.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Something that does not agree.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReconciliationItem {
+    /// Identifies it.
+    #[prost(string, tag = "1")]
+    pub item_id: ::prost::alloc::string::String,
+    /// How it disagrees.
+    #[prost(enumeration = "ReconciliationKind", tag = "2")]
+    pub kind: i32,
+    /// The currency.
+    #[prost(string, tag = "3")]
+    pub currency: ::prost::alloc::string::String,
+    /// What we paid, in minor units; 0 if nothing is known.
+    #[prost(int64, tag = "4")]
+    pub expected_minor: i64,
+    /// What the statement shows, in minor units; 0 if nothing.
+    #[prost(int64, tag = "5")]
+    pub found_minor: i64,
+    /// The batch, where it can be traced.
+    #[prost(string, tag = "6")]
+    pub batch_id: ::prost::alloc::string::String,
+    /// The instruction's place in it, where it can be traced.
+    #[prost(int64, tag = "7")]
+    pub ordinal: i64,
+    /// The statement whose line it is; empty for what is missing.
+    #[prost(string, tag = "8")]
+    pub statement_id: ::prost::alloc::string::String,
+    /// The bank's reference of that line.
+    #[prost(string, tag = "9")]
+    pub reference: ::prost::alloc::string::String,
+    /// Since when it is due: when it was settled here, or booked there.
+    #[prost(message, optional, tag = "10")]
+    pub since_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Where it stands.
+    #[prost(enumeration = "ReconciliationState", tag = "11")]
+    pub state: i32,
+    /// What is to be done, or was.
+    #[prost(enumeration = "ReconciliationResolution", tag = "12")]
+    pub resolution: i32,
+    /// Who proposed or accepted it.
+    #[prost(string, tag = "13")]
+    pub maker: ::prost::alloc::string::String,
+    /// Who posted it.
+    #[prost(string, tag = "14")]
+    pub checker: ::prost::alloc::string::String,
+    /// The ledger's transfer; empty where none was made.
+    #[prost(string, tag = "15")]
+    pub transfer_id: ::prost::alloc::string::String,
+}
+/// Asks for a page of items.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListReconciliationItemsRequest {
+    /// How many at most; 0 means 100, and 1,000 is the most.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// The previous page's `next_page_token`.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only of this state.
+    #[prost(enumeration = "ReconciliationState", tag = "3")]
+    pub state: i32,
+    /// Only of this kind.
+    #[prost(enumeration = "ReconciliationKind", tag = "4")]
+    pub kind: i32,
+}
+/// A page of items.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListReconciliationItemsResponse {
+    /// The items, oldest first.
+    #[prost(message, repeated, tag = "1")]
+    pub items: ::prost::alloc::vec::Vec<ReconciliationItem>,
+    /// Where the next page starts; empty at the end.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for ages.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetReconciliationAgeingRequest {
+    /// Three upper-case letters of ISO 4217.
+    #[prost(string, tag = "1")]
+    pub currency: ::prost::alloc::string::String,
+}
+/// What of one kind is so old.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AgeingBucket {
+    /// How it disagrees.
+    #[prost(enumeration = "ReconciliationKind", tag = "1")]
+    pub kind: i32,
+    /// From so many full days.
+    #[prost(int32, tag = "2")]
+    pub from_days: i32,
+    /// To so many, inclusive; 0 for the last bucket, which has no end.
+    #[prost(int32, tag = "3")]
+    pub to_days: i32,
+    /// How many items, and how much is at stake.
+    #[prost(message, optional, tag = "4")]
+    pub tally: ::core::option::Option<Tally>,
+}
+/// Ages.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetReconciliationAgeingResponse {
+    /// By kind and age: 0 to 1 days, 2 to 7, 8 to 30, 31 to 90, and more. Empty ones are left out.
+    #[prost(message, repeated, tag = "1")]
+    pub buckets: ::prost::alloc::vec::Vec<AgeingBucket>,
+}
+/// Deals with an item.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResolveReconciliationItemRequest {
+    /// The item.
+    #[prost(string, tag = "1")]
+    pub item_id: ::prost::alloc::string::String,
+    /// What is to be done.
+    #[prost(enumeration = "ReconciliationResolution", tag = "2")]
+    pub resolution: i32,
+    /// Why; kept in the journal, at most 200 characters without personal data.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// Makes repeats harmless: a UUID, at most 36 characters.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The item as it is now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResolveReconciliationItemResponse {
+    /// The item.
+    #[prost(message, optional, tag = "1")]
+    pub item: ::core::option::Option<ReconciliationItem>,
+}
+/// Posts what was proposed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApproveReconciliationItemRequest {
+    /// The item.
+    #[prost(string, tag = "1")]
+    pub item_id: ::prost::alloc::string::String,
+    /// Makes repeats harmless: a UUID, at most 36 characters.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The item as it is now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApproveReconciliationItemResponse {
+    /// The item.
+    #[prost(message, optional, tag = "1")]
+    pub item: ::core::option::Option<ReconciliationItem>,
+}
+/// Declines what was proposed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeclineReconciliationItemRequest {
+    /// The item.
+    #[prost(string, tag = "1")]
+    pub item_id: ::prost::alloc::string::String,
+    /// Why; kept in the journal, at most 200 characters without personal data.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// Makes repeats harmless: a UUID, at most 36 characters.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The item as it is now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeclineReconciliationItemResponse {
+    /// The item.
+    #[prost(message, optional, tag = "1")]
+    pub item: ::core::option::Option<ReconciliationItem>,
+}
+/// Where a statement stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum StatementState {
+    /// Not said.
+    Unspecified = 0,
+    /// Its lines are coming in.
+    Receiving = 1,
+    /// Its lines are being matched.
+    Matching = 2,
+    /// Each of its lines is matched or an item.
+    Done = 3,
+}
+impl StatementState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "STATEMENT_STATE_UNSPECIFIED",
+            Self::Receiving => "STATEMENT_STATE_RECEIVING",
+            Self::Matching => "STATEMENT_STATE_MATCHING",
+            Self::Done => "STATEMENT_STATE_DONE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STATEMENT_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "STATEMENT_STATE_RECEIVING" => Some(Self::Receiving),
+            "STATEMENT_STATE_MATCHING" => Some(Self::Matching),
+            "STATEMENT_STATE_DONE" => Some(Self::Done),
+            _ => None,
+        }
+    }
+}
+/// Which way money went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum StatementDirection {
+    /// Not said.
+    Unspecified = 0,
+    /// Out of our account: a payment. `DBIT` of ISO 20022.
+    Debit = 1,
+    /// Into our account: a return. `CRDT` of ISO 20022.
+    Credit = 2,
+}
+impl StatementDirection {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "STATEMENT_DIRECTION_UNSPECIFIED",
+            Self::Debit => "STATEMENT_DIRECTION_DEBIT",
+            Self::Credit => "STATEMENT_DIRECTION_CREDIT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STATEMENT_DIRECTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "STATEMENT_DIRECTION_DEBIT" => Some(Self::Debit),
+            "STATEMENT_DIRECTION_CREDIT" => Some(Self::Credit),
+            _ => None,
+        }
+    }
+}
+/// How statement and ledger disagree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ReconciliationKind {
+    /// Not said.
+    Unspecified = 0,
+    /// We paid it, and the statement of that time does not show it.
+    Missing = 1,
+    /// The statement shows a payment that we did not make, or one more than we made.
+    Unexpected = 2,
+    /// The amounts differ.
+    Differing = 3,
+    /// The statement shows that money came back.
+    Returned = 4,
+}
+impl ReconciliationKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RECONCILIATION_KIND_UNSPECIFIED",
+            Self::Missing => "RECONCILIATION_KIND_MISSING",
+            Self::Unexpected => "RECONCILIATION_KIND_UNEXPECTED",
+            Self::Differing => "RECONCILIATION_KIND_DIFFERING",
+            Self::Returned => "RECONCILIATION_KIND_RETURNED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RECONCILIATION_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "RECONCILIATION_KIND_MISSING" => Some(Self::Missing),
+            "RECONCILIATION_KIND_UNEXPECTED" => Some(Self::Unexpected),
+            "RECONCILIATION_KIND_DIFFERING" => Some(Self::Differing),
+            "RECONCILIATION_KIND_RETURNED" => Some(Self::Returned),
+            _ => None,
+        }
+    }
+}
+/// Where an item stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ReconciliationState {
+    /// Not said.
+    Unspecified = 0,
+    /// Nobody has dealt with it.
+    Open = 1,
+    /// Somebody proposed a posting, which waits for a second person.
+    Proposed = 2,
+    /// It was dealt with.
+    Resolved = 3,
+    /// A later statement, or a later outcome, agreed with it.
+    MatchedLater = 4,
+}
+impl ReconciliationState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RECONCILIATION_STATE_UNSPECIFIED",
+            Self::Open => "RECONCILIATION_STATE_OPEN",
+            Self::Proposed => "RECONCILIATION_STATE_PROPOSED",
+            Self::Resolved => "RECONCILIATION_STATE_RESOLVED",
+            Self::MatchedLater => "RECONCILIATION_STATE_MATCHED_LATER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RECONCILIATION_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "RECONCILIATION_STATE_OPEN" => Some(Self::Open),
+            "RECONCILIATION_STATE_PROPOSED" => Some(Self::Proposed),
+            "RECONCILIATION_STATE_RESOLVED" => Some(Self::Resolved),
+            "RECONCILIATION_STATE_MATCHED_LATER" => Some(Self::MatchedLater),
+            _ => None,
+        }
+    }
+}
+/// What is done about an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ReconciliationResolution {
+    /// Not said.
+    Unspecified = 0,
+    /// It is accepted as it is: no money moves.
+    Accept = 1,
+    /// The ledger is made to agree with the statement: what was not paid or came back goes from
+    /// settlement to the programme's funding account, what was paid beyond that from the suspense
+    /// account to settlement. What cannot be traced to a programme stays in suspense.
+    Post = 2,
+}
+impl ReconciliationResolution {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RECONCILIATION_RESOLUTION_UNSPECIFIED",
+            Self::Accept => "RECONCILIATION_RESOLUTION_ACCEPT",
+            Self::Post => "RECONCILIATION_RESOLUTION_POST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RECONCILIATION_RESOLUTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "RECONCILIATION_RESOLUTION_ACCEPT" => Some(Self::Accept),
+            "RECONCILIATION_RESOLUTION_POST" => Some(Self::Post),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod reconciliation_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Takes statements in, lets their lines meet what was paid, and keeps what does not agree until
+    /// somebody has dealt with it. One settlement account a currency is held against statements.
+    #[derive(Debug, Clone)]
+    pub struct ReconciliationServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl ReconciliationServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> ReconciliationServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> ReconciliationServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            ReconciliationServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Streams a statement in. The first message has its header, each may carry lines, and the last
+        /// one says so; then its lines are matched in the background. A statement that was cut short is
+        /// sent again from its start. The same statement again names the one that is there.
+        /// Errors: INVALID_ARGUMENT; ALREADY_EXISTS when it had other content; ABORTED when somebody
+        /// else sends the same statement meanwhile.
+        pub async fn upload_statement(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::UploadStatementRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<super::UploadStatementResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.ReconciliationService/UploadStatement",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.payments.v1.ReconciliationService",
+                        "UploadStatement",
+                    ),
+                );
+            self.inner.client_streaming(req, path, codec).await
+        }
+        /// Reads a statement and how its lines fared.
+        /// Errors: NOT_FOUND.
+        pub async fn get_statement(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetStatementRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStatementResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.ReconciliationService/GetStatement",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.payments.v1.ReconciliationService",
+                        "GetStatement",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists statements by id.
+        /// Errors: INVALID_ARGUMENT.
+        pub async fn list_statements(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListStatementsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListStatementsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.ReconciliationService/ListStatements",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.payments.v1.ReconciliationService",
+                        "ListStatements",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists what does not agree, oldest first.
+        /// Errors: INVALID_ARGUMENT.
+        pub async fn list_reconciliation_items(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListReconciliationItemsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListReconciliationItemsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.ReconciliationService/ListReconciliationItems",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.payments.v1.ReconciliationService",
+                        "ListReconciliationItems",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Counts and sums of what is not dealt with, by kind and age.
+        /// Errors: INVALID_ARGUMENT.
+        pub async fn get_reconciliation_ageing(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetReconciliationAgeingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetReconciliationAgeingResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.ReconciliationService/GetReconciliationAgeing",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.payments.v1.ReconciliationService",
+                        "GetReconciliationAgeing",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deals with an item. Accepting it moves no money and closes it; posting it waits for a second
+        /// person.
+        /// Errors: NOT_FOUND; INVALID_ARGUMENT; FAILED_PRECONDITION with ITEM_STATE, or with
+        /// OUTCOME_OPEN while the rail does not know yet what became of the payment.
+        pub async fn resolve_reconciliation_item(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResolveReconciliationItemRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResolveReconciliationItemResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.ReconciliationService/ResolveReconciliationItem",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.payments.v1.ReconciliationService",
+                        "ResolveReconciliationItem",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Posts what somebody else proposed.
+        /// Errors: NOT_FOUND; PERMISSION_DENIED with APPROVER_IS_MAKER; FAILED_PRECONDITION with
+        /// ITEM_STATE, OUTCOME_OPEN or a reason of the ledger.
+        pub async fn approve_reconciliation_item(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApproveReconciliationItemRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApproveReconciliationItemResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.ReconciliationService/ApproveReconciliationItem",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.payments.v1.ReconciliationService",
+                        "ApproveReconciliationItem",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Declines what was proposed; the item is open again.
+        /// Errors: NOT_FOUND; FAILED_PRECONDITION with ITEM_STATE.
+        pub async fn decline_reconciliation_item(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeclineReconciliationItemRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeclineReconciliationItemResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.ReconciliationService/DeclineReconciliationItem",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.payments.v1.ReconciliationService",
+                        "DeclineReconciliationItem",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod reconciliation_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with ReconciliationServiceServer.
+    #[async_trait]
+    pub trait ReconciliationService: std::marker::Send + std::marker::Sync + 'static {
+        /// Streams a statement in. The first message has its header, each may carry lines, and the last
+        /// one says so; then its lines are matched in the background. A statement that was cut short is
+        /// sent again from its start. The same statement again names the one that is there.
+        /// Errors: INVALID_ARGUMENT; ALREADY_EXISTS when it had other content; ABORTED when somebody
+        /// else sends the same statement meanwhile.
+        async fn upload_statement(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::UploadStatementRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<super::UploadStatementResponse>,
+            tonic::Status,
+        >;
+        /// Reads a statement and how its lines fared.
+        /// Errors: NOT_FOUND.
+        async fn get_statement(
+            &self,
+            request: tonic::Request<super::GetStatementRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStatementResponse>,
+            tonic::Status,
+        >;
+        /// Lists statements by id.
+        /// Errors: INVALID_ARGUMENT.
+        async fn list_statements(
+            &self,
+            request: tonic::Request<super::ListStatementsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListStatementsResponse>,
+            tonic::Status,
+        >;
+        /// Lists what does not agree, oldest first.
+        /// Errors: INVALID_ARGUMENT.
+        async fn list_reconciliation_items(
+            &self,
+            request: tonic::Request<super::ListReconciliationItemsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListReconciliationItemsResponse>,
+            tonic::Status,
+        >;
+        /// Counts and sums of what is not dealt with, by kind and age.
+        /// Errors: INVALID_ARGUMENT.
+        async fn get_reconciliation_ageing(
+            &self,
+            request: tonic::Request<super::GetReconciliationAgeingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetReconciliationAgeingResponse>,
+            tonic::Status,
+        >;
+        /// Deals with an item. Accepting it moves no money and closes it; posting it waits for a second
+        /// person.
+        /// Errors: NOT_FOUND; INVALID_ARGUMENT; FAILED_PRECONDITION with ITEM_STATE, or with
+        /// OUTCOME_OPEN while the rail does not know yet what became of the payment.
+        async fn resolve_reconciliation_item(
+            &self,
+            request: tonic::Request<super::ResolveReconciliationItemRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResolveReconciliationItemResponse>,
+            tonic::Status,
+        >;
+        /// Posts what somebody else proposed.
+        /// Errors: NOT_FOUND; PERMISSION_DENIED with APPROVER_IS_MAKER; FAILED_PRECONDITION with
+        /// ITEM_STATE, OUTCOME_OPEN or a reason of the ledger.
+        async fn approve_reconciliation_item(
+            &self,
+            request: tonic::Request<super::ApproveReconciliationItemRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApproveReconciliationItemResponse>,
+            tonic::Status,
+        >;
+        /// Declines what was proposed; the item is open again.
+        /// Errors: NOT_FOUND; FAILED_PRECONDITION with ITEM_STATE.
+        async fn decline_reconciliation_item(
+            &self,
+            request: tonic::Request<super::DeclineReconciliationItemRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeclineReconciliationItemResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Takes statements in, lets their lines meet what was paid, and keeps what does not agree until
+    /// somebody has dealt with it. One settlement account a currency is held against statements.
+    #[derive(Debug)]
+    pub struct ReconciliationServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> ReconciliationServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>>
+    for ReconciliationServiceServer<T>
+    where
+        T: ReconciliationService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/publica.payments.v1.ReconciliationService/UploadStatement" => {
+                    #[allow(non_camel_case_types)]
+                    struct UploadStatementSvc<T: ReconciliationService>(pub Arc<T>);
+                    impl<
+                        T: ReconciliationService,
+                    > tonic::server::ClientStreamingService<
+                        super::UploadStatementRequest,
+                    > for UploadStatementSvc<T> {
+                        type Response = super::UploadStatementResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::UploadStatementRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReconciliationService>::upload_statement(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UploadStatementSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.payments.v1.ReconciliationService/GetStatement" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetStatementSvc<T: ReconciliationService>(pub Arc<T>);
+                    impl<
+                        T: ReconciliationService,
+                    > tonic::server::UnaryService<super::GetStatementRequest>
+                    for GetStatementSvc<T> {
+                        type Response = super::GetStatementResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetStatementRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReconciliationService>::get_statement(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetStatementSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.payments.v1.ReconciliationService/ListStatements" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListStatementsSvc<T: ReconciliationService>(pub Arc<T>);
+                    impl<
+                        T: ReconciliationService,
+                    > tonic::server::UnaryService<super::ListStatementsRequest>
+                    for ListStatementsSvc<T> {
+                        type Response = super::ListStatementsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListStatementsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReconciliationService>::list_statements(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListStatementsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.payments.v1.ReconciliationService/ListReconciliationItems" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListReconciliationItemsSvc<T: ReconciliationService>(
+                        pub Arc<T>,
+                    );
+                    impl<
+                        T: ReconciliationService,
+                    > tonic::server::UnaryService<super::ListReconciliationItemsRequest>
+                    for ListReconciliationItemsSvc<T> {
+                        type Response = super::ListReconciliationItemsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::ListReconciliationItemsRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReconciliationService>::list_reconciliation_items(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListReconciliationItemsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.payments.v1.ReconciliationService/GetReconciliationAgeing" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetReconciliationAgeingSvc<T: ReconciliationService>(
+                        pub Arc<T>,
+                    );
+                    impl<
+                        T: ReconciliationService,
+                    > tonic::server::UnaryService<super::GetReconciliationAgeingRequest>
+                    for GetReconciliationAgeingSvc<T> {
+                        type Response = super::GetReconciliationAgeingResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::GetReconciliationAgeingRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReconciliationService>::get_reconciliation_ageing(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetReconciliationAgeingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.payments.v1.ReconciliationService/ResolveReconciliationItem" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResolveReconciliationItemSvc<T: ReconciliationService>(
+                        pub Arc<T>,
+                    );
+                    impl<
+                        T: ReconciliationService,
+                    > tonic::server::UnaryService<
+                        super::ResolveReconciliationItemRequest,
+                    > for ResolveReconciliationItemSvc<T> {
+                        type Response = super::ResolveReconciliationItemResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::ResolveReconciliationItemRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReconciliationService>::resolve_reconciliation_item(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResolveReconciliationItemSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.payments.v1.ReconciliationService/ApproveReconciliationItem" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApproveReconciliationItemSvc<T: ReconciliationService>(
+                        pub Arc<T>,
+                    );
+                    impl<
+                        T: ReconciliationService,
+                    > tonic::server::UnaryService<
+                        super::ApproveReconciliationItemRequest,
+                    > for ApproveReconciliationItemSvc<T> {
+                        type Response = super::ApproveReconciliationItemResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::ApproveReconciliationItemRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReconciliationService>::approve_reconciliation_item(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApproveReconciliationItemSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.payments.v1.ReconciliationService/DeclineReconciliationItem" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeclineReconciliationItemSvc<T: ReconciliationService>(
+                        pub Arc<T>,
+                    );
+                    impl<
+                        T: ReconciliationService,
+                    > tonic::server::UnaryService<
+                        super::DeclineReconciliationItemRequest,
+                    > for DeclineReconciliationItemSvc<T> {
+                        type Response = super::DeclineReconciliationItemResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::DeclineReconciliationItemRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReconciliationService>::decline_reconciliation_item(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeclineReconciliationItemSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for ReconciliationServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "publica.payments.v1.ReconciliationService";
+    impl<T> tonic::server::NamedService for ReconciliationServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
@@ -8738,6 +10705,10 @@ pub struct CreateCallingBlockRequest {
     /// Makes repeats harmless: a UUID, at most 36 characters.
     #[prost(string, tag = "2")]
     pub request_id: ::prost::alloc::string::String,
+    /// Callers that may speak for it: subjects of their tokens, which for machines are their client
+    /// ids. At most 16, each of 1 to 255 characters.
+    #[prost(string, repeated, tag = "3")]
+    pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The calling block is known.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -8953,7 +10924,9 @@ pub mod voucher_service_client {
     /// The life of a voucher. Failures carry one of these reasons, the first that applies:
     /// `AMOUNT_INVALID`, `CURRENCY_INVALID`, `GROUP_UNKNOWN`, `GROUP_EXHAUSTED`, `SERIAL_INVALID`,
     /// `VOUCHER_CONSUMED`, `VOUCHER_EXPIRED`, `CALLING_BLOCK_UNKNOWN`, `NUMBER_INVALID`,
-    /// `FUNDS_SHORT`, `MERCHANT_REFUSED`, `VOUCHER_INVALID`, `ALREADY_CANCELLED`.
+    /// `FUNDS_SHORT`, `MERCHANT_REFUSED`, `VOUCHER_INVALID`, `ALREADY_CANCELLED`. A call that names a
+    /// calling block must come from a caller that speaks for it: else PERMISSION_DENIED with
+    /// `PARTNER_FOREIGN`, before anything else is looked at.
     #[derive(Debug, Clone)]
     pub struct VoucherServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -9369,6 +11342,7 @@ pub mod voucher_service_client {
         }
         /// Registers the name of a block that may ask for vouchers. A name that is known stays known;
         /// a source block's id is known from its registration on.
+        /// Errors: INVALID_ARGUMENT; ALREADY_EXISTS when a block of this name has other callers.
         pub async fn create_calling_block(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateCallingBlockRequest>,
@@ -9506,6 +11480,7 @@ pub mod voucher_service_server {
         >;
         /// Registers the name of a block that may ask for vouchers. A name that is known stays known;
         /// a source block's id is known from its registration on.
+        /// Errors: INVALID_ARGUMENT; ALREADY_EXISTS when a block of this name has other callers.
         async fn create_calling_block(
             &self,
             request: tonic::Request<super::CreateCallingBlockRequest>,
@@ -9517,7 +11492,9 @@ pub mod voucher_service_server {
     /// The life of a voucher. Failures carry one of these reasons, the first that applies:
     /// `AMOUNT_INVALID`, `CURRENCY_INVALID`, `GROUP_UNKNOWN`, `GROUP_EXHAUSTED`, `SERIAL_INVALID`,
     /// `VOUCHER_CONSUMED`, `VOUCHER_EXPIRED`, `CALLING_BLOCK_UNKNOWN`, `NUMBER_INVALID`,
-    /// `FUNDS_SHORT`, `MERCHANT_REFUSED`, `VOUCHER_INVALID`, `ALREADY_CANCELLED`.
+    /// `FUNDS_SHORT`, `MERCHANT_REFUSED`, `VOUCHER_INVALID`, `ALREADY_CANCELLED`. A call that names a
+    /// calling block must come from a caller that speaks for it: else PERMISSION_DENIED with
+    /// `PARTNER_FOREIGN`, before anything else is looked at.
     #[derive(Debug)]
     pub struct VoucherServiceServer<T> {
         inner: Arc<T>,

@@ -6,12 +6,15 @@ pub(crate) mod batch;
 pub(crate) mod beneficiary;
 pub(crate) mod bill;
 pub(crate) mod callback;
+mod forecast;
 pub(crate) mod import;
 pub(crate) mod intake;
 pub(crate) mod issuance;
 pub(crate) mod partner;
 pub(crate) mod programme;
 pub(crate) mod progress;
+mod receipt;
+pub(crate) mod reconcile;
 pub(crate) mod redemption;
 pub(crate) mod release;
 pub(crate) mod report;
@@ -53,6 +56,8 @@ pub(crate) struct App {
     pub(crate) guesses: Guesses,
     /// Whether callbacks may go inside a network where the settings do not say.
     pub(crate) open_targets: bool,
+    /// Whether anybody may speak for a partner that names no callers.
+    pub(crate) open_partners: bool,
     pub(crate) gathers: Mutex<HashMap<Tenant, Gatherer>>,
 }
 

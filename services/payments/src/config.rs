@@ -17,6 +17,9 @@ pub struct Config {
     pub journal: JournalConfig,
     /// Which source blocks may submit.
     pub source_blocks: SourceMode,
+    /// Whether anybody with the scope may speak for a partner that was registered without callers
+    /// of its own. Unset: not in the production profile. Where callers are named, they alone may.
+    pub open_partners: Option<bool>,
     /// The programme, by its code, of batches whose source block has none. Empty: such batches
     /// are refused.
     pub default_programme: String,
@@ -45,6 +48,10 @@ pub struct CallbackConfig {
     pub timeout_ms: u64,
     /// A callback is given up after so many hours.
     pub give_up_hours: u32,
+    /// A biller has so many hours to say whether a bill is marked as paid.
+    pub advice_hours: u32,
+    /// A payer's bank has so many hours to answer what it is asked.
+    pub bank_hours: u32,
     /// Callbacks at a time.
     pub concurrency: u32,
     /// How much of a batch is done, in per cent, when its progress is told.
@@ -81,6 +88,10 @@ pub struct RailConfig {
     pub drop_per_mille: u64,
     /// Queries after which an unknown outcome becomes known.
     pub unknown_queries: i64,
+    /// What a payment costs, in minor units of its currency.
+    pub fee_minor: i64,
+    /// And thousandths of its amount.
+    pub fee_per_mille: i64,
     /// Addresses by their last characters; the first rule that matches wins over the fractions.
     pub rules: Vec<RailRule>,
 }
@@ -118,6 +129,7 @@ impl Default for Config {
             database: DatabaseConfig::default(),
             journal: JournalConfig::default(),
             source_blocks: SourceMode::Registered,
+            open_partners: None,
             default_programme: String::new(),
             chunk_rows: 16_384,
             voucher_hold_seconds: 30 * 86_400,
@@ -135,6 +147,8 @@ impl Default for CallbackConfig {
             hosts: Vec::new(),
             timeout_ms: 10_000,
             give_up_hours: 24,
+            advice_hours: 168,
+            bank_hours: 48,
             concurrency: 8,
             phases: vec![20, 40, 60, 80, 100],
             public_url: String::new(),
@@ -147,6 +161,10 @@ impl CallbackConfig {
         Duration::from_millis(self.timeout_ms)
     }
 
+    pub(crate) fn bank_patience(&self) -> Duration {
+        Duration::from_hours(u64::from(self.bank_hours))
+    }
+
     fn check(&self, problems: &mut Problems) {
         for (key, value, low, high) in [
             ("callbacks.timeout_ms", self.timeout_ms, 100, 120_000),
@@ -156,6 +174,13 @@ impl CallbackConfig {
                 1,
                 720,
             ),
+            (
+                "callbacks.advice_hours",
+                u64::from(self.advice_hours),
+                1,
+                8_760,
+            ),
+            ("callbacks.bank_hours", u64::from(self.bank_hours), 1, 720),
             (
                 "callbacks.concurrency",
                 u64::from(self.concurrency),
@@ -196,6 +221,8 @@ impl Default for RailConfig {
             lose_per_mille: 0,
             drop_per_mille: 0,
             unknown_queries: 1,
+            fee_minor: 0,
+            fee_per_mille: 0,
             rules: vec![
                 rule("0000", RailOutcome::Reject, "AC04"),
                 rule("1111", RailOutcome::Reject, "AC06"),
@@ -253,6 +280,12 @@ impl Settings for Config {
         }
         if self.rail.reject_per_mille + self.rail.unknown_per_mille > 1_000 {
             problems.add("rail", "fractions must not exceed 1000 together");
+        }
+        if self.rail.fee_minor < 0 || !(0..=1_000).contains(&self.rail.fee_per_mille) {
+            problems.add(
+                "rail",
+                "fees must not be negative, nor above 1000 per mille",
+            );
         }
         if self.rail.rules.iter().any(|rule| rule.suffix.is_empty()) {
             problems.add("rail.rules", "a suffix must not be empty");

@@ -9,5 +9,7 @@ pub(crate) mod instruction;
 pub(crate) mod ledger;
 pub(crate) mod merkle;
 pub(crate) mod outcome;
+pub(crate) mod partner;
+pub(crate) mod reconcile;
 pub(crate) mod siv;
 pub(crate) mod voucher;

@@ -29,6 +29,8 @@ pub(crate) enum Error {
     NotFound { kind: &'static str },
     #[error("this {kind} exists already")]
     Exists { kind: &'static str },
+    #[error("the caller does not speak for this partner")]
+    PartnerForeign,
     #[error("the source block is not registered or not active")]
     SourceUnknown,
     #[error("the source block has no programme, and the request names none")]
@@ -41,6 +43,10 @@ pub(crate) enum Error {
     BatchState { state: &'static str },
     #[error("{0}")]
     BillState(&'static str),
+    #[error("the item is in another state")]
+    ItemState,
+    #[error("the outcome of the payment is not known, or the next statement will show it")]
+    OutcomeOpen,
     #[error("the voucher's value is not what is due")]
     VoucherValue,
     #[error("the batch was made by the one who approves it")]
@@ -170,12 +176,15 @@ impl Error {
             Self::Voucher(refusal) => voucher_reason(*refusal),
             Self::NotFound { .. } => (Code::NotFound, "NOT_FOUND"),
             Self::Exists { .. } => (Code::AlreadyExists, "ALREADY_EXISTS"),
+            Self::PartnerForeign => (Code::PermissionDenied, "PARTNER_FOREIGN"),
             Self::SourceUnknown => (Code::FailedPrecondition, "SOURCE_UNKNOWN"),
             Self::ProgrammeMissing => (Code::FailedPrecondition, "PROGRAMME_MISSING"),
             Self::ProgrammeStopped => (Code::FailedPrecondition, "PROGRAMME_STOPPED"),
             Self::SourceRequestReused => (Code::AlreadyExists, "SOURCE_REQUEST_REUSED"),
             Self::BatchState { .. } => (Code::FailedPrecondition, "BATCH_STATE"),
             Self::BillState(_) => (Code::FailedPrecondition, "BILL_STATE"),
+            Self::ItemState => (Code::FailedPrecondition, "ITEM_STATE"),
+            Self::OutcomeOpen => (Code::FailedPrecondition, "OUTCOME_OPEN"),
             Self::VoucherValue => (Code::FailedPrecondition, "VOUCHER_VALUE"),
             Self::ApproverIsMaker => (Code::PermissionDenied, "APPROVER_IS_MAKER"),
             Self::DigestChanged => (Code::FailedPrecondition, "DIGEST_CHANGED"),

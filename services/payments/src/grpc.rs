@@ -10,6 +10,7 @@ use publica_proto::payments::v1::batch_service_server::BatchService;
 use publica_proto::payments::v1::beneficiary_service_server::BeneficiaryService;
 use publica_proto::payments::v1::bill_service_server::BillService;
 use publica_proto::payments::v1::programme_service_server::ProgrammeService;
+use publica_proto::payments::v1::reconciliation_service_server::ReconciliationService;
 use publica_proto::payments::v1::transfer_service_server::TransferService;
 use publica_proto::payments::v1::voucher_service_server::VoucherService;
 use publica_rpc::{origin, status_of};
@@ -84,6 +85,7 @@ methods! { ProgrammeService:
     set_programme_state(SetProgrammeStateRequest) -> SetProgrammeStateResponse;
     create_source_block(CreateSourceBlockRequest) -> CreateSourceBlockResponse;
     get_source_block(GetSourceBlockRequest) -> GetSourceBlockResponse;
+    set_block_clients(SetBlockClientsRequest) -> SetBlockClientsResponse;
     set_payer_bank(SetPayerBankRequest) -> SetPayerBankResponse;
     get_partner_keys(GetPartnerKeysRequest) -> GetPartnerKeysResponse;
     list_source_blocks(ListSourceBlocksRequest) -> ListSourceBlocksResponse;
@@ -132,7 +134,9 @@ methods! { BatchService:
     record_bank_status(RecordBankStatusRequest) -> RecordBankStatusResponse;
     record_authorisation(RecordAuthorisationRequest) -> RecordAuthorisationResponse;
     list_transactions(ListTransactionsRequest) -> ListTransactionsResponse;
+    forecast_batch(ForecastBatchRequest) -> ForecastBatchResponse;
     get_receipt(GetReceiptRequest) -> GetReceiptResponse;
+    list_receipts(ListReceiptsRequest) -> ListReceiptsResponse;
     list_batch_vouchers(ListBatchVouchersRequest) -> ListBatchVouchersResponse;
 }
 
@@ -148,4 +152,18 @@ methods! { BillService:
     record_payer_answer(RecordPayerAnswerRequest) -> RecordPayerAnswerResponse;
     get_transfer_request(GetTransferRequestRequest) -> GetTransferRequestResponse;
     pay_bill_by_voucher(PayBillByVoucherRequest) -> PayBillByVoucherResponse;
+}
+
+methods! { ReconciliationService:
+    stream upload_statement(UploadStatementRequest) -> UploadStatementResponse;
+    get_statement(GetStatementRequest) -> GetStatementResponse;
+    list_statements(ListStatementsRequest) -> ListStatementsResponse;
+    list_reconciliation_items(ListReconciliationItemsRequest) -> ListReconciliationItemsResponse;
+    get_reconciliation_ageing(GetReconciliationAgeingRequest) -> GetReconciliationAgeingResponse;
+    resolve_reconciliation_item(ResolveReconciliationItemRequest)
+        -> ResolveReconciliationItemResponse;
+    approve_reconciliation_item(ApproveReconciliationItemRequest)
+        -> ApproveReconciliationItemResponse;
+    decline_reconciliation_item(DeclineReconciliationItemRequest)
+        -> DeclineReconciliationItemResponse;
 }

@@ -20,6 +20,10 @@ pub(crate) const RELEASE: &str = "payments.release_batch";
 pub(crate) const CALLBACK: &str = "payments.callback";
 /// Tells a biller that a bill was paid, until it has answered.
 pub(crate) const ADVICE: &str = "payments.bill_advice";
+/// Ends the wait for a bank that does not answer.
+pub(crate) const BANK_SILENT: &str = "payments.bank_silent";
+/// Lets the lines of a statement meet what was paid.
+pub(crate) const MATCH_STATEMENT: &str = "payments.match_statement";
 /// Ends holds whose time is over.
 pub(crate) const EXPIRE: &str = "payments.expire_holds";
 
@@ -71,28 +75,52 @@ impl Release {
     }
 }
 
-struct Callbacks(Arc<App>, Arc<Deliverer>);
+/// Tells others: outcomes until they are taken, advices until they are answered.
+#[derive(Clone)]
+struct Tell(Arc<App>, Arc<Deliverer>);
 
-struct Advice(Arc<App>, Arc<Deliverer>);
-
-impl Handler for Advice {
+impl Handler for Tell {
     async fn run(&self, job: Claimed) -> Outcome {
-        match self.1.advise(&self.0, &job).await {
-            Ok(outcome) => outcome,
+        let told = match job.kind {
+            ADVICE => self.1.advise(&self.0, &job).await,
+            _ => self.1.deliver(&self.0, &job).await,
+        };
+        told.unwrap_or_else(|error| {
+            tracing::warn!(%error, job.kind, "what others are told could not be prepared");
+            Outcome::retry(error.reason())
+        })
+    }
+}
+
+struct Silence(Arc<App>);
+
+impl Handler for Silence {
+    async fn run(&self, job: Claimed) -> Outcome {
+        let Ok(correlation_id) = std::str::from_utf8(&job.payload) else {
+            return Outcome::dead("the job names no question");
+        };
+        let ended = self.0.end_silence(&job.db, &job.origin, correlation_id);
+        match ended.await {
+            Ok(()) => Outcome::Done,
             Err(error) => {
-                tracing::warn!(%error, "an advice could not be prepared");
+                tracing::warn!(%error, "the wait for a bank could not be ended");
                 Outcome::retry(error.reason())
             }
         }
     }
 }
 
-impl Handler for Callbacks {
+struct Match(Arc<App>);
+
+impl Handler for Match {
     async fn run(&self, job: Claimed) -> Outcome {
-        match self.1.deliver(&self.0, &job).await {
-            Ok(outcome) => outcome,
+        let Ok(id) = std::str::from_utf8(&job.payload) else {
+            return Outcome::dead("the job names no statement");
+        };
+        match self.0.match_statement(&job.db, &job.origin, id).await {
+            Ok(()) => Outcome::Done,
             Err(error) => {
-                tracing::warn!(%error, "a callback could not be prepared");
+                tracing::warn!(%error, "a statement could not be matched");
                 Outcome::retry(error.reason())
             }
         }
@@ -140,16 +168,15 @@ pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) {
     };
     let mut worker = Worker::new(app.stores.clone(), app.clock.clone(), app.entropy.clone())
         .on_with(RELEASE, Release(app.clone(), stop.clone()), policy)
+        .on_with(BANK_SILENT, Silence(app.clone()), single)
+        .on_with(MATCH_STATEMENT, Match(app.clone()), single)
         .on_with(EXPIRE, Expire(app.clone()), single);
     match Deliverer::new(&app) {
         Ok(deliverer) => {
             let (deliverer, policy) = (Arc::new(deliverer), Deliverer::policy(&app));
-            let callbacks = Callbacks(app.clone(), deliverer.clone());
-            worker = worker.on_with(CALLBACK, callbacks, policy).on_with(
-                ADVICE,
-                Advice(app.clone(), deliverer),
-                policy,
-            );
+            let tell = Tell(app.clone(), deliverer);
+            worker = worker.on_with(CALLBACK, tell.clone(), policy);
+            worker = worker.on_with(ADVICE, tell, policy);
         }
         // They wait until a process can deliver them.
         Err(error) => tracing::error!(error, "callbacks cannot be delivered"),

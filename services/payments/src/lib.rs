@@ -15,6 +15,7 @@ mod grpc;
 mod jobs;
 mod policy;
 mod rail;
+mod receipt;
 mod store;
 
 use std::sync::{Arc, Mutex};
@@ -27,6 +28,8 @@ use publica_proto::payments::v1 as pb;
 use publica_store::{Migrations, Stores, StoresConfig};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+
+pub use receipt::{Proven, ReceiptFault, verify_receipt};
 
 pub use config::{CallbackConfig, Config, RailConfig, RailOutcome, RailRule, SourceMode};
 
@@ -71,6 +74,9 @@ impl Block for Payments {
             env.entropy.clone(),
             config.journal.clone(),
         );
+        let open_partners = config
+            .open_partners
+            .unwrap_or(env.profile != Profile::Production);
         let rail = rail::Simulated::new(stores.clone(), config.rail.clone());
         let app = App {
             stores,
@@ -81,6 +87,7 @@ impl Block for Payments {
             config,
             rail: Arc::new(rail),
             open_targets: env.profile == Profile::Conformance,
+            open_partners,
             guesses: Guesses::default(),
             gathers: Mutex::default(),
         };
@@ -105,6 +112,7 @@ impl Block for Payments {
             beneficiary_service_server::BeneficiaryServiceServer,
             bill_service_server::BillServiceServer,
             programme_service_server::ProgrammeServiceServer,
+            reconciliation_service_server::ReconciliationServiceServer,
             transfer_service_server::TransferServiceServer,
             voucher_service_server::VoucherServiceServer,
         };
@@ -117,6 +125,7 @@ impl Block for Payments {
             .add_service(BatchServiceServer::new(service.clone()))
             .add_service(VoucherServiceServer::new(service.clone()))
             .add_service(BillServiceServer::new(service.clone()))
+            .add_service(ReconciliationServiceServer::new(service.clone()))
             .add_service(ImportServiceServer::new(service));
         self.journal.add_services(routes)
     }

@@ -30,6 +30,7 @@ pub(crate) const POLICY: &[(&str, Access)] = publica_journal::policy! {
     ("/publica.payments.v1.ProgrammeService/SetProgrammeState", Scope("payments:programme:stop")),
     ("/publica.payments.v1.ProgrammeService/CreateSourceBlock", Scope("payments:programme:write")),
     ("/publica.payments.v1.ProgrammeService/GetSourceBlock", Scope("payments:programme:read")),
+    ("/publica.payments.v1.ProgrammeService/SetBlockClients", Scope("payments:programme:write")),
     ("/publica.payments.v1.ProgrammeService/SetPayerBank", Scope("payments:programme:write")),
     ("/publica.payments.v1.ProgrammeService/GetPartnerKeys", Scope("payments:key:read")),
     ("/publica.payments.v1.ProgrammeService/ListSourceBlocks", Scope("payments:programme:read")),
@@ -75,7 +76,9 @@ pub(crate) const POLICY: &[(&str, Access)] = publica_journal::policy! {
     ("/publica.payments.v1.BatchService/RecordBankStatus", Scope("payments:bank:write")),
     ("/publica.payments.v1.BatchService/RecordAuthorisation", Scope("payments:bank:write")),
     ("/publica.payments.v1.BatchService/ListTransactions", Scope("payments:beneficiary:read")),
+    ("/publica.payments.v1.BatchService/ForecastBatch", Scope("payments:batch:read")),
     ("/publica.payments.v1.BatchService/GetReceipt", Scope("payments:batch:read")),
+    ("/publica.payments.v1.BatchService/ListReceipts", Scope("payments:batch:read")),
     ("/publica.payments.v1.BatchService/ListBatchVouchers", Scope("payments:voucher:reveal")),
     ("/publica.payments.v1.VoucherService/PreactivateVoucher", Scope("payments:voucher:issue")),
     ("/publica.payments.v1.VoucherService/ActivateVoucher", Scope("payments:voucher:issue")),
@@ -100,5 +103,37 @@ pub(crate) const POLICY: &[(&str, Access)] = publica_journal::policy! {
     ("/publica.payments.v1.BillService/RecordPayerAnswer", Scope("payments:bill:pay")),
     ("/publica.payments.v1.BillService/GetTransferRequest", Scope("payments:bill:present")),
     ("/publica.payments.v1.BillService/PayBillByVoucher", Scope("payments:bill:pay")),
+    (
+        "/publica.payments.v1.ReconciliationService/UploadStatement",
+        Scope("payments:statement:write"),
+    ),
+    (
+        "/publica.payments.v1.ReconciliationService/GetStatement",
+        Scope("payments:statement:read"),
+    ),
+    (
+        "/publica.payments.v1.ReconciliationService/ListStatements",
+        Scope("payments:statement:read"),
+    ),
+    (
+        "/publica.payments.v1.ReconciliationService/ListReconciliationItems",
+        Scope("payments:statement:read"),
+    ),
+    (
+        "/publica.payments.v1.ReconciliationService/GetReconciliationAgeing",
+        Scope("payments:statement:read"),
+    ),
+    (
+        "/publica.payments.v1.ReconciliationService/ResolveReconciliationItem",
+        Scope("payments:reconciliation:resolve"),
+    ),
+    (
+        "/publica.payments.v1.ReconciliationService/ApproveReconciliationItem",
+        Scope("payments:reconciliation:approve"),
+    ),
+    (
+        "/publica.payments.v1.ReconciliationService/DeclineReconciliationItem",
+        Scope("payments:reconciliation:approve"),
+    ),
     ("/publica.imports.v1.ImportService/ImportEntities", Scope("payments:import:write")),
 };

@@ -71,6 +71,9 @@ pub(crate) trait Rail: Send + Sync {
         message_id: Uuid,
     ) -> BoxFuture<'a, Result<Option<Vec<Report>>, RailError>>;
 
+    /// What so many payments of so much together cost, in minor units.
+    fn fee(&self, item_count: i64, amount_minor: i64) -> i64;
+
     /// What the institution's statement shows for a message: settled payments only.
     fn statement<'a>(
         &'a self,

@@ -9,9 +9,12 @@ pub(crate) mod chunk;
 mod columns;
 pub(crate) mod exception;
 pub(crate) mod ledger;
+pub(crate) mod partner;
 pub(crate) mod programme;
 pub(crate) mod rail;
+pub(crate) mod reconciliation;
 pub(crate) mod request;
+pub(crate) mod statement;
 pub(crate) mod validation;
 pub(crate) mod voucher;
 
@@ -38,9 +41,12 @@ pub(crate) const STATEMENTS: &[&[(&str, Sql)]] = &[
     chunk::ALL,
     exception::ALL,
     ledger::ALL,
+    partner::ALL,
     programme::ALL,
     rail::ALL,
+    reconciliation::ALL,
     request::ALL,
+    statement::ALL,
     validation::ALL,
     voucher::ALL,
 ];

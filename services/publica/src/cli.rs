@@ -109,6 +109,13 @@ pub(crate) enum Command {
         json: bool,
     },
 
+    /// Check a payment's receipt: its path to the approved digest, without network or database.
+    VerifyReceipt {
+        /// The receipt (JSON) of /v1/batches/{batch}/receipts/{instruction}; - reads standard
+        /// input.
+        receipt: PathBuf,
+    },
+
     /// Mint a short-lived token with the suite's own key, for trying calls by hand.
     ///
     /// Needs to read the signing key in the data folder, so it works where the suite runs.

@@ -9,3 +9,4 @@ pub(crate) mod migrate;
 pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod verify;
+pub(crate) mod verify_receipt;

@@ -15,7 +15,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use cli::{Cli, Command};
-use commands::{backup, check_config, completions, doctor, import, migrate, token, up, verify};
+use commands::{
+    backup, check_config, completions, doctor, import, migrate, token, up, verify, verify_receipt,
+};
 
 /// A call through gateway and block makes some hundred small allocations and a few of 8 KiB, at
 /// which the system's allocator spends a seventh of the processor's time.
@@ -63,6 +65,7 @@ async fn run(command: Command) -> anyhow::Result<u8> {
         Command::CheckConfig { file } => check_config::run(&file),
         Command::Import(args) => import::run(args).await,
         Command::Verify { export, json } => verify::run(&export, json),
+        Command::VerifyReceipt { receipt } => verify_receipt::run(&receipt),
         Command::Token(args) => token::run(args),
         Command::Completions { shell } => completions::run(shell),
         Command::Backup(args) => backup::backup(args).await,

@@ -1,13 +1,15 @@
 //! Bills and requests to pay of version 3, between a biller and a payer's institution that both
 //! have an interface of their own.
 
+use publica_testkit::MockClock;
+
 use super::v3::Receiver;
 use super::*;
 
-struct Market {
-    suite: Suite,
-    biller: Receiver,
-    bank: Receiver,
+pub(super) struct Market {
+    pub(super) suite: Suite,
+    pub(super) biller: Receiver,
+    pub(super) bank: Receiver,
 }
 
 const COMMON: [(&str, &str); 2] = [
@@ -16,8 +18,18 @@ const COMMON: [(&str, &str); 2] = [
 ];
 
 /// A biller with bills that begin with `WAT`, and a bank whose customers pay them.
-async fn market(db: TestDatabase) -> Market {
-    let suite = filled(db).await;
+pub(super) async fn market(db: TestDatabase) -> Market {
+    market_in(filled(db).await).await
+}
+
+/// The same with a clock of the test's own.
+pub(super) async fn market_at(db: TestDatabase, clock: &MockClock) -> Market {
+    let suite = suite_at(db, clock).await;
+    suite.fill().await;
+    market_in(suite).await
+}
+
+async fn market_in(suite: Suite) -> Market {
     let (biller, bank) = (Receiver::start(0).await, Receiver::start(0).await);
     let water = json!({"prefix": "WAT", "name": "Water works", "url": biller.url,
         "source_id": SOURCE});
@@ -46,14 +58,14 @@ async fn market(db: TestDatabase) -> Market {
 }
 
 impl Market {
-    async fn as_bank(&self, method: &str, path: &str, body: &Value) -> Answer {
+    pub(super) async fn as_bank(&self, method: &str, path: &str, body: &Value) -> Answer {
         let headers = [COMMON[0], COMMON[1], ("payerfi-id", "BANK")];
         self.suite
             .call_as("tester", method, path, &headers, &text(body))
             .await
     }
 
-    async fn as_biller(&self, method: &str, path: &str, body: &Value) -> Answer {
+    pub(super) async fn as_biller(&self, method: &str, path: &str, body: &Value) -> Answer {
         let headers = [COMMON[0], COMMON[1], ("x-billerid", "WATER")];
         self.suite
             .call_as("tester", method, path, &headers, &text(body))
@@ -75,7 +87,7 @@ impl Market {
     }
 
     /// A bill of this amount that the bank was shown under a number of its own.
-    async fn presented(&self, bill: &str, request: &str, amount: &Value) {
+    pub(super) async fn presented(&self, bill: &str, request: &str, amount: &Value) {
         let path = format!("/bills/{bill}?fields=inquiry&requestId={request}");
         let taken = self.as_bank("GET", &path, &Value::Null).await;
         assert_eq!(acknowledged(&taken), (202, "00".to_owned()));

@@ -60,6 +60,20 @@ both_engines! {
             "voucher_group": "FOOD", "Gov_Stack_BB": "BB"});
         let odd = with(voucher.clone(), "/unheard", Some(json!(1)));
         assert_eq!(suite.post(path, &odd).await.message(), 400);
+        // What banks and billers send is held to it as well.
+        for (path, body) in [
+            ("/batches/authorization", json!({"clientCorrelationId": "x", "status": "Y"})),
+            ("/beneficiaries/validation", json!({"clientCorrelationId": "x", "batchId": "B",
+                "numberOfFailedCases": 0, "failedAccountLookups": []})),
+            ("/bills/WAT1", json!({"code": "01", "requestID": "x", "billId": "WAT1"})),
+            ("/api/v1/batch?batchId=x", json!({"requestId": "x", "batchId": "x"})),
+        ] {
+            let odd = with(body, "/unheard", Some(json!(1)));
+            let headers = [("x-billerid", "WATER")];
+            let answer = suite.call_as("tester", "POST", path, &headers, &odd.to_string()).await;
+            assert_eq!(answer.status, 400, "{path}");
+            assert!(answer.body.to_string().contains("The member unheard is not known"), "{path}");
+        }
         let dated = async |date: &str| {
             let headers = [("x-date", date)];
             suite.call_as("tester", "POST", path, &headers, &voucher.to_string()).await.status

@@ -68,6 +68,16 @@ impl Receiver {
         .await
     }
 
+    /// The calls so far whose body fits.
+    pub(super) fn heard(&self, fits: impl Fn(&Value) -> bool) -> Vec<Heard> {
+        let heard = self.heard.lock().unwrap();
+        heard
+            .iter()
+            .filter(|call| fits(&call.body))
+            .cloned()
+            .collect()
+    }
+
     /// Waits for a call of this path.
     pub(super) async fn hears_at(&self, path: &str) -> Heard {
         self.hears_times(path, 1).await

@@ -2,11 +2,13 @@
 //! vouchers; version 3: account mapper, batch transactions and vouchers), and the native paths
 //! under `/v1` beside it.
 
+mod csv;
 mod currency;
 mod g2p;
 mod input;
 mod native;
 mod operations;
+mod pages;
 mod rows;
 mod shape;
 mod strict;
@@ -41,6 +43,7 @@ pub(crate) const SURFACE: Surface = Surface {
         "publica.payments.v1.BatchService",
         "publica.payments.v1.VoucherService",
         "publica.payments.v1.BillService",
+        "publica.payments.v1.ReconciliationService",
     ],
 };
 
@@ -55,6 +58,7 @@ fn router(state: GatewayState) -> Router {
         .merge(programmes())
         .merge(batches())
         .merge(others())
+        .merge(statements())
         .method_not_allowed_fallback(|request: Request| async move {
             let method = request.method().clone();
             let _ = body::read(request, DRAIN_MAX).await;
@@ -245,7 +249,14 @@ fn programmes() -> Router<GatewayState> {
             post(native::create_source_block).get(native::list_source_blocks),
         )
         .route("/v1/source-blocks/{source}", get(native::get_source_block))
-        .route("/v1/partners/{party}/keys", get(native::partner_keys))
+        .route(
+            "/v1/blocks/{block}/clients",
+            put(native::others::set_block_clients),
+        )
+        .route(
+            "/v1/partners/{party}/keys",
+            get(native::others::partner_keys),
+        )
         .route("/v1/beneficiaries/read", post(native::read_beneficiary))
         .route("/v1/beneficiaries/erase", post(native::erase_beneficiary))
 }
@@ -277,6 +288,14 @@ fn batches() -> Router<GatewayState> {
         .route("/v1/batches/{batch}/pause", post(native::batches::pause))
         .route("/v1/batches/{batch}/resume", post(native::batches::resume))
         .route("/v1/batches/{batch}/report", get(native::batches::report))
+        .route(
+            "/v1/batches/{batch}/forecast",
+            get(native::batches::forecast),
+        )
+        .route(
+            "/v1/batches/{batch}/receipts",
+            get(native::batches::list_receipts),
+        )
         .route(
             "/v1/batches/{batch}/receipts/{instruction}",
             get(native::batches::receipt),
@@ -318,6 +337,19 @@ fn others() -> Router<GatewayState> {
             get(native::others::get_account),
         )
         .route("/v1/ledger/check", get(native::others::check_ledger))
+}
+
+fn statements() -> Router<GatewayState> {
+    use native::statements as s;
+    let item = "/v1/reconciliation/items/{item}";
+    Router::new()
+        .route("/v1/statements", get(s::list))
+        .route("/v1/statements/{statement}", get(s::get).post(s::upload))
+        .route("/v1/reconciliation/items", get(s::list_items))
+        .route("/v1/reconciliation/ageing", get(s::ageing))
+        .route(&format!("{item}/resolve"), post(s::resolve))
+        .route(&format!("{item}/approve"), post(s::approve))
+        .route(&format!("{item}/decline"), post(s::decline))
 }
 
 /// The error bodies of this surface.

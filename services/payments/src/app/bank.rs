@@ -1,6 +1,9 @@
 //! Banks of payers: asked whether a batch may be paid, and whether accounts can be.
 
+mod silence;
+
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use publica_journal::{append, write};
 use publica_proto::payments::v1 as pb;
@@ -12,17 +15,21 @@ use serde_json::{Value, json};
 
 use crate::app::batch::{release, system};
 use crate::app::callback::{self, Content, Target, shapes};
+use crate::app::partner::{check_clients, put_clients};
 use crate::app::release::Progress;
 use crate::app::{App, call, check_short, check_text, entry};
 use crate::domain::batch::State;
-use crate::domain::ids::BatchId;
+use crate::domain::ids::{BatchId, ProgrammeId};
 use crate::domain::instruction::Received;
+use crate::domain::partner::Kind;
 use crate::error::Error;
-use crate::store::bank::{self as sql, AUTHORISE, BankRow, RequestRow, VALIDATE};
+use crate::store::bank::{self as sql, AUTHORISE, Answer, BankRow, RequestRow, VALIDATE};
 use crate::store::batch::{self as batches, BatchRow};
 use crate::store::programme;
 use crate::store::validation::{self as validations, FailureRow};
 
+/// Under which what banks say is sealed.
+const PURPOSE_SAID: &str = "payments.bank_said";
 const IDENTIFIER_CHARS: usize = 20;
 const CORRELATION_CHARS: usize = 12;
 const REASON_CHARS: usize = 100;
@@ -49,6 +56,10 @@ pub(crate) struct Question {
     correlation_id: String,
     target: Target,
     body: Value,
+    /// The instructions that it is about.
+    items: Vec<String>,
+    /// How long the bank has to answer.
+    patience: Duration,
 }
 
 /// Twelve characters that follow from what is asked, and that nobody else can work out: whoever
@@ -77,6 +88,7 @@ impl App {
                 invalid.push("url", why);
             }
         }
+        check_clients(&mut invalid, "clients", &request.clients);
         invalid.check()?;
         let call = call(
             "payments.set_bank",
@@ -90,21 +102,32 @@ impl App {
             payer_identifier: request.payer_identifier,
         };
         let db = self.db(origin).await?;
-        let input = (origin.clone(), request.programme, bank);
-        write(&db, call, input, |tx, (origin, programme, bank)| {
-            Box::pin(async move {
-                let found = programme::find_programme_by(tx, programme).await?;
-                let id = found.ok_or(Error::not_found("programme"))?.programme_id;
-                sql::put(tx, id, bank).await?;
-                let body = json!({"named": !bank.url.is_empty()});
-                append(
-                    tx,
-                    origin,
-                    entry("payments.programme.bank_set", "programme", id, body),
-                );
-                Ok(pb::SetPayerBankResponse {})
-            })
-        })
+        let clients = match bank.url.is_empty() {
+            // Nobody speaks for a bank that is forgotten.
+            true => Vec::new(),
+            false => request.clients,
+        };
+        let input = (origin.clone(), request.programme, bank, clients);
+        write(
+            &db,
+            call,
+            input,
+            |tx, (origin, programme, bank, clients)| {
+                Box::pin(async move {
+                    let found = programme::find_programme_by(tx, programme).await?;
+                    let id = found.ok_or(Error::not_found("programme"))?.programme_id;
+                    sql::put(tx, id, bank).await?;
+                    put_clients(tx, origin, Kind::Bank, &id.to_string(), clients).await?;
+                    let body = json!({"named": !bank.url.is_empty()});
+                    append(
+                        tx,
+                        origin,
+                        entry("payments.programme.bank_set", "programme", id, body),
+                    );
+                    Ok(pb::SetPayerBankResponse {})
+                })
+            },
+        )
         .await
     }
 
@@ -154,6 +177,8 @@ impl App {
             correlation_id,
             target,
             body,
+            items: Vec::new(),
+            patience: self.config.callbacks.bank_patience(),
         };
         let input = (batch.clone(), self.keyring.clone(), question);
         db.write("payments.authorise", input, |tx, input| {
@@ -161,7 +186,8 @@ impl App {
                 let (batch, keyring, question) = input;
                 let origin = system(batch);
                 let id = batch.batch_id;
-                sql::ask(tx, &question.correlation_id, AUTHORISE, id.as_uuid()).await?;
+                let subject = (AUTHORISE, id.as_uuid());
+                sql::ask(tx, &question.correlation_id, subject, &[]).await?;
                 batches::set_state(tx, batch, State::Authorising, "").await?;
                 question.post(tx, keyring, &origin).await?;
                 let body = json!({"amount_minor": batch.accepted_minor});
@@ -188,6 +214,15 @@ impl App {
         Ok(asked.into_iter().next().filter(|request| request.answered))
     }
 
+    /// What a bank was asked about under an id.
+    async fn asked_about(&self, db: &Db, correlation_id: &str, kind: i64) -> Result<Uuid, Error> {
+        let asked = sql::request(&mut db.clone(), correlation_id).await?;
+        let asked = asked.filter(|asked| asked.kind == kind);
+        Ok(asked
+            .ok_or(Error::not_found("request to a bank"))?
+            .subject_id)
+    }
+
     pub(crate) async fn record_authorisation(
         &self,
         origin: &Origin,
@@ -197,22 +232,30 @@ impl App {
         check_short(&mut invalid, "reason", &request.reason, REASON_CHARS);
         invalid.check()?;
         let db = self.db(origin).await?;
-        let input = (origin.clone(), request);
-        db.write("payments.bank_answer", input, |tx, (origin, request)| {
+        let subject = self
+            .asked_about(&db, &request.correlation_id, AUTHORISE)
+            .await?;
+        let batch = batches::find(&mut db.clone(), BatchId::from_uuid(subject)).await?;
+        let batch = batch.ok_or(Error::corrupt("a batch is missing"))?;
+        self.speak_for_bank(origin, batch.programme_id, &request.payer_identifier)
+            .await?;
+        let answer = Answer {
+            accepted: request.accepted,
+            silent: false,
+            reason: self.seal_said(&request.reason),
+        };
+        let input = (
+            origin.clone(),
+            request.correlation_id,
+            batch.batch_id,
+            answer,
+        );
+        db.write("payments.bank_answer", input, |tx, input| {
             Box::pin(async move {
-                let id = request.correlation_id.as_str();
-                let asked = sql::request(tx, id).await?;
-                let asked = asked.filter(|asked| asked.kind == AUTHORISE);
-                let asked = asked.ok_or(Error::not_found("request to a bank"))?;
-                if !sql::answer(tx, id, request.accepted, &request.reason).await? {
-                    return Ok(pb::RecordAuthorisationResponse {});
+                let (origin, correlation_id, batch_id, answer) = input;
+                if sql::answer(tx, correlation_id, answer).await? {
+                    go_on(tx, origin, *batch_id, answer).await?;
                 }
-                let batch = batches::lock(tx, BatchId::from_uuid(asked.subject_id)).await?;
-                release(tx, &batch).await?;
-                let body = json!({"accepted": request.accepted, "reason": request.reason});
-                let batch_id = batch.batch_id;
-                let entry = entry("payments.batch.bank_answered", "batch", batch_id, body);
-                append(tx, origin, entry);
                 Ok::<_, Error>(pb::RecordAuthorisationResponse {})
             })
         })
@@ -228,8 +271,11 @@ impl App {
     ) -> Vec<Question> {
         let (validation_id, batch, part) = validation;
         let mut institutions: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for account in accounts {
             let row = account.row;
+            let named = ids.entry(account.institution.clone()).or_default();
+            named.push(row.instruction_id.clone());
             let list = institutions.entry(account.institution).or_default();
             list.push(json!({
                 "instructionID": row.instruction_id,
@@ -239,10 +285,12 @@ impl App {
                 "narration": row.narration,
             }));
         }
-        let question = |(institution, list): (String, Vec<Value>)| {
+        let mut question = |(institution, list): (String, Vec<Value>)| {
             let name = format!("validate:{validation_id}:{part}:{institution}");
             let correlation_id = correlation(&self.keyring, &name);
             Question {
+                items: ids.remove(&institution).unwrap_or_default(),
+                patience: self.config.callbacks.bank_patience(),
                 target: self.bank_target(bank, CHECK_ACCOUNTS, &correlation_id, ANSWER_ACCOUNTS),
                 correlation_id,
                 body: json!({
@@ -252,7 +300,7 @@ impl App {
                 }),
             }
         };
-        institutions.into_iter().map(question).collect()
+        institutions.into_iter().map(&mut question).collect()
     }
 
     pub(crate) async fn record_bank_validation(
@@ -265,39 +313,81 @@ impl App {
             return Err(invalid.into());
         }
         let db = self.db(origin).await?;
-        let input = (origin.clone(), request, self.keyring.clone());
+        let subject = self
+            .asked_about(&db, &request.correlation_id, VALIDATE)
+            .await?;
+        let programme_id = paying(&db, subject).await?;
+        self.speak_for_bank(origin, programme_id, &request.payer_identifier)
+            .await?;
+        let told = Told {
+            correlation_id: request.correlation_id,
+            answer: Answer {
+                accepted: true,
+                ..Answer::default()
+            },
+            failures: self.refused_accounts(request.failures),
+        };
+        let input = (origin.clone(), self.keyring.clone(), told);
         db.write("payments.bank_validation", input, |tx, input| {
             Box::pin(async move {
-                let (origin, request, keyring) = input;
-                let id = request.correlation_id.as_str();
-                let asked = sql::request(tx, id).await?;
-                let asked = asked.filter(|asked| asked.kind == VALIDATE);
-                let asked = asked.ok_or(Error::not_found("request to a bank"))?;
-                if !sql::answer(tx, id, true, "").await? {
-                    return Ok(pb::RecordBankValidationResponse {});
-                }
-                let validation = asked.subject_id;
-                let told = told(tx, validation, &request.failures).await?;
-                let open = sql::of_subject(tx, validation, VALIDATE).await?;
-                let open = open.iter().any(|request| !request.answered);
-                let target = validations::answered(tx, validation, told, !open).await?;
-                if let (false, Some(sealed)) = (open, target) {
-                    let target = callback::open_target(keyring, &sealed)?;
-                    let name = format!("validation:{validation}");
-                    let content = Content::Validation(validation);
-                    callback::post(tx, keyring, origin, &name, &target, content).await?;
-                }
-                let body = json!({"failed": told, "open": open});
-                let kind = "validation";
-                append(
-                    tx,
-                    origin,
-                    entry("payments.validation.bank_answered", kind, validation, body),
-                );
+                let (origin, keyring, told) = input;
+                conclude(tx, keyring, origin, told).await?;
                 Ok::<_, Error>(pb::RecordBankValidationResponse {})
             })
         })
         .await
+    }
+
+    /// What a bank says about accounts, in its own words, which are sealed.
+    fn refused_accounts(&self, failures: Vec<pb::ValidationFailure>) -> Vec<FailureRow> {
+        let row = |failure: pb::ValidationFailure| FailureRow {
+            ordinal: 0,
+            instruction_id: failure.instruction_id.chars().take(16).collect(),
+            reason_code: match failure.reason_code.as_str() {
+                "" => "AC01".to_owned(),
+                code => code.chars().take(4).collect(),
+            },
+            reason: String::new(),
+            sealed: self.seal_said(&failure.reason),
+        };
+        failures.into_iter().map(row).collect()
+    }
+
+    /// Seals what a bank said; nothing stays nothing.
+    fn seal_said(&self, said: &str) -> Vec<u8> {
+        let short: String = said.chars().take(REASON_CHARS).collect();
+        match short.is_empty() {
+            true => Vec::new(),
+            false => self.keyring.seal_block(PURPOSE_SAID, short.as_bytes()),
+        }
+    }
+
+    fn open_said(&self, sealed: &[u8]) -> Result<String, Error> {
+        let said = self.keyring.open_block(PURPOSE_SAID, sealed)?;
+        String::from_utf8(said).map_err(|_| Error::corrupt("what a bank said"))
+    }
+
+    /// Failures with the banks' own words in clear.
+    pub(crate) fn open_failures(
+        &self,
+        mut failures: Vec<FailureRow>,
+    ) -> Result<Vec<FailureRow>, Error> {
+        for failure in failures.iter_mut().filter(|row| !row.sealed.is_empty()) {
+            failure.reason = self.open_said(&failure.sealed)?;
+        }
+        Ok(failures)
+    }
+
+    /// What a batch's bank said when it refused; empty where it did not.
+    pub(crate) async fn bank_reason(&self, db: &Db, batch: &BatchRow) -> Result<String, Error> {
+        if batch.state()? != State::FundsRefused {
+            return Ok(String::new());
+        }
+        let answer = self.authorised(db, batch).await?;
+        match answer.filter(|answer| !answer.accepted && !answer.reason.is_empty()) {
+            Some(answer) => self.open_said(&answer.reason),
+            None => Ok(String::new()),
+        }
     }
 }
 
@@ -310,35 +400,97 @@ impl Question {
         origin: &Origin,
         validation: Uuid,
     ) -> Result<(), Error> {
-        sql::ask(tx, &self.correlation_id, VALIDATE, validation).await?;
+        let items = serde_json::to_vec(&self.items).map_err(|_| Error::corrupt("a question"))?;
+        sql::ask(tx, &self.correlation_id, (VALIDATE, validation), &items).await?;
         self.post(tx, keyring, origin).await
     }
 
     async fn post(&self, tx: &mut Tx<'_>, keyring: &Keyring, origin: &Origin) -> Result<(), Error> {
+        silence::watch(tx, origin, &self.correlation_id, self.patience).await?;
         let name = format!("bank:{}", self.correlation_id);
         let content = Content::Body(self.body.clone());
         callback::post(tx, keyring, origin, &name, &self.target, content).await
     }
 }
 
-/// Stores what a bank told, behind what is there, and tells how many.
-async fn told(
+/// The programme whose bank was asked about a validation.
+async fn paying(db: &Db, validation: Uuid) -> Result<ProgrammeId, Error> {
+    let row = validations::find(&mut db.clone(), validation).await?;
+    let row = row.ok_or(Error::corrupt("a validation is missing"))?;
+    let source = programme::find_source_by_no(&mut db.clone(), row.source_no).await?;
+    let programme_id = source.and_then(|source| source.programme_id);
+    programme_id.ok_or(Error::corrupt("a validation has no programme"))
+}
+
+/// Has a batch go on whose bank has answered, or did not in time.
+pub(crate) async fn go_on(
     tx: &mut Tx<'_>,
-    validation: Uuid,
-    failures: &[pb::ValidationFailure],
-) -> Result<i64, Error> {
+    origin: &Origin,
+    batch_id: BatchId,
+    answer: &Answer,
+) -> Result<(), Error> {
+    let batch = batches::lock(tx, batch_id).await?;
+    release(tx, &batch).await?;
+    // What a bank says may name people, so it stays out of the journal.
+    let body = json!({"accepted": answer.accepted, "silent": answer.silent});
+    let answered = entry("payments.batch.bank_answered", "batch", batch_id, body);
+    append(tx, origin, answered);
+    Ok(())
+}
+
+/// A bank's answer about accounts, or what stands for one.
+pub(crate) struct Told {
+    pub(crate) correlation_id: String,
+    pub(crate) answer: Answer,
+    pub(crate) failures: Vec<FailureRow>,
+}
+
+/// Notes a bank's answer about accounts and, once all questions of the validation have one, has
+/// the result told. A second answer changes nothing.
+pub(crate) async fn conclude(
+    tx: &mut Tx<'_>,
+    keyring: &Keyring,
+    origin: &Origin,
+    told: &Told,
+) -> Result<(), Error> {
+    let id = told.correlation_id.as_str();
+    let asked = sql::request(tx, id).await?;
+    let asked = asked.filter(|asked| asked.kind == VALIDATE);
+    let asked = asked.ok_or(Error::not_found("request to a bank"))?;
+    if !sql::answer(tx, id, &told.answer).await? {
+        return Ok(());
+    }
+    let validation = asked.subject_id;
+    let count = insert(tx, validation, &told.failures).await?;
+    let open = sql::of_subject(tx, validation, VALIDATE).await?;
+    let open = open.iter().any(|request| !request.answered);
+    let target = validations::answered(tx, validation, count, !open).await?;
+    if let (false, Some(sealed)) = (open, target) {
+        let target = callback::open_target(keyring, &sealed)?;
+        let name = format!("validation:{validation}");
+        let content = Content::Validation(validation);
+        callback::post(tx, keyring, origin, &name, &target, content).await?;
+    }
+    let body = json!({"failed": count, "open": open, "silent": told.answer.silent});
+    let answered = entry(
+        "payments.validation.bank_answered",
+        "validation",
+        validation,
+        body,
+    );
+    append(tx, origin, answered);
+    Ok(())
+}
+
+/// Stores what a bank told behind what is there, and tells how many.
+async fn insert(tx: &mut Tx<'_>, validation: Uuid, told: &[FailureRow]) -> Result<i64, Error> {
     let last = validations::last_ordinal(tx, validation).await?;
     let first = last.map_or(BANK_ORDINALS, |last| last.max(BANK_ORDINALS) + 1);
     let rows: Vec<FailureRow> = (first..)
-        .zip(failures)
+        .zip(told)
         .map(|(ordinal, failure)| FailureRow {
             ordinal,
-            instruction_id: failure.instruction_id.chars().take(16).collect(),
-            reason_code: match failure.reason_code.as_str() {
-                "" => "AC01".to_owned(),
-                code => code.chars().take(4).collect(),
-            },
-            reason: failure.reason.chars().take(REASON_CHARS).collect(),
+            ..failure.clone()
         })
         .collect();
     validations::insert_failures(tx, validation, &rows).await?;

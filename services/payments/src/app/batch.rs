@@ -97,10 +97,11 @@ impl App {
         request: pb::GetBatchRequest,
     ) -> Result<pb::GetBatchResponse, Error> {
         let mut db = self.db(origin).await?;
-        let batch = self.batch(&db, &request.batch_id).await?;
-        Ok(pb::GetBatchResponse {
-            batch: Some(on_wire(&mut db, batch).await?),
-        })
+        let batch = self.visible_batch(origin, &db, &request.batch_id).await?;
+        let bank_reason = self.bank_reason(&db, &batch).await?;
+        let mut batch = on_wire(&mut db, batch).await?;
+        batch.bank_reason = bank_reason;
+        Ok(pb::GetBatchResponse { batch: Some(batch) })
     }
 
     /// Reads a batch by the id that a caller gave.
@@ -133,7 +134,7 @@ impl App {
             PageToken::encode(&state, &(row.created_at.micros(), row.batch_id.as_uuid()))
         });
         let mut batches = Vec::with_capacity(rows.len());
-        for row in rows {
+        for row in self.visible(origin, rows).await? {
             batches.push(on_wire(&mut db, row).await?);
         }
         Ok(pb::ListBatchesResponse {

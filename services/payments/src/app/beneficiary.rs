@@ -19,8 +19,10 @@ use crate::app::callback::{self, Content, Target, shapes};
 use crate::app::source::{check_number, check_source_id};
 use crate::app::{App, call, check_reason, entry, subject};
 use crate::domain::address::{self, Mapping, functional_id};
+use crate::domain::partner::Kind;
 use crate::error::Error;
 use crate::store::beneficiary::{self as sql, NewBeneficiary};
+use crate::store::programme;
 use crate::store::request::{self, Key};
 
 /// Beneficiaries in one unit of work.
@@ -284,7 +286,13 @@ impl App {
     ) -> Result<pb::EraseBeneficiaryResponse, Error> {
         const RPC: &str = "/publica.payments.v1.BeneficiaryService/EraseBeneficiary";
         check_reason(&request.reason)?;
-        let source = self.source(origin, &request.source_id).await?;
+        // Who sees to people's rights is an officer with a scope of their own; a partner forgets
+        // its own payees alone.
+        self.confine(origin, &[(Kind::Block, &request.source_id)])
+            .await?;
+        let source = programme::find_source(&mut self.db(origin).await?, &request.source_id)
+            .await?
+            .ok_or(Error::SourceUnknown)?;
         let call = call(
             "payments.erase_beneficiary",
             RPC,

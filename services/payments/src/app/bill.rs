@@ -15,9 +15,11 @@ use serde_json::{Value, json};
 
 use crate::app::account::next;
 use crate::app::callback::{self, Content, Target, bills};
+use crate::app::partner::{check_clients, clients_of, put_clients};
 use crate::app::source::check_number;
 use crate::app::{App, call, check_short, check_text, entry};
 use crate::domain::currency;
+use crate::domain::partner::Kind;
 use crate::error::Error;
 use crate::store::bill::{self as sql, BillerRow, InquiryRow, InstitutionRow};
 
@@ -74,6 +76,7 @@ impl App {
         check_short(&mut invalid, "biller.source_id", &given.source_id, ID_CHARS);
         let group = &given.voucher_group;
         check_short(&mut invalid, "biller.voucher_group", group, GROUP_CHARS);
+        check_clients(&mut invalid, "biller.clients", &given.clients);
         if let Err(why) = self.targets().check(&given.url) {
             invalid.push("biller.url", why);
         }
@@ -87,12 +90,14 @@ impl App {
             voucher_group: given.voucher_group,
         };
         let db = self.db(origin).await?;
-        write(&db, call, (origin.clone(), row), |tx, (origin, row)| {
+        let input = (origin.clone(), row, given.clients);
+        write(&db, call, input, |tx, (origin, row, clients)| {
             Box::pin(async move {
                 if !sql::put_biller(tx, row).await? {
                     return Err(Error::Exists { kind: "prefix" });
                 }
                 let id = row.biller_id.as_str();
+                put_clients(tx, origin, Kind::Biller, id, clients).await?;
                 append(
                     tx,
                     origin,
@@ -115,7 +120,10 @@ impl App {
         let mut rows = sql::list_billers(&mut db, &after.unwrap_or_default(), limit + 1).await?;
         let token = |row: &BillerRow| PageToken::encode(&"billers", &row.biller_id);
         let next_page_token = next(&mut rows, limit, token);
+        let names: Vec<&str> = rows.iter().map(|row| row.biller_id.as_str()).collect();
+        let mut clients = clients_of(&mut db, Kind::Biller, &names).await?;
         let biller = |row: BillerRow| pb::Biller {
+            clients: clients.remove(&row.biller_id).unwrap_or_default(),
             biller_id: row.biller_id,
             prefix: row.prefix,
             name: row.name,
@@ -153,6 +161,7 @@ impl App {
         if let Err(why) = self.targets().check(&request.url) {
             invalid.push("url", why);
         }
+        check_clients(&mut invalid, "clients", &request.clients);
         invalid.check()?;
         let row = InstitutionRow {
             institution_id: request.institution_id,
@@ -160,10 +169,12 @@ impl App {
             url: request.url.trim_end_matches('/').to_owned(),
         };
         let db = self.db(origin).await?;
-        write(&db, call, (origin.clone(), row), |tx, (origin, row)| {
+        let input = (origin.clone(), row, request.clients);
+        write(&db, call, input, |tx, (origin, row, clients)| {
             Box::pin(async move {
                 sql::put_institution(tx, row).await?;
                 let (kind, id) = ("payer_institution", row.institution_id.as_str());
+                put_clients(tx, origin, Kind::Institution, id, clients).await?;
                 append(
                     tx,
                     origin,
@@ -180,6 +191,8 @@ impl App {
         origin: &Origin,
         request: pb::InquireBillRequest,
     ) -> Result<pb::InquireBillResponse, Error> {
+        self.speak(origin, Kind::Institution, &request.institution_id)
+            .await?;
         let mut invalid = Invalid::new();
         check_number(&mut invalid, "source_request", &request.source_request);
         check_text(&mut invalid, "bill_id", &request.bill_id, BILL_CHARS);
@@ -203,6 +216,7 @@ impl App {
         origin: &Origin,
         request: pb::RecordBillRequest,
     ) -> Result<pb::RecordBillResponse, Error> {
+        self.speak(origin, Kind::Biller, &request.biller_id).await?;
         let bill = match request.refusal.is_empty() {
             true => Some(read_bill(request.details.as_ref())?),
             false => None,
@@ -336,6 +350,7 @@ async fn record(
     bill: Option<&Bill>,
 ) -> Result<pb::RecordBillResponse, Error> {
     let row = sql::inquiry(tx, &request.correlation_id).await?;
+    let row = row.filter(|row| row.biller_id == request.biller_id);
     let row = row.ok_or(Error::not_found("bill inquiry"))?;
     let sealed = match bill {
         Some(bill) => Some(seal_bill(keyring, bill)?),
@@ -373,7 +388,11 @@ async fn present(
     body: Value,
 ) -> Result<(), Error> {
     let url = format!("{}/bills/{}", institution.url, row.bill_id);
-    let target = Target::to(url, &row.source_request, &institution.institution_id);
+    let target = Target::to(
+        url,
+        &row.source_request,
+        (Kind::Institution, &institution.institution_id),
+    );
     let name = format!("bill:{}", row.correlation_id);
     callback::post(tx, keyring, origin, &name, &target, Content::Body(body)).await
 }

@@ -6,6 +6,8 @@
 pub(crate) mod bills;
 pub(crate) mod shapes;
 
+use std::time::Duration;
+
 use publica_outbound::{Call, Client, Limits, Method, Sent, Targets};
 use publica_proto::payments::v1 as pb;
 use publica_rpc::Invalid;
@@ -20,6 +22,7 @@ use crate::app::App;
 use crate::app::batch::system;
 use crate::app::settle::patience;
 use crate::domain::ids::{BatchId, named};
+use crate::domain::partner::Kind;
 use crate::error::Error;
 use crate::jobs::CALLBACK;
 use crate::store::batch::BatchRow;
@@ -27,8 +30,6 @@ use crate::store::callback as sql;
 
 /// Under which targets and bodies are sealed.
 const PURPOSE: &str = "payments.callback";
-/// From which the secret that signs callbacks to a party is derived.
-const SECRET: &str = "payments.callback_secret";
 const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 const URL_CHARS: usize = 2_000;
 const CORRELATION_CHARS: usize = 64;
@@ -59,6 +60,8 @@ pub(crate) struct Target {
     correlation_id: String,
     /// Whose secret signs.
     party: String,
+    #[serde(default)]
+    kind: Kind,
     pub(crate) form: Form,
     #[serde(default)]
     way: Way,
@@ -86,28 +89,29 @@ impl Target {
     pub(crate) fn of_bank(url: String, correlation_id: &str, payer: &str, base: String) -> Self {
         Self {
             answer_to: Some(base),
-            ..Self::to(url, correlation_id, payer)
+            ..Self::to(url, correlation_id, (Kind::Bank, payer))
         }
     }
 
     /// A party with an interface of its own.
-    pub(crate) fn to(url: String, correlation_id: &str, party: &str) -> Self {
+    pub(crate) fn to(url: String, correlation_id: &str, (kind, party): (Kind, &str)) -> Self {
         Self {
             url,
             correlation_id: correlation_id.to_owned(),
             party: party.to_owned(),
+            kind,
             form: Form::V3,
             way: Way::Post,
             answer_to: None,
         }
     }
 
-    /// A party that is asked something and answers later.
-    pub(crate) fn asking(url: String, correlation_id: &str, party: &str) -> Self {
+    /// A biller that is asked something and answers later.
+    pub(crate) fn asking(url: String, correlation_id: &str, biller: &str) -> Self {
         let url = format!("{url}?fields=inquiry&requestId={correlation_id}");
         Self {
             way: Way::Get,
-            ..Self::to(url, correlation_id, party)
+            ..Self::to(url, correlation_id, (Kind::Biller, biller))
         }
     }
 
@@ -177,6 +181,7 @@ impl App {
             url: callback.url,
             correlation_id: callback.correlation_id,
             party: party.to_owned(),
+            kind: Kind::Block,
             form,
             way: Way::Post,
             answer_to: None,
@@ -189,11 +194,6 @@ impl App {
             allow_private: config.allow_private.unwrap_or(self.open_targets),
             hosts: config.hosts.clone(),
         }
-    }
-
-    /// The secret that signs callbacks to a party.
-    pub(crate) fn callback_secret(&self, party: &str) -> Vec<u8> {
-        self.keyring.lookup(SECRET, party)
     }
 }
 
@@ -328,7 +328,13 @@ impl Deliverer {
         if let Sent::Refused { reason } | Sent::Later { reason, .. } = &sent {
             tracing::warn!(reason, "a biller was not told that a bill was paid");
         }
-        // Taking the advice is not answering it.
+        // Taking the advice is not answering it. One that is never answered is an operator's
+        // case, who may have it sent once more.
+        let hours = app.config.callbacks.advice_hours;
+        if app.clock.now().since(job.created) >= Duration::from_hours(u64::from(hours)) {
+            let reason = format!("the biller has not answered within {hours} hours");
+            return Ok(Outcome::dead(reason));
+        }
         let after = patience(job.created, app.clock.now());
         Ok(Outcome::Again { after })
     }
@@ -352,7 +358,7 @@ impl Deliverer {
             url,
             id: id.to_owned(),
             now: app.clock.now(),
-            secrets: vec![app.callback_secret(&target.party)],
+            secrets: vec![app.callback_secret(target.kind, &target.party)],
             headers: target.headers(),
             content_type: CONTENT_TYPE,
             body: match target.way {
@@ -371,7 +377,8 @@ impl App {
     }
 
     async fn progress_body(&self, db: &Db, batch_id: &str) -> Result<Value, Error> {
-        let progress = self.progress(db, batch_id).await?;
+        let batch = self.batch(db, batch_id).await?;
+        let progress = self.progress(db, batch).await?;
         Ok(shapes::progress(&progress))
     }
 }

@@ -1,7 +1,7 @@
 //! Bringing entities in from another system: state only, never money on its way.
 
 use publica_journal::append;
-use publica_rpc::Fault as _;
+use publica_rpc::{Fault as _, Invalid};
 use publica_seal::Keyring;
 use publica_store::{Db, Tx};
 use publica_types::{Currency, Money, Origin, Timestamp};
@@ -9,16 +9,19 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use crate::app::partner::check_clients;
 use crate::app::programme::{self, NewFunding, NewProgramme, deposit, open_funding};
 use crate::app::source::{self, SOURCE_CHARS};
 use crate::app::voucher::PURPOSE_NUMBER;
-use crate::app::voucher_setup::{create_group, create_merchant};
+use crate::app::voucher_setup::{create_block, create_group, create_merchant};
 use crate::app::{App, beneficiary, entry};
 use crate::domain::address::within;
 use crate::domain::currency;
 use crate::domain::ids::{GroupId, ProgrammeId};
+use crate::domain::partner::Kind;
 use crate::domain::voucher::{State, digits};
 use crate::error::Error;
+use crate::store::partner;
 use crate::store::programme as programmes;
 use crate::store::voucher::{self as vouchers, NewMerchant, NewVoucher};
 
@@ -47,7 +50,7 @@ pub(crate) struct Imported {
 /// An entity of good form.
 #[derive(Debug, Clone)]
 pub(crate) enum Entity {
-    CallingBlock(String),
+    CallingBlock(String, Vec<String>),
     Funding(NewFunding, i64, GroupId),
     Programme(NewProgramme),
     Source(Source),
@@ -66,6 +69,9 @@ pub(crate) struct Source {
     name: String,
     #[serde(default)]
     programme: String,
+    /// Callers that may speak for it.
+    #[serde(default)]
+    clients: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -80,6 +86,8 @@ pub(crate) struct Group {
 #[derive(Deserialize)]
 struct Named {
     name: String,
+    #[serde(default)]
+    clients: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -207,12 +215,17 @@ impl App {
         match kind {
             "payments.calling_block" => {
                 let named: Named = read(json)?;
-                Ok(Entity::CallingBlock(short("name", named.name, 64)?))
+                let clients = clients(named.clients)?;
+                Ok(Entity::CallingBlock(
+                    short("name", named.name, 64)?,
+                    clients,
+                ))
             }
             "payments.funding_account" => self.read_funding(read(json)?),
             "payments.programme" => self.read_programme(read(json)?),
             "payments.source_block" => {
-                let source: Source = read(json)?;
+                let mut source: Source = read(json)?;
+                source.clients = clients(source.clients)?;
                 match within(&source.source_id, SOURCE_CHARS) {
                     true => Ok(Entity::Source(source)),
                     false => Err(problem("source_id", "must have 1 to 20 characters")),
@@ -385,6 +398,18 @@ fn short(field: &str, text: String, most: usize) -> Result<String, Problem> {
     }
 }
 
+/// Callers that may speak for a partner, in order.
+fn clients(mut given: Vec<String>) -> Result<Vec<String>, Problem> {
+    let mut invalid = Invalid::new();
+    check_clients(&mut invalid, "clients", &given);
+    invalid
+        .check()
+        .map_err(|invalid| as_problem(&invalid.into()))?;
+    given.sort_unstable();
+    given.dedup();
+    Ok(given)
+}
+
 fn money(field: &str, text: &str, code: &str) -> Result<Money, Problem> {
     let currency: Currency = currency::known(code)
         .ok_or_else(|| problem("currency", "is not a currency that can be paid"))?;
@@ -400,7 +425,12 @@ async fn store(
     entity: &Entity,
 ) -> Result<Result<bool, Problem>, Error> {
     let done = match entity {
-        Entity::CallingBlock(name) => return Ok(Ok(vouchers::insert_block(tx, name).await?)),
+        Entity::CallingBlock(name, clients) => {
+            match create_block(tx, origin, name, clients).await {
+                Ok(false) => return Ok(Ok(false)),
+                other => other.map(drop),
+            }
+        }
         Entity::NoVoucher => return Ok(Ok(true)),
         Entity::Funding(new, balance, group) => {
             store_funding(tx, origin, new, *balance, *group).await
@@ -412,7 +442,8 @@ async fn store(
             } else {
                 &new.name
             };
-            source::create_source(tx, origin, &new.source_id, name, &new.programme)
+            let (programme, clients) = (&new.programme, &new.clients);
+            source::create_source(tx, origin, &new.source_id, name, programme, clients)
                 .await
                 .map(drop)
         }
@@ -467,7 +498,8 @@ async fn store_voucher(tx: &mut Tx<'_>, new: &NewVoucher) -> Result<(), Error> {
 /// Whether what is stored under the entity's key is the entity.
 async fn same(tx: &mut Tx<'_>, entity: &Entity) -> Result<bool, Error> {
     Ok(match entity {
-        Entity::CallingBlock(_) | Entity::NoVoucher => true,
+        Entity::CallingBlock(..) => false,
+        Entity::NoVoucher => true,
         Entity::Funding(new, _, _) => {
             let row = programmes::find_funding_by(tx, &new.name).await?;
             row.is_some_and(|row| {
@@ -491,7 +523,9 @@ async fn same(tx: &mut Tx<'_>, entity: &Entity) -> Result<bool, Error> {
             } else {
                 &new.name
             };
-            row.is_some_and(|row| row.name == *name)
+            let clients = partner::clients(tx, Kind::Block, &new.source_id).await?;
+            let alike = new.clients.is_empty() || clients == new.clients;
+            row.is_some_and(|row| row.name == *name) && alike
         }
         Entity::Group(new) => vouchers::find_group(tx, &new.name).await?.is_some(),
         Entity::Merchant(new) => {

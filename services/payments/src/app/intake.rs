@@ -24,6 +24,7 @@ use crate::domain::instruction::{
     DUPLICATE, INSTRUCTION_ID_CHARS, OTHER_CURRENCY, Reason, Received, Sound, Verdict, check,
     instruction_leaf, refusal_leaf,
 };
+use crate::domain::partner::Kind;
 use crate::domain::{address::within, merkle};
 use crate::error::Error;
 use crate::store::batch::{self as batches, Added, BatchRow};
@@ -86,6 +87,9 @@ impl App {
         let mut message = next_message(&mut stream).await?.ok_or_else(missing)?;
         let db = self.db(origin).await?;
         let batch = self.batch(&db, &message.batch_id).await?;
+        let source = programme::find_source_by_no(&mut db.clone(), batch.source_no).await?;
+        let source = source.ok_or(Error::corrupt("the source block of a batch is missing"))?;
+        self.speak(origin, Kind::Block, &source.source_id).await?;
         let size = batch.chunk_rows;
         let mut next = message.first_ordinal;
         let aligned = next >= 0 && next % size == 0 && next <= batch.received_count;

@@ -15,10 +15,11 @@ use crate::app::{App, check_short};
 use crate::domain::address::{functional_id, within};
 use crate::domain::ids::GroupId;
 use crate::domain::instruction::{INSTRUCTION_ID_CHARS, NARRATION_CHARS};
+use crate::domain::partner::Kind;
 use crate::domain::voucher::Refusal;
 use crate::error::Error;
 use crate::store::request::Key;
-use crate::store::voucher as sql;
+use crate::store::voucher::{self as sql, VoucherRow};
 
 /// Vouchers in one request.
 const MOST: usize = 2_000;
@@ -62,6 +63,8 @@ impl App {
         origin: &Origin,
         mut request: pb::IssueVouchersRequest,
     ) -> Result<pb::IssueVouchersResponse, Error> {
+        let block = &request.calling_block;
+        self.speak(origin, Kind::Block, block).await?;
         let target = self.target(request.callback.take(), &request.calling_block)?;
         let mut invalid = Invalid::new();
         check_number(&mut invalid, "source_request", &request.source_request);
@@ -182,9 +185,15 @@ impl App {
         serials: &[(String, String)],
         narrations: &BTreeMap<String, String>,
     ) -> Result<Vec<shapes::IssuedVoucher>, Error> {
+        let wanted: Vec<&str> = serials.iter().map(|(_, serial)| serial.as_str()).collect();
+        let rows = sql::find_many(&mut db.clone(), &wanted).await?;
+        let mut rows: BTreeMap<String, VoucherRow> = rows
+            .into_iter()
+            .map(|row| (row.serial.clone(), row))
+            .collect();
         let mut issued = Vec::with_capacity(serials.len());
         for (instruction_id, serial) in serials {
-            let row = sql::find(&mut db.clone(), serial).await?;
+            let row = rows.remove(serial);
             let row = row.ok_or(Error::corrupt("a new voucher is missing"))?;
             let sealed = row.number_sealed.as_deref();
             let sealed = sealed.ok_or(Error::corrupt("a new voucher has no number"))?;
@@ -206,6 +215,8 @@ impl App {
         origin: &Origin,
         mut request: pb::ChangeVouchersRequest,
     ) -> Result<pb::ChangeVouchersResponse, Error> {
+        let block = &request.calling_block;
+        self.speak(origin, Kind::Block, block).await?;
         let target = self.target(request.callback.take(), &request.calling_block)?;
         let command = request.command();
         let mut invalid = Invalid::new();

@@ -9,12 +9,13 @@ use publica_store::Db;
 use publica_types::Origin;
 use serde_json::json;
 
+use crate::app::report::outcomes;
 use crate::app::{App, beneficiary, check_short, entry, wire};
 use crate::domain::batch::State;
 use crate::error::Error;
 use crate::store::batch::BatchRow;
 use crate::store::chunk as sql;
-use crate::store::{beneficiary as mapper, programme};
+use crate::store::{beneficiary as mapper, exception, programme};
 
 /// Places in one list of transactions.
 const MOST: i32 = 1_000;
@@ -28,29 +29,31 @@ impl App {
         request: pb::GetBatchProgressRequest,
     ) -> Result<pb::GetBatchProgressResponse, Error> {
         let db = self.db(origin).await?;
-        self.progress(&db, &request.batch_id).await
+        let batch = self.visible_batch(origin, &db, &request.batch_id).await?;
+        self.progress(&db, batch).await
     }
 
     /// The same for a callback.
     pub(crate) async fn progress(
         &self,
         db: &Db,
-        batch_id: &str,
+        batch: BatchRow,
     ) -> Result<pb::GetBatchProgressResponse, Error> {
-        let batch = self.batch(db, batch_id).await?;
         let state = batch.state()?;
-        let report = self.report(db, batch.clone()).await?;
-        let sum = |a: Option<&pb::Tally>, b: Option<&pb::Tally>| wire::sum_of([a, b]);
+        let mut reads = db.clone();
+        let sums = exception::exception_sums(&mut reads, batch.batch_id).await?;
+        let outcomes = outcomes(&mut reads, &batch, &sums).await?;
+        let sum = |a: &pb::Tally, b: &pb::Tally| wire::sum_of([Some(a), Some(b)]);
         let total = wire::tally(
             batch.received_count,
             batch.accepted_minor + batch.unresolved_minor,
         );
-        let completed = sum(report.settled.as_ref(), report.vouchers.as_ref());
+        let completed = sum(&outcomes.settled, &outcomes.vouchers);
         let unpaid = wire::tally(
             batch.refused_count + batch.unresolved_count,
             batch.unresolved_minor,
         );
-        let failed = sum(Some(&unpaid), report.rejected.as_ref());
+        let failed = sum(&unpaid, &outcomes.rejected);
         let rest = wire::tally(
             total.item_count - completed.item_count - failed.item_count,
             total.amount_minor - completed.amount_minor - failed.amount_minor,
@@ -58,7 +61,7 @@ impl App {
         let never = matches!(state, State::Rejected | State::Declined | State::Cancelled);
         let (ongoing, failed) = match never {
             // Nothing of it will be paid any more.
-            true => (wire::tally(0, 0), sum(Some(&failed), Some(&rest))),
+            true => (wire::tally(0, 0), sum(&failed, &rest)),
             false => (rest, failed),
         };
         Ok(pb::GetBatchProgressResponse {
@@ -106,6 +109,7 @@ impl App {
         invalid.check()?;
         let db = self.db(origin).await?;
         let batch = self.batch(&db, &request.batch_id).await?;
+        self.speak_for_bank(origin, batch.programme_id, "").await?;
         let body = json!({"bank_request": request.bank_request, "sums": sums});
         let input = (origin.clone(), batch.batch_id, body);
         db.write("payments.bank_status", input, |tx, (origin, id, body)| {
@@ -136,7 +140,7 @@ impl App {
         }
         invalid.check()?;
         let db = self.db(origin).await?;
-        let batch = self.batch(&db, &request.batch_id).await?;
+        let batch = self.visible_batch(origin, &db, &request.batch_id).await?;
         let from = request.first_ordinal;
         let to = from.saturating_add(i64::from(count));
         let rows = sql::rows(&mut db.clone(), batch.batch_id, from, to).await?;

@@ -7,15 +7,16 @@ use publica_store::Tx;
 use publica_types::Origin;
 use serde_json::json;
 
-use crate::app::release::posted;
+use crate::app::release::{open, posted};
 use crate::app::voucher::{PURPOSE_NUMBER, tell_done};
 use crate::app::voucher_setup::merchant_lookup;
-use crate::app::{App, entry, wire};
-use crate::domain::ids::{AccountId, GroupId, MerchantId};
+use crate::app::{App, entry};
+use crate::domain::ids::GroupId;
 use crate::domain::ledger::Refusal as LedgerRefusal;
+use crate::domain::partner::Kind;
 use crate::domain::voucher::{self, Refusal, digits};
 use crate::error::Error;
-use crate::store::ledger::{self, Opening};
+use crate::store::ledger;
 use crate::store::programme;
 use crate::store::voucher::{self as sql, VoucherRow};
 
@@ -45,6 +46,8 @@ impl App {
         origin: &Origin,
         mut request: pb::RedeemVoucherRequest,
     ) -> Result<pb::RedeemVoucherResponse, Error> {
+        let block = &request.calling_block;
+        self.speak(origin, Kind::Block, block).await?;
         let target = self.told(request.callback.take(), &request.calling_block)?;
         let db = self.db(origin).await?;
         if !sql::knows_block(&mut db.clone(), &request.calling_block).await? {
@@ -114,7 +117,8 @@ async fn redeem(
     }
     let facts = row.facts()?;
     voucher::redeem(&facts, &merchant_group, redemption.ignore_group, tx.now())?;
-    let payable = open_merchant(tx, merchant.merchant_id, &row.currency).await?;
+    let name = merchant.merchant_id.to_string();
+    let payable = open(tx, "merchant", &name, &row.currency).await?;
     let order = posted(
         pool.account_id,
         payable,
@@ -151,21 +155,4 @@ async fn redeem(
         serial_number: row.serial,
         redeem_time: Some(timestamp(tx.now())),
     })
-}
-
-async fn open_merchant(
-    tx: &mut Tx<'_>,
-    merchant: MerchantId,
-    currency: &str,
-) -> Result<AccountId, Error> {
-    let code = format!("merchant:{merchant}:{currency}");
-    let opening = Opening {
-        account_id: AccountId::of_code(&code),
-        code,
-        currency: currency.to_owned(),
-        kind: wire::account_kind(pb::AccountKind::Merchant),
-        floor: None,
-    };
-    ledger::open(tx, &opening).await?;
-    Ok(opening.account_id)
 }

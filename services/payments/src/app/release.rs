@@ -33,7 +33,7 @@ pub(crate) enum Progress {
     Finished,
 }
 
-/// Accounts that batches of one currency use.
+/// Accounts that are opened when they are first used.
 pub(crate) fn account(kind: &str, name: &str, currency: &str) -> AccountId {
     AccountId::of_code(&code(kind, name, currency))
 }
@@ -56,6 +56,7 @@ pub(crate) async fn open(
         "clearing" => pb::AccountKind::Clearing,
         "institution" => pb::AccountKind::Institution,
         "settlement" => pb::AccountKind::Settlement,
+        "merchant" | "biller" => pb::AccountKind::Merchant,
         _ => pb::AccountKind::General,
     };
     let code = code(kind, name, currency);
@@ -136,13 +137,16 @@ impl App {
         }
     }
 
-    /// Goes on with a batch whose bank has answered.
+    /// Goes on with a batch whose bank has answered, or did not in time.
     async fn go_on(&self, db: &Db, batch: BatchRow) -> Result<Progress, Error> {
         match self.authorised(db, &batch).await? {
             None => Ok(Progress::Finished),
             Some(answer) if answer.accepted => self.reserve(db, batch).await,
-            Some(_) => {
-                let why = "the payer's bank refused it";
+            Some(answer) => {
+                let why = match answer.silent {
+                    true => "the payer's bank did not answer in time",
+                    false => "the payer's bank refused it",
+                };
                 self.put_state(db, batch, State::FundsRefused, why).await?;
                 Ok(Progress::Finished)
             }

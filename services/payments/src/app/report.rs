@@ -10,14 +10,11 @@ use serde_json::json;
 
 use crate::app::account::next;
 use crate::app::batch::on_wire;
-use crate::app::intake::hashes;
-use crate::app::release::leaves;
 use crate::app::settle::{Reconciliation, place};
 use crate::app::voucher::open_number;
 use crate::app::{App, beneficiary, entry, wire};
 use crate::domain::batch::{State, chunk as chunk_state};
 use crate::domain::instruction::Verdict;
-use crate::domain::merkle;
 use crate::domain::outcome::Outcome;
 use crate::error::Error;
 use crate::store::batch::BatchRow;
@@ -33,7 +30,7 @@ impl App {
         request: pb::ListInstructionsRequest,
     ) -> Result<pb::ListInstructionsResponse, Error> {
         let db = self.db(origin).await?;
-        let batch = self.batch(&db, &request.batch_id).await?;
+        let batch = self.visible_batch(origin, &db, &request.batch_id).await?;
         let limit = page_size(request.page_size, 100, 10_000)?;
         let bound = (&request.batch_id, request.exceptions_only);
         let after: Option<i64> = PageToken::decode(&bound, &request.page_token)?;
@@ -139,7 +136,7 @@ impl App {
         request: pb::ListRefusalsRequest,
     ) -> Result<pb::ListRefusalsResponse, Error> {
         let mut db = self.db(origin).await?;
-        let batch = self.batch(&db, &request.batch_id).await?;
+        let batch = self.visible_batch(origin, &db, &request.batch_id).await?;
         let limit = page_size(request.page_size, 100, 10_000)?;
         let after: Option<i64> = PageToken::decode(&request.batch_id, &request.page_token)?;
         let (id, after) = (batch.batch_id, after.unwrap_or(-1));
@@ -164,7 +161,7 @@ impl App {
         request: pb::GetBatchReportRequest,
     ) -> Result<pb::GetBatchReportResponse, Error> {
         let db = self.db(origin).await?;
-        let batch = self.batch(&db, &request.batch_id).await?;
+        let batch = self.visible_batch(origin, &db, &request.batch_id).await?;
         self.report(&db, batch).await
     }
 
@@ -176,8 +173,7 @@ impl App {
         let mut db = db.clone();
         let id = batch.batch_id;
         let sums = exception::exception_sums(&mut db, id).await?;
-        let sent = self.sent(&db, &batch).await?;
-        let (voucher_count, voucher_minor) = voucher::sum_of_batch(&mut db, id).await?;
+        let outcomes = outcomes(&mut db, &batch, &sums).await?;
         let refused = sql::refused_reasons(&mut db, id).await?;
         let totals = sql::sum_totals(&mut db, id).await?;
         let unresolved = totals.iter().filter_map(|total| {
@@ -189,15 +185,6 @@ impl App {
             .filter(|sum| !sum.reason_code.is_empty())
             .map(|sum| (sum.reason_code.clone(), sum.item_count));
         let reasons = by_reason(refused.into_iter().chain(unresolved).chain(failures));
-        let institutions = by_institution(&sent, &sums);
-        let settled = total(&institutions, |row| row.settled.as_ref());
-        let rejected = total(&institutions, |row| row.rejected.as_ref());
-        let unknown = total(&institutions, |row| row.unknown.as_ref());
-        let direct = wire::sum(sent.direct.iter());
-        let replaced = wire::tally(
-            voucher_count - direct.item_count,
-            voucher_minor - direct.amount_minor,
-        );
         let found: Option<Reconciliation> = batch
             .reconciliation
             .as_deref()
@@ -209,103 +196,23 @@ impl App {
             .all(|row| {
                 row.debits_posted == row.credits_posted && row.debits_pending == row.credits_pending
             });
-        let closed = [&settled, &rejected, &unknown, &direct];
-        let open = wire::tally(
-            batch.accepted_count - closed.iter().map(|sum| sum.item_count).sum::<i64>(),
-            batch.accepted_minor - closed.iter().map(|sum| sum.amount_minor).sum::<i64>(),
-        );
         let reconciled = found
             .as_ref()
             .is_some_and(|found| found.differences.is_empty());
         Ok(pb::GetBatchReportResponse {
             batch: Some(on_wire(&mut db, batch).await?),
-            settled: Some(settled),
-            rejected: Some(wire::tally(
-                rejected.item_count - replaced.item_count,
-                rejected.amount_minor - replaced.amount_minor,
-            )),
-            replaced: Some(replaced),
-            unknown: Some(unknown),
-            vouchers: Some(wire::tally(voucher_count, voucher_minor)),
-            open: Some(open),
-            institutions,
+            settled: Some(outcomes.settled),
+            rejected: Some(outcomes.rejected),
+            replaced: Some(outcomes.replaced),
+            unknown: Some(outcomes.unknown),
+            vouchers: Some(outcomes.vouchers),
+            open: Some(outcomes.open),
+            institutions: outcomes.institutions,
             reasons,
             reconciled,
             matched_count: found.as_ref().map_or(0, |found| found.matched),
             differences: found.map(|found| found.differences).unwrap_or_default(),
             ledger_balanced,
-        })
-    }
-
-    /// Sums of the chunks whose outcomes are on record.
-    async fn sent(&self, db: &Db, batch: &BatchRow) -> Result<Sent, Error> {
-        let mut sent = Sent::default();
-        for row in sql::all(&mut db.clone(), batch.batch_id).await? {
-            if row.state < chunk_state::SETTLED {
-                continue;
-            }
-            for total in sql::totals(&mut db.clone(), batch.batch_id, row.chunk_no).await? {
-                match Verdict::of_code(total.verdict) {
-                    Verdict::Accepted => {
-                        let sum = sent.institutions.entry(total.institution).or_default();
-                        sum.0 += total.item_count;
-                        sum.1 += total.amount_minor;
-                    }
-                    Verdict::Voucher if row.state >= chunk_state::DONE => sent.direct.push(total),
-                    _ => {}
-                }
-            }
-        }
-        Ok(sent)
-    }
-
-    pub(crate) async fn get_receipt(
-        &self,
-        origin: &Origin,
-        request: pb::GetReceiptRequest,
-    ) -> Result<pb::GetReceiptResponse, Error> {
-        let db = self.db(origin).await?;
-        let batch = self.batch(&db, &request.batch_id).await?;
-        let id = batch.batch_id;
-        let found = match request.instruction_id.as_str() {
-            "" => sql::find_row(&mut db.clone(), id, request.ordinal).await?,
-            named => sql::find_by_id(&mut db.clone(), id, batch.source_no, named).await?,
-        };
-        let row = found.ok_or(Error::not_found("instruction"))?;
-        let (Some(root), Some(digest)) = (&batch.root, &batch.digest) else {
-            return Err(Error::BatchState {
-                state: batch.state()?.as_str(),
-            });
-        };
-        let chunk_no = row.ordinal / batch.chunk_rows;
-        let chunk_row = sql::find(&mut db.clone(), id, chunk_no).await?;
-        let chunk_row = chunk_row.ok_or(Error::corrupt("a chunk is missing"))?;
-        let (from, to) = (chunk_row.first_ordinal, chunk_row.end());
-        let rows = sql::rows(&mut db.clone(), id, from, to).await?;
-        let leaves = leaves(&db, &batch, &chunk_row, &rows).await?;
-        let at = place(&chunk_row, &row).ok_or(Error::corrupt("a row out of its chunk"))?;
-        let leaf = leaves
-            .get(at)
-            .ok_or(Error::corrupt("a row out of its chunk"))?;
-        let roots = hashes(sql::roots(&mut db.clone(), id).await?)?;
-        let chunk_at = usize::try_from(chunk_no).map_err(|_| Error::corrupt("chunk number"))?;
-        let mut path = merkle::path(&leaves, at);
-        path.extend(merkle::path(&roots, chunk_at));
-        let receipt = pb::GetReceiptResponse {
-            leaf: hex::encode(leaf),
-            path: path.iter().map(hex::encode).collect(),
-            root: hex::encode(root),
-            tree_size: batch.received_count,
-            leaf_index: row.ordinal,
-            digest: hex::encode(digest),
-            update_time: Some(timestamp(batch.updated_at)),
-            programme_id: batch.programme_id.to_string(),
-            instruction: None,
-        };
-        let instruction = self.statuses(&db, &batch, vec![row]).await?.pop();
-        Ok(pb::GetReceiptResponse {
-            instruction,
-            ..receipt
         })
     }
 
@@ -315,7 +222,7 @@ impl App {
         request: pb::ListBatchVouchersRequest,
     ) -> Result<pb::ListBatchVouchersResponse, Error> {
         let db = self.db(origin).await?;
-        let batch = self.batch(&db, &request.batch_id).await?;
+        let batch = self.visible_batch(origin, &db, &request.batch_id).await?;
         let limit = page_size(request.page_size, 100, 1_000)?;
         let after: Option<i64> = PageToken::decode(&request.batch_id, &request.page_token)?;
         let id = batch.batch_id;
@@ -392,15 +299,68 @@ impl App {
     }
 }
 
-#[derive(Default)]
-struct Sent {
-    /// By institution: number and sum.
-    institutions: BTreeMap<String, (i64, i64)>,
-    direct: Vec<crate::domain::batch::Total>,
+/// What became of a batch so far, in numbers and amounts.
+pub(crate) struct Outcomes {
+    pub(crate) settled: pb::Tally,
+    /// Rejected and not replaced by a voucher.
+    pub(crate) rejected: pb::Tally,
+    pub(crate) replaced: pb::Tally,
+    pub(crate) unknown: pb::Tally,
+    pub(crate) vouchers: pb::Tally,
+    pub(crate) open: pb::Tally,
+    pub(crate) institutions: Vec<pb::InstitutionReport>,
+}
+
+/// Sums up outcomes: as many reads, however large the batch is.
+pub(crate) async fn outcomes(
+    db: &mut Db,
+    batch: &BatchRow,
+    sums: &[ExceptionSum],
+) -> Result<Outcomes, Error> {
+    let id = batch.batch_id;
+    let (mut sent, mut direct) = (BTreeMap::new(), wire::tally(0, 0));
+    for total in sql::sent_totals(db, id).await? {
+        match Verdict::of_code(total.verdict) {
+            Verdict::Accepted => {
+                let sum = (total.item_count, total.amount_minor);
+                sent.insert(total.institution, sum);
+            }
+            _ => {
+                let more = wire::tally(total.item_count, total.amount_minor);
+                direct = wire::sum_of([Some(&direct), Some(&more)]);
+            }
+        }
+    }
+    let (voucher_count, voucher_minor) = voucher::sum_of_batch(db, id).await?;
+    let institutions = by_institution(&sent, sums);
+    let settled = total(&institutions, |row| row.settled.as_ref());
+    let rejected = total(&institutions, |row| row.rejected.as_ref());
+    let unknown = total(&institutions, |row| row.unknown.as_ref());
+    let replaced = wire::tally(
+        voucher_count - direct.item_count,
+        voucher_minor - direct.amount_minor,
+    );
+    let closed = [&settled, &rejected, &unknown, &direct];
+    let open = wire::tally(
+        batch.accepted_count - closed.iter().map(|sum| sum.item_count).sum::<i64>(),
+        batch.accepted_minor - closed.iter().map(|sum| sum.amount_minor).sum::<i64>(),
+    );
+    Ok(Outcomes {
+        rejected: wire::tally(
+            rejected.item_count - replaced.item_count,
+            rejected.amount_minor - replaced.amount_minor,
+        ),
+        settled,
+        replaced,
+        unknown,
+        vouchers: wire::tally(voucher_count, voucher_minor),
+        open,
+        institutions,
+    })
 }
 
 /// Counts under one reason code each, in the codes' order.
-fn by_reason(counts: impl Iterator<Item = (String, i64)>) -> Vec<pb::ReasonCount> {
+pub(crate) fn by_reason(counts: impl Iterator<Item = (String, i64)>) -> Vec<pb::ReasonCount> {
     let mut reasons: BTreeMap<String, i64> = BTreeMap::new();
     for (code, count) in counts {
         *reasons.entry(code).or_default() += count;
@@ -412,7 +372,10 @@ fn by_reason(counts: impl Iterator<Item = (String, i64)>) -> Vec<pb::ReasonCount
     reasons.into_iter().map(named).collect()
 }
 
-fn by_institution(sent: &Sent, sums: &[ExceptionSum]) -> Vec<pb::InstitutionReport> {
+fn by_institution(
+    sent: &BTreeMap<String, (i64, i64)>,
+    sums: &[ExceptionSum],
+) -> Vec<pb::InstitutionReport> {
     let of = |institution: &str, outcome: Outcome| {
         let code = i64::from(outcome.byte());
         let mine = sums
@@ -435,7 +398,7 @@ fn by_institution(sent: &Sent, sums: &[ExceptionSum]) -> Vec<pb::InstitutionRepo
             unknown: Some(wire::tally(unknown.0, unknown.1)),
         }
     };
-    sent.institutions.iter().map(report).collect()
+    sent.iter().map(report).collect()
 }
 
 fn total(

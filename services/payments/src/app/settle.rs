@@ -456,6 +456,9 @@ async fn settle(tx: &mut Tx<'_>, settling: &Settling) -> Result<(), Error> {
             ));
         }
     }
+    if settling.sums.values().any(|(settled, _)| *settled > 0) {
+        sql::set_settled(tx, batch_id, chunk_no).await?;
+    }
     if !orders.is_empty() {
         ledger::post_all(tx, settling.group, &orders).await?;
         sql::insert_group(tx, batch_id, chunk_no, settling.group).await?;

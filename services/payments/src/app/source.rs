@@ -9,9 +9,11 @@ use publica_types::Origin;
 use serde_json::json;
 
 use crate::app::account::next;
+use crate::app::partner::{check_clients, clients_of, put_clients};
 use crate::app::{App, call, check_text, entry, wire};
 use crate::config::SourceMode;
 use crate::domain::address::within;
+use crate::domain::partner::Kind;
 use crate::error::Error;
 use crate::store::programme::{self as sql, SourceRow};
 use crate::store::voucher;
@@ -38,6 +40,7 @@ pub(crate) async fn create_source(
     source_id: &str,
     name: &str,
     programme: &str,
+    clients: &[String],
 ) -> Result<SourceRow, Error> {
     let programme_id = match programme {
         "" => None,
@@ -69,6 +72,10 @@ pub(crate) async fn create_source(
             json!({}),
         ),
     );
+    // A calling block of this name may have its own already.
+    if !clients.is_empty() {
+        put_clients(tx, origin, Kind::Block, source_id, clients).await?;
+    }
     Ok(row)
 }
 
@@ -96,6 +103,7 @@ impl App {
         let mut invalid = Invalid::new();
         check_source_id(&mut invalid, "source_id", &request.source_id);
         check_text(&mut invalid, "name", &request.name, TITLE_CHARS);
+        check_clients(&mut invalid, "clients", &request.clients);
         invalid.check()?;
         let call = call(
             "payments.create_source",
@@ -112,9 +120,11 @@ impl App {
             |tx, (origin, request)| {
                 Box::pin(async move {
                     let (id, name) = (request.source_id.as_str(), request.name.as_str());
-                    let row = create_source(tx, origin, id, name, &request.programme).await?;
+                    let (programme, clients) = (&request.programme, &request.clients);
+                    let row = create_source(tx, origin, id, name, programme, clients).await?;
+                    let clients = clients_of(tx, Kind::Block, &[id]).await?;
                     Ok(pb::CreateSourceBlockResponse {
-                        source_block: Some(wire::source(row)),
+                        source_block: Some(wire::source(row, &clients)),
                     })
                 })
             },
@@ -130,8 +140,9 @@ impl App {
         let mut db = self.db(origin).await?;
         let row = sql::find_source(&mut db, &request.source_id).await?;
         let row = row.ok_or(Error::not_found("source block"))?;
+        let clients = clients_of(&mut db, Kind::Block, &[&row.source_id]).await?;
         Ok(pb::GetSourceBlockResponse {
-            source_block: Some(wire::source(row)),
+            source_block: Some(wire::source(row, &clients)),
         })
     }
 
@@ -146,25 +157,28 @@ impl App {
         let mut rows = sql::list_sources(&mut db, &after.unwrap_or_default(), limit + 1).await?;
         let token = |row: &SourceRow| PageToken::encode(&"sources", &row.source_id);
         let next_page_token = next(&mut rows, limit, token);
-        let source_blocks = rows.into_iter().map(wire::source).collect();
+        let names: Vec<&str> = rows.iter().map(|row| row.source_id.as_str()).collect();
+        let clients = clients_of(&mut db, Kind::Block, &names).await?;
+        let source_blocks = rows.into_iter().map(|row| wire::source(row, &clients));
         Ok(pb::ListSourceBlocksResponse {
-            source_blocks,
+            source_blocks: source_blocks.collect(),
             next_page_token,
         })
     }
 
-    /// The source block that submits, if it may.
+    /// The source block that submits, if it may and the caller speaks for it.
     pub(crate) async fn source(
         &self,
         origin: &Origin,
         source_id: &str,
     ) -> Result<SourceRow, Error> {
+        self.speak(origin, Kind::Block, source_id).await?;
         let mut db = self.db(origin).await?;
         let found = sql::find_source(&mut db, source_id).await?;
         if found.is_none() && self.config.source_blocks == SourceMode::Open {
             let input = (origin.clone(), source_id.to_owned());
             let made = db.write("payments.meet_source", input, |tx, (origin, source_id)| {
-                Box::pin(create_source(tx, origin, source_id, source_id, ""))
+                Box::pin(create_source(tx, origin, source_id, source_id, "", &[]))
             });
             // Somebody else may have met it meanwhile.
             made.await.or_else(|error| match error {

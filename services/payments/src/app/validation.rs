@@ -20,6 +20,7 @@ use crate::app::source::{check_number, check_source_id};
 use crate::app::{App, entry};
 use crate::domain::address::Modality;
 use crate::domain::instruction::{self, Reason, Received};
+use crate::domain::partner::Kind;
 use crate::error::Error;
 use crate::store::bank::{self, BankRow};
 use crate::store::validation::{self as sql, FailureRow, NewValidation, ValidationRow};
@@ -139,6 +140,7 @@ impl App {
                     instruction_id: row.instruction_id.clone(),
                     reason_code: reason.code.to_owned(),
                     reason: reason.text.to_owned(),
+                    sealed: Vec::new(),
                 });
             }
         }
@@ -263,7 +265,33 @@ impl App {
         let row = sql::find(&mut db.clone(), id).await?;
         let row = row.ok_or(Error::not_found("validation"))?;
         let failures = sql::failures(&mut db.clone(), id, -1, MOST_TOLD).await?;
-        Ok((row, failures))
+        Ok((row, self.open_failures(failures)?))
+    }
+
+    /// The first validation of a source block that the caller speaks for.
+    async fn own_validation(
+        &self,
+        origin: &Origin,
+        found: Vec<ValidationRow>,
+    ) -> Result<ValidationRow, Error> {
+        let mut db = self.db(origin).await?;
+        let mut others = None;
+        for row in found {
+            let source = programme::find_source_by_no(&mut db, row.source_no).await?;
+            let source = source.ok_or(Error::corrupt("a source block is missing"))?;
+            match self
+                .may_speak(origin, Kind::Block, &source.source_id)
+                .await?
+            {
+                true => return Ok(row),
+                false => others = Some(source.source_id),
+            }
+        }
+        match others {
+            // The refusal goes on record.
+            Some(source) => Err(self.foreign(origin, Kind::Block, &source).await?),
+            None => Err(Error::not_found("validation")),
+        }
     }
 
     pub(crate) async fn get_validation(
@@ -280,14 +308,15 @@ impl App {
             "" => None,
             id => Some(crate::app::source::source_no(id)),
         };
-        let row = found
+        let meant = found
             .into_iter()
-            .find(|row| wanted.is_none_or(|no| no == row.source_no));
-        let row = row.ok_or(Error::not_found("validation"))?;
+            .filter(|row| wanted.is_none_or(|no| no == row.source_no));
+        let row = self.own_validation(origin, meant.collect()).await?;
         let after = after.unwrap_or(-1);
         let mut rows = sql::failures(&mut db, row.validation_id, after, limit + 1).await?;
         let token = |row: &FailureRow| PageToken::encode(&pair, &row.ordinal);
         let next_page_token = next(&mut rows, limit, token);
+        let rows = self.open_failures(rows)?;
         let failures = rows.into_iter().map(|row| pb::ValidationFailure {
             instruction_id: row.instruction_id,
             reason: row.reason,

@@ -16,6 +16,7 @@ use crate::app::{App, call, check_reason, check_short, entry, wire};
 use crate::domain::currency;
 use crate::domain::ids::GroupId;
 use crate::domain::ledger::Refusal as LedgerRefusal;
+use crate::domain::partner::Kind;
 use crate::domain::voucher::{self, Refusal, State, digits, fresh_number};
 use crate::error::Error;
 use crate::store::ledger;
@@ -46,6 +47,8 @@ impl App {
         origin: &Origin,
         mut request: pb::PreactivateVoucherRequest,
     ) -> Result<pb::PreactivateVoucherResponse, Error> {
+        let block = &request.calling_block;
+        self.speak(origin, Kind::Block, block).await?;
         let target = self.told(request.callback.take(), &request.calling_block)?;
         const RPC: &str = "/publica.payments.v1.VoucherService/PreactivateVoucher";
         let mut invalid = Invalid::new();
@@ -121,6 +124,8 @@ impl App {
         origin: &Origin,
         mut request: pb::ActivateVoucherRequest,
     ) -> Result<pb::ActivateVoucherResponse, Error> {
+        let block = &request.calling_block;
+        self.speak(origin, Kind::Block, block).await?;
         let target = self.told(request.callback.take(), &request.calling_block)?;
         let db = self.db(origin).await?;
         let validity = self.config.voucher_validity();
@@ -187,6 +192,8 @@ impl App {
         origin: &Origin,
         mut request: pb::CancelVoucherRequest,
     ) -> Result<pb::CancelVoucherResponse, Error> {
+        let block = &request.calling_block;
+        self.speak(origin, Kind::Block, block).await?;
         let target = self.told(request.callback.take(), &request.calling_block)?;
         let db = self.db(origin).await?;
         let tell = (self.keyring.clone(), target);

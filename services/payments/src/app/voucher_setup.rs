@@ -1,5 +1,7 @@
 //! What vouchers need beforehand: groups, merchants, and the blocks that issue them.
 
+use std::collections::BTreeSet;
+
 use publica_journal::{append, write};
 use publica_proto::payments::v1 as pb;
 use publica_rpc::{Invalid, PageToken, page_size};
@@ -9,11 +11,13 @@ use publica_types::Origin;
 use serde_json::json;
 
 use crate::app::account::next;
+use crate::app::partner::{check_clients, put_clients};
 use crate::app::{App, call, check_short, check_text, entry, wire};
 use crate::domain::ids::{MerchantId, ProgrammeId};
+use crate::domain::partner::Kind;
 use crate::error::Error;
-use crate::store::programme;
 use crate::store::voucher::{self as sql, GroupRow, NewMerchant};
+use crate::store::{partner, programme};
 
 const PURPOSE_BANK: &str = "payments.merchant_bank_details";
 const FIELD_MERCHANT: &str = "payments.merchant";
@@ -161,6 +165,7 @@ impl App {
         const RPC: &str = "/publica.payments.v1.VoucherService/CreateCallingBlock";
         let mut invalid = Invalid::new();
         check_text(&mut invalid, "name", &request.name, NAME_CHARS);
+        check_clients(&mut invalid, "clients", &request.clients);
         invalid.check()?;
         let call = call(
             "payments.create_block",
@@ -173,26 +178,46 @@ impl App {
         write(
             &db,
             call,
-            (origin.clone(), request.name),
-            |tx, (origin, name)| {
+            (origin.clone(), request),
+            |tx, (origin, request)| {
                 Box::pin(async move {
-                    if !sql::insert_block(tx, name).await? {
-                        // A name is all there is to it, so it is the same block.
-                        return Ok::<_, Error>(pb::CreateCallingBlockResponse {});
-                    }
-                    let entry = entry(
-                        "payments.calling_block.created",
-                        "calling_block",
-                        name,
-                        json!({}),
-                    );
-                    append(tx, origin, entry);
-                    Ok(pb::CreateCallingBlockResponse {})
+                    create_block(tx, origin, &request.name, &request.clients).await?;
+                    Ok::<_, Error>(pb::CreateCallingBlockResponse {})
                 })
             },
         )
         .await
     }
+}
+
+/// Registers a calling block; false if it is there with the same callers, or with any where none
+/// are given.
+pub(crate) async fn create_block(
+    tx: &mut Tx<'_>,
+    origin: &Origin,
+    name: &str,
+    clients: &[String],
+) -> Result<bool, Error> {
+    if !sql::insert_block(tx, name).await? {
+        let known = partner::clients(tx, Kind::Block, name).await?;
+        let given: BTreeSet<&String> = clients.iter().collect();
+        return match clients.is_empty() || known.iter().eq(given) {
+            true => Ok(false),
+            // Who speaks for a block is not changed by registering it again.
+            false => Err(Error::Exists {
+                kind: "calling block",
+            }),
+        };
+    }
+    let created = entry(
+        "payments.calling_block.created",
+        "calling_block",
+        name,
+        json!({}),
+    );
+    append(tx, origin, created);
+    put_clients(tx, origin, Kind::Block, name, clients).await?;
+    Ok(true)
 }
 
 /// Creates a voucher group.

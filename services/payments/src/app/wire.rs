@@ -1,5 +1,7 @@
 //! Rows of the store as messages of the wire.
 
+use std::collections::BTreeMap;
+
 use publica_proto::payments::v1 as pb;
 use publica_rpc::timestamp;
 use publica_types::Timestamp;
@@ -130,8 +132,9 @@ pub(crate) fn programme(row: ProgrammeRow) -> pb::Programme {
     }
 }
 
-pub(crate) fn source(row: SourceRow) -> pb::SourceBlock {
+pub(crate) fn source(row: SourceRow, clients: &BTreeMap<String, Vec<String>>) -> pb::SourceBlock {
     pb::SourceBlock {
+        clients: clients.get(&row.source_id).cloned().unwrap_or_default(),
         source_id: row.source_id,
         name: row.name,
         programme_id: row
@@ -192,6 +195,7 @@ pub(crate) fn batch(
         approvals_needed: small(approvals_needed),
         create_time: Some(timestamp(row.created_at)),
         update_time: Some(timestamp(row.updated_at)),
+        bank_reason: String::new(),
     }
 }
 

@@ -74,6 +74,58 @@ pub(crate) fn path(hashes: &[Hash], index: usize) -> Vec<Hash> {
     path
 }
 
+/// A tree with all its nodes, for many paths.
+pub(crate) struct Tree(Vec<Vec<Hash>>);
+
+impl Tree {
+    /// The tree over hashes of leaves.
+    pub(crate) fn new(hashes: Vec<Hash>) -> Self {
+        let mut levels = vec![hashes];
+        while let Some(last) = levels.last().filter(|last| last.len() > 1) {
+            // A node without a neighbour goes up as it is, which is what RFC 6962 comes to.
+            let above = last.chunks(2).map(|pair| match pair {
+                [left, right] => node(left, right),
+                alone => alone.first().copied().unwrap_or_else(empty),
+            });
+            let above = above.collect();
+            levels.push(above);
+        }
+        Self(levels)
+    }
+
+    /// The leaf at `index`.
+    pub(crate) fn leaf(&self, index: usize) -> Option<&Hash> {
+        self.0.first()?.get(index)
+    }
+
+    /// The same as [`path`].
+    pub(crate) fn path(&self, index: usize) -> Vec<Hash> {
+        let beside = |(height, level): (usize, &Vec<Hash>)| {
+            let at = index >> height;
+            level.get(at ^ 1).copied()
+        };
+        self.0.iter().enumerate().filter_map(beside).collect()
+    }
+}
+
+/// True when `path` leads from the leaf at `index` to the root of a tree of `size` leaves.
+pub(crate) fn leads_to(leaf: &Hash, index: usize, size: usize, path: &[Hash], root: &Hash) -> bool {
+    fn climb(leaf: &Hash, index: usize, size: usize, path: &[Hash]) -> Option<Hash> {
+        if size == 1 {
+            return path.is_empty().then_some(*leaf);
+        }
+        let (beside, below) = path.split_last()?;
+        let middle = split(size);
+        match index < middle {
+            true => climb(leaf, index, middle, below).map(|left| node(&left, beside)),
+            false => {
+                climb(leaf, index - middle, size - middle, below).map(|right| node(beside, &right))
+            }
+        }
+    }
+    index < size && climb(leaf, index, size, path).as_ref() == Some(root)
+}
+
 /// The largest power of two below `count`.
 fn split(count: usize) -> usize {
     count.next_power_of_two() / 2
@@ -82,23 +134,6 @@ fn split(count: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// True when `path` leads from the leaf at `index` to the root of a tree of `size` leaves.
-    fn verify(leaf: &Hash, index: usize, size: usize, path: &[Hash], root: &Hash) -> bool {
-        fn climb(leaf: &Hash, index: usize, size: usize, path: &[Hash]) -> Option<Hash> {
-            if size == 1 {
-                return path.is_empty().then_some(*leaf);
-            }
-            let (beside, below) = path.split_last()?;
-            let middle = split(size);
-            match index < middle {
-                true => climb(leaf, index, middle, below).map(|left| node(&left, beside)),
-                false => climb(leaf, index - middle, size - middle, below)
-                    .map(|right| node(beside, &right)),
-            }
-        }
-        index < size && climb(leaf, index, size, path).as_ref() == Some(root)
-    }
 
     fn leaves(count: u32) -> Vec<Hash> {
         (0..count).map(|n| leaf(&[&n.to_be_bytes()])).collect()
@@ -133,11 +168,12 @@ mod tests {
             for (index, row) in rows.iter().enumerate() {
                 let path = path(&rows, index);
                 assert!(
-                    verify(row, index, rows.len(), &path, &top),
+                    leads_to(row, index, rows.len(), &path, &top),
                     "{index} of {count}"
                 );
-                assert!(!verify(&[7; 32], index, rows.len(), &path, &top));
-                assert!(count == 1 || !verify(row, index ^ 1, rows.len(), &path, &top));
+                assert_eq!(Tree::new(rows.clone()).path(index), path);
+                assert!(!leads_to(&[7; 32], index, rows.len(), &path, &top));
+                assert!(count == 1 || !leads_to(row, index ^ 1, rows.len(), &path, &top));
             }
         }
     }

@@ -164,6 +164,12 @@ impl Rail for Simulated {
         })
     }
 
+    fn fee(&self, item_count: i64, amount_minor: i64) -> i64 {
+        let each = item_count.saturating_mul(self.config.fee_minor);
+        let share = i128::from(amount_minor) * i128::from(self.config.fee_per_mille) / 1_000;
+        each.saturating_add(i64::try_from(share).unwrap_or(i64::MAX))
+    }
+
     fn query<'a>(
         &'a self,
         tenant: &'a Tenant,

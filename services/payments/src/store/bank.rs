@@ -17,16 +17,16 @@ statements! {
         SET url = excluded.url, payer_identifier = excluded.payer_identifier",
     REMOVE = "DELETE FROM payer_bank WHERE programme_id = $1",
     FIND = "SELECT url, payer_identifier FROM payer_bank WHERE programme_id = $1",
-    KNOWS = "SELECT payer_identifier FROM payer_bank WHERE payer_identifier = $1 LIMIT 1",
+    PAYING_AS = "SELECT programme_id FROM payer_bank WHERE payer_identifier = $1",
     ASK_BANK = "INSERT INTO bank_request (correlation_id, kind, subject_id, answered, accepted, \
-        reason, asked_at) VALUES ($1, $2, $3, $4, $5, '', $6) ON CONFLICT DO NOTHING",
-    REQUEST = "SELECT kind, subject_id, answered, accepted FROM bank_request \
-        WHERE correlation_id = $1",
-    OF_SUBJECT = "SELECT kind, subject_id, answered, accepted FROM bank_request \
-        WHERE subject_id = $1 AND kind = $2 \
+        items, asked_at) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+    REQUEST = "SELECT kind, subject_id, answered, accepted, silent, reason, items \
+        FROM bank_request WHERE correlation_id = $1",
+    OF_SUBJECT = "SELECT kind, subject_id, answered, accepted, silent, reason, items \
+        FROM bank_request WHERE subject_id = $1 AND kind = $2 \
         ORDER BY asked_at DESC, correlation_id",
-    ANSWER = "UPDATE bank_request SET answered = $2, accepted = $3, reason = $4 \
-        WHERE correlation_id = $1 AND answered <> $2",
+    ANSWER = "UPDATE bank_request SET answered = $2, accepted = $3, reason = $4, \
+        silent = $5 WHERE correlation_id = $1 AND answered <> $2",
 }
 
 /// A bank as stored.
@@ -43,6 +43,21 @@ pub(crate) struct RequestRow {
     pub(crate) subject_id: Uuid,
     pub(crate) answered: bool,
     pub(crate) accepted: bool,
+    /// Whether it did not answer in time.
+    pub(crate) silent: bool,
+    /// What it said, sealed; empty where it said nothing.
+    pub(crate) reason: Vec<u8>,
+    /// The ids of the instructions that it was asked about, as JSON.
+    pub(crate) items: Vec<u8>,
+}
+
+/// An answer, or that there is none.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Answer {
+    pub(crate) accepted: bool,
+    pub(crate) silent: bool,
+    /// What was said, sealed; empty where nothing was.
+    pub(crate) reason: Vec<u8>,
 }
 
 /// Names a programme's bank; an empty URL forgets it.
@@ -74,22 +89,24 @@ pub(crate) async fn find(
     ask.ask(FIND).bind(programme_id).fetch_optional().await
 }
 
-/// Whether any programme's bank knows its payer by this name.
-pub(crate) async fn knows(ask: &mut impl Ask, payer: &str) -> Result<bool, StoreError> {
-    let found = ask.ask(KNOWS).bind(payer);
-    Ok(found.fetch_scalar_optional::<String>().await?.is_some())
+/// The programmes whose bank knows its payer by this name.
+pub(crate) async fn paying_as(
+    ask: &mut impl Ask,
+    payer: &str,
+) -> Result<Vec<ProgrammeId>, StoreError> {
+    ask.ask(PAYING_AS).bind(payer).fetch_scalars().await
 }
 
 /// Notes that a bank is asked; a repeat changes nothing.
 pub(crate) async fn ask(
     tx: &mut Tx<'_>,
     correlation_id: &str,
-    kind: i64,
-    subject_id: Uuid,
+    (kind, subject_id): (i64, Uuid),
+    items: &[u8],
 ) -> Result<(), StoreError> {
     let now = tx.now();
     let query = tx.query(ASK_BANK).bind(correlation_id).bind(kind);
-    let query = query.bind(subject_id).bind(false).bind(false);
+    let query = query.bind(subject_id).bind(false).bind(false).bind(items);
     if query.bind(now).execute().await? == 1 {
         return Ok(());
     }
@@ -124,9 +141,9 @@ pub(crate) async fn of_subject(
 pub(crate) async fn answer(
     tx: &mut Tx<'_>,
     correlation_id: &str,
-    accepted: bool,
-    reason: &str,
+    answer: &Answer,
 ) -> Result<bool, StoreError> {
     let query = tx.query(ANSWER).bind(correlation_id).bind(true);
-    Ok(query.bind(accepted).bind(reason).execute().await? == 1)
+    let query = query.bind(answer.accepted).bind(answer.reason.as_slice());
+    Ok(query.bind(answer.silent).execute().await? == 1)
 }

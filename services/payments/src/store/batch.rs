@@ -4,7 +4,7 @@ use publica_store::{StoreError, Tx, statements};
 use publica_types::Timestamp;
 
 use crate::domain::batch::State;
-use crate::domain::ids::{BatchId, ProgrammeId};
+use crate::domain::ids::{AccountId, BatchId, ProgrammeId};
 use crate::error::Error;
 use crate::store::Ask;
 
@@ -44,6 +44,10 @@ statements! {
     SET_STATE = "UPDATE batch SET state = $3, state_reason = $4, updated_at = $5 \
         WHERE batch_id = $1 AND state = $2",
     RECONCILE = "UPDATE batch SET reconciliation = $2, updated_at = $3 WHERE batch_id = $1",
+    // In these states funds are not held yet.
+    WAITING = "SELECT CAST(COALESCE(SUM(b.accepted_minor), 0) AS BIGINT) FROM batch b \
+        JOIN programme p ON p.programme_id = b.programme_id \
+        WHERE p.funding_account_id = $1 AND b.batch_id <> $2 AND b.state IN ($3, $4, $5)",
     APPROVE = "INSERT INTO batch_approval (batch_id, digest, approver, approved_at) \
         VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
     APPROVALS = "SELECT approver, approved_at, digest FROM batch_approval \
@@ -279,4 +283,18 @@ pub(crate) async fn approvals(
                 .await
         }
     }
+}
+
+/// What batches on a funding account, but for one, may still take from it.
+pub(crate) async fn waiting(
+    ask: &mut impl Ask,
+    account: AccountId,
+    but: BatchId,
+) -> Result<i64, StoreError> {
+    let query = ask.ask(WAITING).bind(account).bind(but);
+    let states = [State::PendingApproval, State::Approved, State::Authorising];
+    let query = states
+        .into_iter()
+        .fold(query, |query, state| query.bind(state.code()));
+    query.fetch_scalar().await
 }

@@ -3,6 +3,7 @@
 use publica_store::{StoreError, Tx, statements};
 use publica_types::Timestamp;
 
+use crate::domain::ids::TransferId;
 use crate::store::Ask;
 
 statements! {
@@ -33,27 +34,27 @@ statements! {
     ANSWER_INQUIRY = "UPDATE bill_inquiry SET answered = 1, details = $2 \
         WHERE correlation_id = $1 AND answered = 0",
     INSERT_PAYMENT = "INSERT INTO bill_payment (bill_id, biller_id, institution_id, \
-        source_request, payment_reference, state, reject_reason, updated_at) \
-        VALUES ($1, $2, $3, $4, $5, 1, '', $6) ON CONFLICT DO NOTHING",
+        source_request, payment_reference, state, reject_reason, updated_at, voucher_serial, \
+        transfer_id) VALUES ($1, $2, $3, $4, $5, 1, '', $6, $7, $8) ON CONFLICT DO NOTHING",
     FIND_PAYMENT = "SELECT bill_id, biller_id, institution_id, source_request, \
-        payment_reference, state FROM bill_payment \
+        payment_reference, state, voucher_serial, transfer_id FROM bill_payment \
         WHERE bill_id = $1",
     // One whose advice was rejected may be paid anew.
     RENEW_PAYMENT = "UPDATE bill_payment SET institution_id = $2, source_request = $3, \
-        payment_reference = $4, state = 1, reject_reason = '', updated_at = $5 \
-        WHERE bill_id = $1 AND state = 3",
+        payment_reference = $4, state = 1, reject_reason = '', updated_at = $5, \
+        voucher_serial = $6, transfer_id = $7 WHERE bill_id = $1 AND state = 3",
     END_PAYMENT = "UPDATE bill_payment SET state = $2, reject_reason = $3, updated_at = $4 \
         WHERE bill_id = $1 AND state = 1",
     INSERT_REQUEST = "INSERT INTO pay_request (biller_id, rtp_id, transaction_id, \
         source_request, fingerprint, bill_id, institution_id, state, expires_at, updated_at) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
     FIND_REQUEST = "SELECT biller_id, rtp_id, transaction_id, fingerprint, bill_id, \
-        institution_id, state, expires_at, updated_at FROM pay_request \
+        institution_id, state, expires_at, updated_at, refusal FROM pay_request \
         WHERE biller_id = $1 AND rtp_id = $2",
     REQUEST_BY_TRANSACTION = "SELECT biller_id, rtp_id, transaction_id, fingerprint, bill_id, \
-        institution_id, state, expires_at, updated_at FROM pay_request \
+        institution_id, state, expires_at, updated_at, refusal FROM pay_request \
         WHERE transaction_id = $1",
-    SET_REQUEST = "UPDATE pay_request SET state = $3, updated_at = $4 \
+    SET_REQUEST = "UPDATE pay_request SET state = $3, updated_at = $4, refusal = $5 \
         WHERE transaction_id = $1 AND state = $2",
     PAY_REQUESTS = "UPDATE pay_request SET state = 4, updated_at = $2 \
         WHERE bill_id = $1 AND state IN (1, 2)",
@@ -98,6 +99,9 @@ pub(crate) struct PaymentRow {
     pub(crate) source_request: String,
     pub(crate) payment_reference: String,
     pub(crate) state: i64,
+    /// The voucher that it was paid by, and the transfer, if it was.
+    pub(crate) voucher_serial: Option<String>,
+    pub(crate) transfer_id: Option<TransferId>,
 }
 
 /// A request to pay as stored.
@@ -112,6 +116,8 @@ pub(crate) struct PayRequestRow {
     pub(crate) state: i64,
     pub(crate) expires_at: Timestamp,
     pub(crate) updated_at: Timestamp,
+    /// Why the payer will not pay, sealed; empty where nothing was said.
+    pub(crate) refusal: Vec<u8>,
 }
 
 /// False if another biller has the prefix.
@@ -226,7 +232,8 @@ pub(crate) async fn insert_payment(tx: &mut Tx<'_>, row: &PaymentRow) -> Result<
     let query = query
         .bind(row.source_request.as_str())
         .bind(row.payment_reference.as_str());
-    if query.bind(now).execute().await? == 1 {
+    let query = query.bind(now).bind(row.voucher_serial.as_deref());
+    if query.bind(row.transfer_id).execute().await? == 1 {
         return Ok(true);
     }
     let query = tx.query(RENEW_PAYMENT).bind(row.bill_id.as_str());
@@ -234,7 +241,8 @@ pub(crate) async fn insert_payment(tx: &mut Tx<'_>, row: &PaymentRow) -> Result<
         .bind(row.institution_id.as_str())
         .bind(row.source_request.as_str());
     let query = query.bind(row.payment_reference.as_str()).bind(now);
-    Ok(query.execute().await? == 1)
+    let query = query.bind(row.voucher_serial.as_deref());
+    Ok(query.bind(row.transfer_id).execute().await? == 1)
 }
 
 pub(crate) async fn find_payment(
@@ -305,8 +313,8 @@ pub(crate) async fn request(
 pub(crate) async fn set_request(
     tx: &mut Tx<'_>,
     transaction_id: &str,
-    from: i64,
-    to: i64,
+    (from, to): (i64, i64),
+    refusal: &[u8],
 ) -> Result<bool, StoreError> {
     let now = tx.now();
     let query = tx
@@ -314,7 +322,7 @@ pub(crate) async fn set_request(
         .bind(transaction_id)
         .bind(from)
         .bind(to);
-    Ok(query.bind(now).execute().await? == 1)
+    Ok(query.bind(now).bind(refusal).execute().await? == 1)
 }
 
 /// Ends the open requests to pay a bill that was paid.

@@ -65,12 +65,22 @@ statements! {
         CAST(SUM(item_count) AS BIGINT) AS item_count, \
         CAST(SUM(amount_minor) AS BIGINT) AS amount_minor FROM chunk_total \
         WHERE batch_id = $1 GROUP BY institution, verdict ORDER BY institution, verdict",
+    // Of chunks whose outcomes are on record: verdict 0 was sent, verdict 1 got vouchers.
+    SENT_TOTALS = "SELECT t.institution, t.verdict, \
+        CAST(SUM(t.item_count) AS BIGINT) AS item_count, \
+        CAST(SUM(t.amount_minor) AS BIGINT) AS amount_minor FROM batch_chunk c \
+        JOIN chunk_total t ON t.batch_id = c.batch_id AND t.chunk_no = c.chunk_no \
+        WHERE c.batch_id = $1 \
+        AND ((t.verdict = 0 AND c.state >= 4) OR (t.verdict = 1 AND c.state >= 5)) \
+        GROUP BY t.institution, t.verdict ORDER BY t.institution, t.verdict",
     FUNDED = "SELECT chunk_no, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor \
         FROM chunk_total WHERE batch_id = $1 AND verdict IN (0, 1) \
         GROUP BY chunk_no ORDER BY chunk_no",
     SET_HOLD = "UPDATE batch_chunk SET hold_id = $3 WHERE batch_id = $1 AND chunk_no = $2",
     ADVANCE = "UPDATE batch_chunk SET state = $4 \
         WHERE batch_id = $1 AND chunk_no = $2 AND state = $3",
+    SET_SETTLED = "UPDATE batch_chunk SET settled_at = $3 \
+        WHERE batch_id = $1 AND chunk_no = $2",
     SET_INTENT = "UPDATE batch_chunk SET intent = $3 WHERE batch_id = $1 AND chunk_no = $2",
     INSERT_RESOLVED = {
         sqlite: "INSERT INTO instruction_resolved (batch_id, ordinal, mapping_version) \
@@ -343,6 +353,19 @@ pub(crate) async fn sum_totals(
     Ok(rows.into_iter().map(Total::from).collect())
 }
 
+/// Sums of what was sent, or replaced by vouchers, in the chunks whose outcomes are on record.
+pub(crate) async fn sent_totals(
+    ask: &mut impl Ask,
+    batch_id: BatchId,
+) -> Result<Vec<Total>, StoreError> {
+    let rows = ask
+        .ask(SENT_TOTALS)
+        .bind(batch_id)
+        .fetch_all::<TotalRow>()
+        .await?;
+    Ok(rows.into_iter().map(Total::from).collect())
+}
+
 /// What each chunk needs from the funding account.
 pub(crate) async fn funded(
     ask: &mut impl Ask,
@@ -389,6 +412,17 @@ pub(crate) async fn advance(
         1 => Ok(()),
         _ => Err(Error::Store(StoreError::Conflict { source: None })),
     }
+}
+
+/// Notes that money of a chunk reached its payees now.
+pub(crate) async fn set_settled(
+    tx: &mut Tx<'_>,
+    batch_id: BatchId,
+    chunk_no: i64,
+) -> Result<(), StoreError> {
+    let now = tx.now();
+    let query = tx.query(SET_SETTLED).bind(batch_id).bind(chunk_no);
+    query.bind(now).execute().await.map(drop)
 }
 
 /// Keeps what a chunk's intent to send was recorded for: its keyed hash, and the versions of

@@ -2,7 +2,7 @@
 
 use publica_store::{StoreError, Tx, statements};
 
-use crate::domain::ids::BatchId;
+use crate::domain::ids::{BatchId, ProgrammeId};
 use crate::store::Ask;
 use crate::store::columns::bind_columns;
 
@@ -30,6 +30,16 @@ statements! {
         CAST(SUM(amount_minor) AS BIGINT) AS amount_minor FROM instruction_exception \
         WHERE batch_id = $1 GROUP BY institution, state, reason_code \
         ORDER BY institution, state, reason_code",
+    // Of a programme's last batches but one: what was sent to whom, and what was rejected.
+    PAST_SENT = "SELECT t.institution, CAST(SUM(t.item_count) AS BIGINT) FROM batch_chunk c \
+        JOIN chunk_total t ON t.batch_id = c.batch_id AND t.chunk_no = c.chunk_no \
+        WHERE c.batch_id IN (SELECT batch_id FROM batch WHERE programme_id = $1 \
+        AND batch_id <> $2 ORDER BY created_at DESC LIMIT 20) AND t.verdict = 0 \
+        AND c.state >= 4 GROUP BY t.institution",
+    PAST_REJECTED = "SELECT institution, COUNT(*) FROM instruction_exception \
+        WHERE batch_id IN (SELECT batch_id FROM batch WHERE programme_id = $1 \
+        AND batch_id <> $2 ORDER BY created_at DESC LIMIT 20) AND state = 3 \
+        GROUP BY institution",
 }
 
 /// An instruction that is not plain success; its state is an outcome's byte.
@@ -128,4 +138,24 @@ pub(crate) async fn exception_sums(
     batch_id: BatchId,
 ) -> Result<Vec<ExceptionSum>, StoreError> {
     ask.ask(EXCEPTION_SUMS).bind(batch_id).fetch_all().await
+}
+
+/// What a programme's last batches, but for one, sent to whom.
+pub(crate) async fn past_sent(
+    ask: &mut impl Ask,
+    programme_id: ProgrammeId,
+    but: BatchId,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let query = ask.ask(PAST_SENT).bind(programme_id);
+    query.bind(but).fetch_all().await
+}
+
+/// And what was rejected of it.
+pub(crate) async fn past_rejected(
+    ask: &mut impl Ask,
+    programme_id: ProgrammeId,
+    but: BatchId,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let query = ask.ask(PAST_REJECTED).bind(programme_id);
+    query.bind(but).fetch_all().await
 }

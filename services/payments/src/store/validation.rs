@@ -18,16 +18,16 @@ statements! {
     FIND_PAIR = "SELECT validation_id, source_no, source_request, source_batch, fingerprint, \
         done, instruction_count, failed_count FROM validation \
         WHERE source_request = $1 AND source_batch = $2 \
-        ORDER BY created_at DESC LIMIT 2",
+        ORDER BY created_at DESC LIMIT 16",
     // What a bank told stays.
     CLEAR = "DELETE FROM validation_failure WHERE validation_id = $1 AND ordinal < 4294967296",
     INSERT_FAILURES = {
         sqlite: "INSERT INTO validation_failure (validation_id, ordinal, instruction_id, \
-            reason_code, reason) SELECT $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3 \
-            FROM json_each($2)",
+            reason_code, reason, sealed) SELECT $1, value ->> 0, value ->> 1, value ->> 2, \
+            value ->> 3, unhex(value ->> 4) FROM json_each($2)",
         postgres: "INSERT INTO validation_failure (validation_id, ordinal, instruction_id, \
-            reason_code, reason) SELECT $1, a, b, c, d FROM UNNEST($2::bigint[], $3::text[], \
-            $4::text[], $5::text[]) AS v (a, b, c, d)",
+            reason_code, reason, sealed) SELECT $1, a, b, c, d, e FROM UNNEST($2::bigint[], \
+            $3::text[], $4::text[], $5::text[], $6::bytea[]) AS v (a, b, c, d, e)",
     },
     CHECKED = "UPDATE validation SET done = $2, instruction_count = $3, \
         failed_count = failed_count + $4, target = $5 WHERE validation_id = $1",
@@ -37,8 +37,8 @@ statements! {
         failed_count = failed_count + $3 WHERE validation_id = $1 RETURNING target",
     LAST_ORDINAL = "SELECT ordinal FROM validation_failure WHERE validation_id = $1 \
         ORDER BY ordinal DESC LIMIT 1",
-    FAILURES = "SELECT ordinal, instruction_id, reason_code, reason FROM validation_failure \
-        WHERE validation_id = $1 AND ordinal > $2 ORDER BY ordinal LIMIT $3",
+    FAILURES = "SELECT ordinal, instruction_id, reason_code, reason, sealed \
+        FROM validation_failure WHERE validation_id = $1 AND ordinal > $2 ORDER BY ordinal LIMIT $3",
 }
 
 /// A validation as stored.
@@ -61,6 +61,8 @@ pub(crate) struct FailureRow {
     pub(crate) instruction_id: String,
     pub(crate) reason_code: String,
     pub(crate) reason: String,
+    /// The reason in a bank's own words, in place of ours; empty where it is ours.
+    pub(crate) sealed: Vec<u8>,
 }
 
 /// The names of a validation request.
@@ -114,8 +116,9 @@ pub(crate) async fn insert_failures(
     let ids: Vec<&str> = rows.iter().map(|row| row.instruction_id.as_str()).collect();
     let codes: Vec<&str> = rows.iter().map(|row| row.reason_code.as_str()).collect();
     let reasons: Vec<&str> = rows.iter().map(|row| row.reason.as_str()).collect();
+    let sealed: Vec<Vec<u8>> = rows.iter().map(|row| row.sealed.clone()).collect();
     let query = tx.query(INSERT_FAILURES).bind(validation_id);
-    bind_columns!(engine, query, &ordinals, &ids, &codes, &reasons)
+    bind_columns!(engine, query, &ordinals, &ids, &codes, &reasons, &sealed)
         .execute()
         .await
         .map(drop)
@@ -166,7 +169,7 @@ pub(crate) async fn find(
         .await
 }
 
-/// The newest validations under a pair of numbers; two at most, so that a doubt shows.
+/// The newest validations under a pair of numbers, which several source blocks may have used.
 pub(crate) async fn find_pair(
     ask: &mut impl Ask,
     source_request: &str,

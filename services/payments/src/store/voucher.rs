@@ -1,9 +1,11 @@
 //! Vouchers, their groups, and the merchants and blocks that deal with them.
 
+use std::time::Duration;
+
 use publica_store::{StoreError, Tx, statements};
 use publica_types::{Timestamp, Uuid};
 
-use crate::domain::ids::{BatchId, MerchantId, ProgrammeId};
+use crate::domain::ids::{BatchId, MerchantId, ProgrammeId, TransferId};
 use crate::domain::voucher::{FIRST_NUMBER, State, Voucher};
 use crate::error::Error;
 use crate::store::Ask;
@@ -76,6 +78,19 @@ statements! {
     SET_STATE = "UPDATE voucher SET state = $2, expires_at = $3 WHERE serial = $1",
     CONSUME = "UPDATE voucher SET state = 7, redeemed_at = $2, merchant_id = $3, \
         transfer_id = $4 WHERE serial = $1",
+    REDEEMED = "SELECT expires_at, redeemed_at FROM voucher \
+        WHERE serial = $1 AND state = 7 AND transfer_id = $2",
+    RESTORE = "UPDATE voucher SET state = 3, expires_at = $3, redeemed_at = NULL, \
+        merchant_id = NULL, transfer_id = NULL \
+        WHERE serial = $1 AND state = 7 AND transfer_id = $2",
+    FIND_MANY = {
+        sqlite: "SELECT serial, number_sealed, calling_block, voucher_group, currency, \
+            amount_minor, amount_text, state, hold_until, expires_at, ordinal FROM voucher \
+            WHERE serial IN (SELECT value FROM json_each($1))",
+        postgres: "SELECT serial, number_sealed, calling_block, voucher_group, currency, \
+            amount_minor, amount_text, state, hold_until, expires_at, ordinal FROM voucher \
+            WHERE serial = ANY($1::text[])",
+    },
     OF_BATCH = "SELECT serial, number_sealed, calling_block, voucher_group, currency, \
         amount_minor, amount_text, state, hold_until, expires_at, ordinal FROM voucher \
         WHERE batch_id = $1 AND ordinal > $2 ORDER BY ordinal LIMIT $3",
@@ -421,6 +436,33 @@ pub(crate) async fn consume(
     let now = tx.now();
     let query = tx.query(CONSUME).bind(serial).bind(now).bind(merchant_id);
     query.bind(transfer_id).execute().await.map(drop)
+}
+
+/// Makes a voucher usable again that a transfer was paid with; false if it was not. The time that
+/// it was used up for does not count.
+pub(crate) async fn restore(
+    tx: &mut Tx<'_>,
+    serial: &str,
+    paid: TransferId,
+) -> Result<bool, StoreError> {
+    let query = tx.query(REDEEMED).bind(serial).bind(paid);
+    let found: Option<(Option<Timestamp>, Option<Timestamp>)> = query.fetch_optional().await?;
+    let Some((expires_at, redeemed_at)) = found else {
+        return Ok(false);
+    };
+    let now = tx.now();
+    let away = redeemed_at.map_or(Duration::ZERO, |redeemed| now.since(redeemed));
+    let expires_at = expires_at.map(|end| end.plus(away));
+    let query = tx.query(RESTORE).bind(serial).bind(paid);
+    Ok(query.bind(expires_at).execute().await? == 1)
+}
+
+/// Vouchers by their serial numbers, in no order.
+pub(crate) async fn find_many(
+    ask: &mut impl Ask,
+    serials: &[&str],
+) -> Result<Vec<VoucherRow>, StoreError> {
+    ask.ask(FIND_MANY).bind_list(serials).fetch_all().await
 }
 
 pub(crate) async fn of_batch(

@@ -3,6 +3,7 @@
 use publica_proto::imports::v1 as imports;
 use publica_proto::imports::v1::import_service_client::ImportServiceClient;
 use publica_proto::payments::v1 as api;
+use publica_proto::payments::v1::voucher_service_client::VoucherServiceClient;
 use publica_testkit::both_engines;
 
 use crate::support::{SOURCE, World, payee_id, refusal, world};
@@ -67,6 +68,43 @@ both_engines! {
         let read = world.beneficiaries().get_beneficiary(request).await.unwrap().into_inner();
         assert_eq!(read.beneficiary.unwrap().financial_address, "1234567");
         world.assert_balanced().await;
+    }
+
+    async fn blocks_bring_the_callers_that_speak_for_them(database: TestDatabase) {
+        let world = world(database).await;
+        let block = "payments.calling_block";
+        let source = "payments.source_block";
+        let lines = [
+            (block, r#"{"name": "BB", "clients": ["bb-2", "bb-1"]}"#),
+            (source, r#"{"source_id": "SOURCEBLOCK1", "clients": ["source-1"]}"#),
+        ];
+        let first = import(&world, &lines).await;
+        assert_eq!((first.accepted, first.problems), (2, vec![]));
+        let again = import(&world, &lines).await;
+        assert_eq!((again.repeated, again.problems), (2, vec![]));
+        // Who says nothing about callers changes none; who says otherwise is told.
+        let silent = [(block, r#"{"name": "BB"}"#), (source, r#"{"source_id": "SOURCEBLOCK1"}"#)];
+        let silent = import(&world, &silent).await;
+        assert_eq!((silent.repeated, silent.problems), (2, vec![]));
+        let other = [
+            (block, r#"{"name": "BB", "clients": ["mallory"]}"#),
+            (source, r#"{"source_id": "SOURCEBLOCK1", "clients": ["mallory"]}"#),
+            (block, r#"{"name": "CC", "clients": [""]}"#),
+        ];
+        assert_eq!(import(&world, &other).await.problems.len(), 3);
+        let request = api::GetSourceBlockRequest { source_id: SOURCE.to_owned() };
+        let read = world.programmes().get_source_block(request).await.unwrap().into_inner();
+        assert_eq!(read.source_block.unwrap().clients, ["source-1"]);
+        // And they alone may speak.
+        let cancel = api::CancelVoucherRequest {
+            serial_number: "1".to_owned(),
+            calling_block: "BB".to_owned(),
+            ..Default::default()
+        };
+        let foreign = world.vouchers().cancel_voucher(cancel.clone()).await;
+        assert_eq!(refusal(foreign).1, "PARTNER_FOREIGN");
+        let mut own = VoucherServiceClient::new(world.link_of("bb-1"));
+        assert_eq!(refusal(own.cancel_voucher(cancel).await).1, "VOUCHER_INVALID");
     }
 
     async fn vouchers_come_in_every_state(database: TestDatabase) {

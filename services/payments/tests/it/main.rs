@@ -14,5 +14,6 @@ mod mapper;
 mod policy;
 mod privacy;
 mod resume;
+mod statements;
 mod support;
 mod vouchers;

@@ -119,7 +119,7 @@ impl Context {
         let mut machines = Vec::new();
         for (name, scopes) in PARTIES {
             let party = RelyingParty::new(
-                &format!("{name}-{}", &self.process_id[..8]),
+                &self.client_id(name),
                 "",
                 self.clock.clone(),
                 self.entropy.clone(),
@@ -158,9 +158,14 @@ impl Context {
         })
     }
 
+    /// The client id of a party in this run.
+    pub(crate) fn client_id(&self, party: &str) -> String {
+        format!("{party}-{}", &self.process_id[..8])
+    }
+
     async fn portal(&self) -> Result<RelyingParty> {
         let portal = RelyingParty::new(
-            &format!("portal-{}", &self.process_id[..8]),
+            &self.client_id("portal"),
             "http://127.0.0.1/portal/signed-in",
             self.clock.clone(),
             self.entropy.clone(),

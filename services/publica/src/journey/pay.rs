@@ -175,6 +175,8 @@ async fn programme(context: &Context, maker: &Client) -> Result<String> {
         "source_id": source,
         "name": "Household support",
         "programme": text(&programme, "/programme_id")?,
+        // Nobody else speaks for it.
+        "clients": [context.client_id("maker")],
     });
     maker
         .post_once("/payments/v1/source-blocks", "source", &body)

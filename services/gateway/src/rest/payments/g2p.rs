@@ -1,7 +1,6 @@
 //! Beneficiaries, validation and bulk payment as published: one acknowledgement for all, whose
 //! `ResponseCode` says whether the request was taken, not that each item succeeded.
 
-use aws_lc_rs::digest::{Context, SHA256};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -14,6 +13,7 @@ use serde_json::json;
 use tonic::{Code, Status};
 
 use super::input::{Fault, Payment, Poll, Registration, SoundPayment};
+use super::pages::{fingerprint, pages, uploads};
 use super::{callback, strict, timed};
 use crate::body::{self, BodyFault};
 use crate::respond;
@@ -22,8 +22,6 @@ use crate::state::{Entry, EntryFault, GatewayState};
 /// The largest body, and the most items in it.
 const BODY_LIMIT: usize = 64 << 20;
 const MOST_ITEMS: usize = 100_000;
-/// Instructions in one message to the block.
-const PAGE: usize = 1_000;
 /// Stands for the id of a request that has no usable one.
 const NO_ID: &str = "000000000000";
 
@@ -284,40 +282,6 @@ async fn payment(state: &GatewayState, request: Request, validation: bool) -> Re
     }
 }
 
-/// What tells an equal repeat from a changed one.
-fn fingerprint(payment: &SoundPayment) -> Vec<u8> {
-    let mut context = Context::new(&SHA256);
-    let mut put = |text: &str| {
-        context.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
-        context.update(text.as_bytes());
-    };
-    put(&payment.batch_id);
-    for row in &payment.instructions {
-        for text in [
-            &row.instruction_id,
-            &row.functional_id,
-            &row.amount,
-            &row.currency,
-            &row.narration,
-        ] {
-            put(text);
-        }
-    }
-    context.finish().as_ref().to_vec()
-}
-
-/// Pages of instructions; true with the last.
-fn pages(rows: Vec<api::Instruction>) -> impl Iterator<Item = (Vec<api::Instruction>, bool)> {
-    let mut rows = rows.into_iter().peekable();
-    std::iter::from_fn(move || {
-        let page: Vec<api::Instruction> = rows.by_ref().take(PAGE).collect();
-        (!page.is_empty()).then(|| {
-            let last = rows.peek().is_none();
-            (page, last)
-        })
-    })
-}
-
 async fn validate_all(
     state: &GatewayState,
     entry: &Entry,
@@ -325,7 +289,7 @@ async fn validate_all(
     callback: Option<api::Callback>,
 ) -> Result<(), Refusal> {
     let key = api::ValidationKey {
-        fingerprint: fingerprint(&sound).into(),
+        fingerprint: fingerprint(&[&sound.batch_id], &sound.instructions).into(),
         source_id: sound.source_id,
         source_request: sound.request_id,
         source_batch: sound.batch_id,
@@ -357,7 +321,7 @@ async fn pay_all(
     let mut client = BatchServiceClient::new(state.link("payments"));
     let expected_count = i64::try_from(sound.instructions.len()).unwrap_or(i64::MAX);
     let message = api::CreateBatchRequest {
-        fingerprint: fingerprint(&sound).into(),
+        fingerprint: fingerprint(&[&sound.batch_id], &sound.instructions).into(),
         source_id: sound.source_id,
         source_request: sound.request_id,
         source_batch: sound.batch_id,
@@ -374,18 +338,7 @@ async fn pay_all(
         // An equal request was taken before.
         return Ok(());
     }
-    let id = batch.batch_id;
-    let messages =
-        pages(sound.instructions)
-            .enumerate()
-            .map(
-                move |(page, (instructions, complete))| api::UploadInstructionsRequest {
-                    batch_id: if page == 0 { id.clone() } else { String::new() },
-                    first_ordinal: 0,
-                    instructions,
-                    complete,
-                },
-            );
+    let messages = uploads(batch.batch_id, sound.instructions);
     let call = timed(entry.request(futures::stream::iter(messages)));
     let done = client.upload_instructions(call).await;
     done.map(drop).map_err(|status| of_block(&status, false))

@@ -2,6 +2,7 @@
 
 pub(super) mod batches;
 pub(super) mod others;
+pub(super) mod statements;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -78,6 +79,8 @@ struct PayerBank {
     url: String,
     #[serde(default)]
     payer_identifier: String,
+    #[serde(default)]
+    clients: Vec<String>,
 }
 
 /// `PUT /v1/programmes/{programme}/payer-bank`.
@@ -93,6 +96,7 @@ pub(super) async fn set_payer_bank(
             url: read.url,
             payer_identifier: read.payer_identifier,
             request_id,
+            clients: read.clients,
         };
         let call = timed(entry.request(message));
         programmes(&state)
@@ -102,29 +106,6 @@ pub(super) async fn set_payer_bank(
         Ok(json!({}))
     };
     ok(set.await)
-}
-
-/// `GET /v1/partners/{party}/keys`.
-pub(super) async fn partner_keys(
-    State(state): State<GatewayState>,
-    params: Params,
-    headers: HeaderMap,
-) -> Response {
-    let read = async {
-        let entry = enter(&state, &headers).await?;
-        let party = param(&params, "party");
-        let call = timed(entry.request(api::GetPartnerKeysRequest { party }));
-        let keys = programmes(&state)
-            .get_partner_keys(call)
-            .await
-            .map_err(problem)?;
-        let keys = keys.into_inner();
-        Ok(json!({
-            "callback_secret": keys.callback_secret,
-            "voucher_key": keys.voucher_key,
-        }))
-    };
-    ok(read.await)
 }
 
 fn param(params: &Params, name: &str) -> String {
@@ -433,6 +414,8 @@ struct NewSourceBlock {
     name: String,
     #[serde(default)]
     programme: String,
+    #[serde(default)]
+    clients: Vec<String>,
 }
 
 pub(super) async fn create_source_block(
@@ -446,6 +429,7 @@ pub(super) async fn create_source_block(
             name: read.name,
             programme: read.programme,
             request_id,
+            clients: read.clients,
         };
         let call = timed(entry.request(message));
         let answer = programmes(&state)

@@ -138,9 +138,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation::native("GET", "/v1/source-blocks", "Source blocks"),
     Operation::native("GET", "/v1/source-blocks/{source}", "One source block"),
     Operation::native(
+        "PUT",
+        "/v1/blocks/{block}/clients",
+        "Say which callers may speak for a source or calling block",
+    ),
+    Operation::native(
         "GET",
         "/v1/partners/{party}/keys",
-        "Secrets shared with a source or calling block",
+        "Secrets shared with a partner",
     ),
     Operation::native(
         "POST",
@@ -176,6 +181,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation::native("POST", "/v1/batches/{batch}/pause", "Pause a batch"),
     Operation::native("POST", "/v1/batches/{batch}/resume", "Go on with a batch"),
     Operation::native("GET", "/v1/batches/{batch}/report", "Report on a batch"),
+    Operation::native("GET", "/v1/batches/{batch}/receipts", "Receipts of a batch"),
     Operation::native(
         "GET",
         "/v1/batches/{batch}/receipts/{instruction}",
@@ -211,4 +217,41 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "One account of the ledger",
     ),
     Operation::native("GET", "/v1/ledger/check", "Add up the whole ledger"),
+    Operation::native(
+        "GET",
+        "/v1/batches/{batch}/forecast",
+        "Fees, funds and failures of a batch, ahead of paying it",
+    ),
+    Operation::native("GET", "/v1/statements", "Statements of rails and banks"),
+    Operation::native(
+        "POST",
+        "/v1/statements/{statement}",
+        "Upload a statement, as CSV",
+    ),
+    Operation::native("GET", "/v1/statements/{statement}", "One statement"),
+    Operation::native(
+        "GET",
+        "/v1/reconciliation/items",
+        "What does not agree with a statement",
+    ),
+    Operation::native(
+        "GET",
+        "/v1/reconciliation/ageing",
+        "How old what does not agree is",
+    ),
+    Operation::native(
+        "POST",
+        "/v1/reconciliation/items/{item}/resolve",
+        "Accept an item, or propose to post it",
+    ),
+    Operation::native(
+        "POST",
+        "/v1/reconciliation/items/{item}/approve",
+        "Post what somebody else proposed",
+    ),
+    Operation::native(
+        "POST",
+        "/v1/reconciliation/items/{item}/decline",
+        "Decline what was proposed",
+    ),
 ];

@@ -4,8 +4,10 @@ use publica_proto::payments::v1::Instruction;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::csv::Csv;
+
 /// The longest row, in bytes.
-const ROW_LIMIT: usize = 16 * 1_024;
+pub(super) const ROW_LIMIT: usize = 16 * 1_024;
 
 /// Columns of a CSV file; the last may be left out.
 const COLUMNS: [&str; 5] = [
@@ -30,11 +32,8 @@ pub(super) enum RowFault {
         found: usize,
         expected: usize,
     },
-    #[error(
-        "the header must name instruction_id, functional_id, amount and currency, \
-         and may name narration"
-    )]
-    Header,
+    #[error("the header must name {needed}, and may name no others but: {more}")]
+    Header { needed: String, more: String },
     #[error("row {row} is not an instruction: {why}")]
     NotInstruction { row: u64, why: String },
     #[error("the body ends within a row")]
@@ -53,7 +52,7 @@ impl Reader {
     /// A reader for a media type: CSV if it says so, JSON otherwise.
     pub(super) fn new(media_type: &str) -> Self {
         match media_type.contains("csv") {
-            true => Self::Csv(Csv::default()),
+            true => Self::Csv(Csv::new(&COLUMNS, MANDATORY)),
             false => Self::Json(Json::default()),
         }
     }
@@ -65,7 +64,7 @@ impl Reader {
         rows: &mut Vec<Instruction>,
     ) -> Result<(), RowFault> {
         match self {
-            Self::Csv(reader) => reader.take(piece, rows),
+            Self::Csv(reader) => of_csv(rows, |found| reader.take(piece, found)),
             Self::Json(reader) => reader.take(piece, rows),
         }
     }
@@ -73,136 +72,32 @@ impl Reader {
     /// Takes the end of the body.
     pub(super) fn finish(&mut self, rows: &mut Vec<Instruction>) -> Result<(), RowFault> {
         match self {
-            Self::Csv(reader) => reader.finish(rows),
+            Self::Csv(reader) => of_csv(rows, |found| reader.finish(found)),
             Self::Json(reader) => reader.finish(),
         }
     }
 }
 
-/// A CSV reader (RFC 4180): quotes may hold separators and line ends.
-#[derive(Default)]
-pub(super) struct Csv {
-    /// Where each of our columns stands in the file.
-    header: Option<Vec<usize>>,
-    width: usize,
-    fields: Vec<Vec<u8>>,
-    field: Vec<u8>,
-    length: usize,
-    row: u64,
-    quoted: bool,
-    /// The last byte was a quote inside quotes: an end, or the first half of a doubled one.
-    closing: bool,
-}
-
-impl Csv {
-    fn take(&mut self, piece: &[u8], rows: &mut Vec<Instruction>) -> Result<(), RowFault> {
-        for byte in piece {
-            self.byte(*byte, rows)?;
+/// Appends what a CSV reader finds.
+fn of_csv(
+    rows: &mut Vec<Instruction>,
+    read: impl FnOnce(&mut Vec<Vec<String>>) -> Result<(), RowFault>,
+) -> Result<(), RowFault> {
+    let mut found = Vec::new();
+    let done = read(&mut found);
+    let instruction = |fields: Vec<String>| {
+        let mut fields = fields.into_iter();
+        let mut field = || fields.next().unwrap_or_default();
+        Instruction {
+            instruction_id: field(),
+            functional_id: field(),
+            amount: field(),
+            currency: field(),
+            narration: field(),
         }
-        Ok(())
-    }
-
-    fn byte(&mut self, byte: u8, rows: &mut Vec<Instruction>) -> Result<(), RowFault> {
-        self.length += 1;
-        if self.length > ROW_LIMIT {
-            return Err(RowFault::TooLong { row: self.row });
-        }
-        if self.quoted && !self.closing {
-            match byte {
-                b'"' => self.closing = true,
-                other => self.field.push(other),
-            }
-            return Ok(());
-        }
-        if self.closing {
-            self.closing = false;
-            if byte == b'"' {
-                self.field.push(b'"');
-                return Ok(());
-            }
-            self.quoted = false;
-        }
-        match byte {
-            b'"' if self.field.is_empty() => self.quoted = true,
-            b',' => self.fields.push(std::mem::take(&mut self.field)),
-            b'\r' => {}
-            b'\n' => self.end_row(rows)?,
-            other => self.field.push(other),
-        }
-        Ok(())
-    }
-
-    fn end_row(&mut self, rows: &mut Vec<Instruction>) -> Result<(), RowFault> {
-        self.fields.push(std::mem::take(&mut self.field));
-        self.length = 0;
-        let fields = std::mem::take(&mut self.fields);
-        // An empty line separates nothing.
-        if fields.len() == 1 && fields[0].is_empty() {
-            return Ok(());
-        }
-        let row = self.row;
-        let texts: Vec<String> = fields
-            .into_iter()
-            .map(|field| String::from_utf8(field).map_err(|_| RowFault::NotUtf8 { row }))
-            .collect::<Result<_, _>>()?;
-        let Some(header) = &self.header else {
-            return self.read_header(&texts);
-        };
-        self.row += 1;
-        if texts.len() != self.width {
-            let (found, expected) = (texts.len(), self.width);
-            return Err(RowFault::Columns {
-                row,
-                found,
-                expected,
-            });
-        }
-        let column = |place: usize| {
-            let at = header.get(place).copied();
-            at.and_then(|at| texts.get(at)).cloned().unwrap_or_default()
-        };
-        rows.push(Instruction {
-            instruction_id: column(0),
-            functional_id: column(1),
-            amount: column(2),
-            currency: column(3),
-            narration: column(4),
-        });
-        Ok(())
-    }
-
-    fn read_header(&mut self, names: &[String]) -> Result<(), RowFault> {
-        let clean = |name: &str| name.trim_start_matches('\u{feff}').trim().to_lowercase();
-        let names: Vec<String> = names.iter().map(|name| clean(name)).collect();
-        let mut places = Vec::new();
-        for (place, column) in COLUMNS.iter().enumerate() {
-            match names.iter().position(|name| name == column) {
-                Some(at) => places.push(at),
-                None if place >= MANDATORY => places.push(usize::MAX),
-                None => return Err(RowFault::Header),
-            }
-        }
-        if names.iter().any(|name| !COLUMNS.contains(&name.as_str())) {
-            return Err(RowFault::Header);
-        }
-        self.width = names.len();
-        self.header = Some(places);
-        Ok(())
-    }
-
-    fn finish(&mut self, rows: &mut Vec<Instruction>) -> Result<(), RowFault> {
-        if self.quoted && !self.closing {
-            return Err(RowFault::Torn);
-        }
-        if !self.field.is_empty() || !self.fields.is_empty() || self.closing {
-            self.end_row(rows)?;
-        }
-        match (&self.header, self.row) {
-            (None, _) => Err(RowFault::Header),
-            (Some(_), 0) => Err(RowFault::Empty),
-            _ => Ok(()),
-        }
-    }
+    };
+    rows.extend(found.into_iter().map(instruction));
+    done
 }
 
 /// Finds the objects in a JSON array or in JSON lines by counting braces outside of texts.
@@ -359,10 +254,14 @@ mod tests {
     #[test]
     fn what_is_no_csv() {
         let header = "instruction_id,functional_id,amount,currency\n";
+        let wrong_header = || RowFault::Header {
+            needed: "instruction_id, functional_id, amount, currency".to_owned(),
+            more: "narration".to_owned(),
+        };
         for (body, fault) in [
-            (String::new(), RowFault::Header),
-            ("a,b\n".to_owned(), RowFault::Header),
-            (format!("{},extra\n", header.trim_end()), RowFault::Header),
+            (String::new(), wrong_header()),
+            ("a,b\n".to_owned(), wrong_header()),
+            (format!("{},extra\n", header.trim_end()), wrong_header()),
             (header.to_owned(), RowFault::Empty),
             (
                 format!("{header}1,2,3\n"),

@@ -25,7 +25,7 @@ fn tally(tally: Option<&api::Tally>, currency: &str) -> Value {
     json!({"count": count, "amount": decimal(minor, currency)})
 }
 
-fn or_null(text: &str) -> Value {
+pub(super) fn or_null(text: &str) -> Value {
     if text.is_empty() {
         Value::Null
     } else {
@@ -68,6 +68,7 @@ pub(super) fn source_block(source: &api::SourceBlock) -> Value {
         "name": source.name,
         "programme_id": or_null(&source.programme_id),
         "active": source.active,
+        "clients": source.clients,
     })
 }
 
@@ -80,6 +81,10 @@ pub(super) fn beneficiary(beneficiary: &api::Beneficiary) -> Value {
         "active": beneficiary.active,
         "update_time": rfc3339(beneficiary.update_time.as_ref()),
     })
+}
+
+pub(super) fn batch_state(state: api::BatchState) -> String {
+    name(state.as_str_name(), "BATCH_STATE_")
 }
 
 pub(super) fn batch(batch: &api::Batch) -> Value {
@@ -102,8 +107,9 @@ pub(super) fn batch(batch: &api::Batch) -> Value {
         "source_batch": batch.source_batch,
         "programme_id": batch.programme_id,
         "currency": currency,
-        "state": name(batch.state().as_str_name(), "BATCH_STATE_"),
+        "state": batch_state(batch.state()),
         "state_reason": or_null(&batch.state_reason),
+        "bank_reason": or_null(&batch.bank_reason),
         "maker": batch.maker,
         "digest": or_null(&batch.digest),
         "received_count": batch.received_count,
@@ -181,14 +187,67 @@ pub(super) fn report(report: &api::GetBatchReportResponse) -> Value {
 pub(super) fn receipt(receipt: &api::GetReceiptResponse) -> Value {
     json!({
         "instruction": receipt.instruction.as_ref().map(instruction),
+        "payee": receipt.payee,
         "leaf": receipt.leaf,
         "leaf_index": receipt.leaf_index,
         "path": receipt.path,
         "root": receipt.root,
         "tree_size": receipt.tree_size,
         "digest": receipt.digest,
+        "content": receipt.content.as_ref().map(content),
         "programme_id": receipt.programme_id,
         "update_time": rfc3339(receipt.update_time.as_ref()),
+    })
+}
+
+/// What approvers sign for, besides the root.
+fn content(content: &api::ReceiptContent) -> Value {
+    let total = |total: &api::ReceiptTotal| {
+        let sum = total.tally.unwrap_or_default();
+        json!({
+            "institution": total.institution,
+            "verdict": total.verdict,
+            "count": sum.item_count,
+            "amount": decimal(sum.amount_minor, &content.currency),
+        })
+    };
+    json!({
+        "batch_id": content.batch_id,
+        "source_id": content.source_id,
+        "source_batch": content.source_batch,
+        "programme_id": content.programme_id,
+        "currency": content.currency,
+        "totals": content.totals.iter().map(total).collect::<Vec<Value>>(),
+    })
+}
+
+pub(super) fn forecast(forecast: &api::ForecastBatchResponse, currency: &str) -> Value {
+    let money = |minor| decimal(minor, currency);
+    let institution = |row: &api::InstitutionForecast| {
+        json!({
+            "institution": row.institution,
+            "tally": tally(row.tally.as_ref(), currency),
+            "fee": money(row.fee_minor),
+            "past_count": row.past_count,
+            "past_rejected": row.past_rejected,
+            "expected_rejected": row.expected_rejected,
+        })
+    };
+    let reason =
+        |row: &api::ReasonCount| json!({"reason_code": row.reason_code, "count": row.item_count});
+    json!({
+        "as_of_time": rfc3339(forecast.as_of_time.as_ref()),
+        "currency": currency,
+        "payable": tally(forecast.payable.as_ref(), currency),
+        "fee": money(forecast.fee_minor),
+        "available": money(forecast.available_minor),
+        "competing": money(forecast.competing_minor),
+        "shortfall": money(forecast.shortfall_minor),
+        "shortfall_with_others": money(forecast.shortfall_with_others_minor),
+        "institutions": forecast.institutions.iter().map(institution).collect::<Vec<Value>>(),
+        "reasons": forecast.reasons.iter().map(reason).collect::<Vec<Value>>(),
+        "lost_count": forecast.lost_count,
+        "changed_count": forecast.changed_count,
     })
 }
 
@@ -204,6 +263,56 @@ pub(super) fn batch_voucher(voucher: &api::BatchVoucher) -> Value {
         "currency": money.currency,
         "voucher_group": voucher.voucher_group,
         "expire_time": rfc3339(voucher.expire_time.as_ref()),
+    })
+}
+
+pub(super) fn statement(statement: &api::Statement) -> Value {
+    let currency = &statement.currency;
+    json!({
+        "statement_id": statement.statement_id,
+        "currency": currency,
+        "from_time": rfc3339(statement.from_time.as_ref()),
+        "to_time": rfc3339(statement.to_time.as_ref()),
+        "state": name(statement.state().as_str_name(), "STATEMENT_STATE_"),
+        "paid_out": tally(statement.paid_out.as_ref(), currency),
+        "paid_in": tally(statement.paid_in.as_ref(), currency),
+        "matched_count": statement.matched_count,
+        "item_count": statement.item_count,
+        "create_time": rfc3339(statement.create_time.as_ref()),
+    })
+}
+
+/// Something that does not agree.
+pub(super) fn item(item: &api::ReconciliationItem) -> Value {
+    let resolution = match item.resolution() {
+        api::ReconciliationResolution::Unspecified => Value::Null,
+        given => json!(name(given.as_str_name(), "RECONCILIATION_RESOLUTION_")),
+    };
+    json!({
+        "item_id": item.item_id,
+        "kind": name(item.kind().as_str_name(), "RECONCILIATION_KIND_"),
+        "currency": item.currency,
+        "expected": decimal(item.expected_minor, &item.currency),
+        "found": decimal(item.found_minor, &item.currency),
+        "batch_id": or_null(&item.batch_id),
+        "ordinal": (!item.batch_id.is_empty()).then_some(item.ordinal),
+        "statement_id": or_null(&item.statement_id),
+        "reference": or_null(&item.reference),
+        "since_time": rfc3339(item.since_time.as_ref()),
+        "state": name(item.state().as_str_name(), "RECONCILIATION_STATE_"),
+        "resolution": resolution,
+        "maker": or_null(&item.maker),
+        "checker": or_null(&item.checker),
+        "transfer_id": or_null(&item.transfer_id),
+    })
+}
+
+pub(super) fn ageing(bucket: &api::AgeingBucket, currency: &str) -> Value {
+    json!({
+        "kind": name(bucket.kind().as_str_name(), "RECONCILIATION_KIND_"),
+        "from_days": bucket.from_days,
+        "to_days": (bucket.to_days > 0).then_some(bucket.to_days),
+        "tally": tally(bucket.tally.as_ref(), currency),
     })
 }
 

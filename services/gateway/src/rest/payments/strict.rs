@@ -13,8 +13,9 @@ struct Known {
     items: &'static [&'static str],
 }
 
-/// Bodies by the end of their path. Where version 1 and 3 share one, both are listed.
-const KNOWN: [Known; 17] = [
+/// Bodies by their path. One that ends in a slash, or in `check`, has an id behind it. Where
+/// version 1 and 3 share one, both are listed.
+const KNOWN: [Known; 21] = [
     Known {
         path: "/register-beneficiary",
         members: &["requestid", "sourcebbid", "beneficiaries"],
@@ -160,6 +161,46 @@ const KNOWN: [Known; 17] = [
         items: &[],
     },
     Known {
+        path: "/bills/",
+        members: &["code", "reason", "requestid", "billid", "billdetails"],
+        items: &[],
+    },
+    Known {
+        path: "/batches/authorization",
+        members: &["clientcorrelationid", "status", "reason"],
+        items: &[],
+    },
+    Known {
+        path: "/beneficiaries/validation",
+        members: &[
+            "clientcorrelationid",
+            "batchid",
+            "numberoffailedcases",
+            "failedaccountlookups",
+        ],
+        items: &["instructionid", "failurereason"],
+    },
+    Known {
+        path: "/api/v1/batch",
+        members: &[
+            "requestid",
+            "batchid",
+            "totaltransactions",
+            "ongoing",
+            "failed",
+            "completed",
+            "totalamount",
+            "completed_amount",
+            "ongoing_amount",
+            "failed_amount",
+            "currency",
+            "result_file",
+            "resultgeneratedat",
+            "note",
+        ],
+        items: &[],
+    },
+    Known {
         path: "/voucherredemption",
         members: &[
             "requestid",
@@ -194,7 +235,8 @@ pub(super) fn check(extensions: &Extensions, path: &str, body: &[u8]) -> Result<
     }
     let path = path.trim_end_matches('/').to_lowercase();
     let known = KNOWN.iter().find(|known| {
-        path == known.path || (known.path.ends_with("check") && path.starts_with(known.path))
+        let with_id = known.path.ends_with('/') || known.path.ends_with("check");
+        path == known.path || (with_id && path.starts_with(known.path))
     });
     match (known, serde_json::from_slice::<Value>(body)) {
         (Some(known), Ok(value)) => match stranger(&value, known) {
@@ -284,6 +326,26 @@ mod tests {
                 r#"{"serial":"12"}"#,
                 false,
             ),
+            ("/bills/WAT1", r#"{"code":"00","billDetails":{}}"#, true),
+            ("/bills/WAT1", r#"{"code":"00","bill":{}}"#, false),
+            (
+                "/batches/authorization",
+                r#"{"clientCorrelationId":"x","status":"Y"}"#,
+                true,
+            ),
+            ("/batches/authorization", r#"{"statis":"Y"}"#, false),
+            (
+                "/beneficiaries/validation",
+                r#"{"failedAccountLookups":[{"instructionID":"x","failureReason":"y"}]}"#,
+                true,
+            ),
+            (
+                "/beneficiaries/validation",
+                r#"{"failedAccountLookups":[{"instruction":"x"}]}"#,
+                false,
+            ),
+            ("/api/v1/batch", r#"{"TotalTransactions":1}"#, true),
+            ("/api/v1/batch", r#"{"Transactions":1}"#, false),
             ("/bulk-payment", "not json", true),
             ("/elsewhere", r#"{"odd":1}"#, true),
         ] {

@@ -23,7 +23,7 @@ use tonic::{Code, Status};
 
 use crate::body::{self, BodyFault};
 use crate::respond;
-use crate::rest::payments::strict;
+use crate::rest::payments::{CALLBACK, CORRELATION, strict};
 use crate::state::{Entry, EntryFault, GatewayState};
 
 /// The largest body.
@@ -193,19 +193,13 @@ fn needed(headers: &HeaderMap, names: &[&str], most: usize) -> Result<String, Re
     header(headers, names, most)?.ok_or_else(missing)
 }
 
-const CALLBACK: &[&str] = &["x-callback-url", "x-callbackurl", "x-callback_url"];
-const CORRELATION: &[&str] = &[
-    "x-correlationid",
-    "x-correlation-id",
-    "x-client-correlation-id",
-];
 const TENANT: &[&str] = &["platform-tenantid", "x-platform-tenantid"];
 const INSTITUTION: &[&str] = &["x-registering-institution-id", "registeringinstitutionid"];
 const PROGRAM: &[&str] = &["x-program-id"];
 
 /// The caller's correlation id, if there is one: visible characters of ASCII.
 fn correlation(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
-    let id = header(headers, CORRELATION, CORRELATION_CHARS)?;
+    let id = header(headers, &CORRELATION, CORRELATION_CHARS)?;
     match id {
         Some(id) if !id.bytes().all(|byte| byte.is_ascii_graphic()) => {
             Err(Refusal::invalid("x-correlationid is malformed."))
@@ -217,7 +211,7 @@ fn correlation(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
 /// Where the outcome goes, which version 3 always wants to know.
 fn callback(headers: &HeaderMap) -> Result<api::Callback, Refusal> {
     Ok(api::Callback {
-        url: needed(headers, CALLBACK, URL_CHARS)?,
+        url: needed(headers, &CALLBACK, URL_CHARS)?,
         correlation_id: correlation(headers)?.unwrap_or_default(),
         form: api::CallbackForm::V3.into(),
     })

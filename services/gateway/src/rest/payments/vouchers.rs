@@ -12,7 +12,7 @@ use publica_types::{Timestamp, Uuid};
 use serde_json::{Map, Value, json};
 use tonic::{Code, Status};
 
-use super::{callback, strict, timed};
+use super::{CALLBACK, CORRELATION, callback, strict, timed};
 use crate::body::{self, Params};
 use crate::convert::rfc3339;
 use crate::respond;
@@ -147,8 +147,7 @@ fn check_headers(headers: &HeaderMap, body: &[u8]) -> Result<Option<String>, Ref
             .map_err(|_| Refusal::invalid(format!("{} is malformed.", names[0])))
     };
     let malformed = |name: &str| Err(Refusal::invalid(format!("{name} is malformed.")));
-    let callback = ["x-callback-url", "x-callbackurl", "x-callback_url"];
-    if value(&callback)?.is_some_and(|url| url.parse::<axum::http::Uri>().is_err()) {
+    if value(&CALLBACK)?.is_some_and(|url| url.parse::<axum::http::Uri>().is_err()) {
         return malformed("X-Callback-URL");
     }
     if value(&["x-date"])?.is_some_and(|date| date.parse::<Timestamp>().is_err()) {
@@ -169,12 +168,7 @@ fn check_headers(headers: &HeaderMap, body: &[u8]) -> Result<Option<String>, Ref
             return Err(Refusal::invalid("X-Content-Hash is not the body's."));
         }
     }
-    let names = [
-        "x-correlationid",
-        "x-correlation-id",
-        "x-client-correlation-id",
-    ];
-    match value(&names)? {
+    match value(&CORRELATION)? {
         Some(id) if id.len() != 36 || Uuid::parse_str(&id).is_err() => malformed("X-CorrelationID"),
         id => Ok(id),
     }

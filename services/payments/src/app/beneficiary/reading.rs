@@ -105,30 +105,27 @@ pub(crate) async fn addresses(
     source_no: i64,
     rows: &[sql::BeneficiaryRow],
 ) -> Result<BTreeMap<Vec<u8>, String>, Error> {
-    let names: Vec<String> = rows
-        .iter()
-        .map(|row| subject(source_no, &row.payee))
-        .collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let keys = keyring.load_many(db, &names).await?;
-    let mut open = BTreeMap::new();
-    for (row, name) in rows.iter().zip(names) {
-        if let Some(key) = keys.get(name) {
-            open.insert(
-                row.payee.clone(),
-                key.open_text(FIELD_ADDRESS, &row.address)?,
-            );
-        }
-    }
-    Ok(open)
+    let address = |row: &sql::BeneficiaryRow| (FIELD_ADDRESS, row.address.clone());
+    open_each(keyring, db, source_no, rows, address).await
 }
 
-/// Opens the functional ids of payees of one source block.
+/// The same for their functional ids.
 pub(crate) async fn functional_ids(
     keyring: &Keyring,
     db: &Db,
     source_no: i64,
     rows: &[sql::BeneficiaryRow],
+) -> Result<BTreeMap<Vec<u8>, String>, Error> {
+    let id = |row: &sql::BeneficiaryRow| (FIELD_ID, row.functional_id.clone());
+    open_each(keyring, db, source_no, rows, id).await
+}
+
+async fn open_each(
+    keyring: &Keyring,
+    db: &Db,
+    source_no: i64,
+    rows: &[sql::BeneficiaryRow],
+    sealed: impl Fn(&sql::BeneficiaryRow) -> (&'static str, Vec<u8>),
 ) -> Result<BTreeMap<Vec<u8>, String>, Error> {
     let names: Vec<String> = rows
         .iter()
@@ -139,10 +136,8 @@ pub(crate) async fn functional_ids(
     let mut open = BTreeMap::new();
     for (row, name) in rows.iter().zip(names) {
         if let Some(key) = keys.get(name) {
-            open.insert(
-                row.payee.clone(),
-                key.open_text(FIELD_ID, &row.functional_id)?,
-            );
+            let (field, sealed) = sealed(row);
+            open.insert(row.payee.clone(), key.open_text(field, &sealed)?);
         }
     }
     Ok(open)

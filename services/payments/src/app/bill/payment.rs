@@ -12,11 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::open_bill;
-use super::voucher::BillRedemption;
+use super::voucher::{self, BillRedemption};
 use crate::app::callback::{self, Content, Target, bills};
 use crate::app::source::check_number;
 use crate::app::{App, check_text, entry};
-use crate::domain::ids::named;
+use crate::domain::ids::{GroupId, named};
+use crate::domain::partner::Kind;
 use crate::error::Error;
 use crate::jobs::ADVICE;
 use crate::store::bill::{self as sql, InquiryRow, PaymentRow};
@@ -42,6 +43,8 @@ impl App {
         origin: &Origin,
         request: pb::NotifyBillPaymentRequest,
     ) -> Result<pb::NotifyBillPaymentResponse, Error> {
+        self.speak(origin, Kind::Institution, &request.institution_id)
+            .await?;
         let mut invalid = Invalid::new();
         check_number(&mut invalid, "source_request", &request.source_request);
         let reference = &request.payment_reference;
@@ -68,17 +71,18 @@ impl App {
         origin: &Origin,
         request: pb::RecordBillResultRequest,
     ) -> Result<pb::RecordBillResultResponse, Error> {
+        self.speak(origin, Kind::Biller, &request.biller_id).await?;
         let known = matches!(request.reject_reason.as_str(), "" | "Def" | "Dup" | "Und");
         if !known || (request.accepted && !request.reject_reason.is_empty()) {
             let invalid = Invalid::new().add("reject_reason", "must be Def, Dup or Und");
             return Err(invalid.into());
         }
         let db = self.db(origin).await?;
-        let input = (origin.clone(), self.keyring.clone(), request);
+        let input = (origin.clone(), self.keyring.clone(), request, self.group());
         db.write("payments.bill_result", input, |tx, input| {
             Box::pin(async move {
-                let (origin, keyring, request) = input;
-                result(tx, keyring, origin, request).await
+                let (origin, keyring, request, group) = input;
+                result(tx, keyring, origin, request, *group).await
             })
         })
         .await
@@ -89,6 +93,9 @@ impl App {
         origin: &Origin,
         request: pb::PayBillByVoucherRequest,
     ) -> Result<pb::PayBillByVoucherResponse, Error> {
+        // The block that a number is encrypted for does not call: whoever holds the number does.
+        self.speak(origin, Kind::Institution, &request.institution_id)
+            .await?;
         let mut invalid = Invalid::new();
         check_number(&mut invalid, "source_request", &request.source_request);
         invalid.check()?;
@@ -125,7 +132,11 @@ impl App {
         let biller = sql::find_biller(&mut db.clone(), &payment.biller_id).await?;
         let biller = biller.ok_or(Error::corrupt("the biller of a bill is missing"))?;
         let url = format!("{}/billTransferRequests", biller.url);
-        let target = Target::to(url, &payment.source_request, &biller.biller_id);
+        let target = Target::to(
+            url,
+            &payment.source_request,
+            (Kind::Biller, &biller.biller_id),
+        );
         Ok(Some((target, bills::advice(&payment))))
     }
 }
@@ -175,6 +186,8 @@ async fn notify(
         source_request: request.source_request.clone(),
         payment_reference: request.payment_reference.clone(),
         state: ADVISED,
+        voucher_serial: None,
+        transfer_id: None,
     };
     if !pay(tx, origin, &row).await? {
         let known = sql::find_payment(tx, &row.bill_id).await?;
@@ -218,8 +231,10 @@ async fn result(
     keyring: &Keyring,
     origin: &Origin,
     request: &pb::RecordBillResultRequest,
+    group: GroupId,
 ) -> Result<pb::RecordBillResultResponse, Error> {
     let payment = sql::find_payment(tx, &request.bill_id).await?;
+    let payment = payment.filter(|payment| payment.biller_id == request.biller_id);
     let payment = payment.ok_or(Error::not_found("bill payment"))?;
     let (state, reason) = match request.accepted {
         true => (PAID, ""),
@@ -231,8 +246,9 @@ async fn result(
             false => Err(Error::BillState("the payment has ended otherwise")),
         };
     }
-    if state == PAID {
-        sql::pay_requests(tx, &payment.bill_id).await?;
+    match state {
+        PAID => sql::pay_requests(tx, &payment.bill_id).await?,
+        _ => voucher::give_back(tx, origin, group, &payment).await?,
     }
     tell(tx, keyring, origin, &payment, state, reason).await?;
     let body = json!({"accepted": request.accepted, "reason": reason});
@@ -257,7 +273,11 @@ async fn tell(
     let institution = sql::find_institution(tx, &payment.institution_id).await?;
     let institution = institution.ok_or(Error::not_found("payer institution"))?;
     let url = format!("{}/billTransferRequests", institution.url);
-    let target = Target::to(url, &payment.source_request, &institution.institution_id);
+    let target = Target::to(
+        url,
+        &payment.source_request,
+        (Kind::Institution, &institution.institution_id),
+    );
     let name = format!(
         "bill_status:{}:{}:{}",
         payment.institution_id, payment.source_request, payment.payment_reference
@@ -282,16 +302,20 @@ async fn pay_by_voucher(
     let biller = sql::find_biller(tx, &inquiry.biller_id).await?;
     let biller = biller.ok_or(Error::not_found("biller"))?;
     let reference = super::twelve(keyring, &format!("voucher:{id}:{}", request.source_request));
-    if let Some(known) = sql::find_payment(tx, &request.bill_id).await?
-        && known.state != REFUSED
-    {
-        return match known.payment_reference == reference {
-            // The same request was answered before.
-            true => Ok(pb::PayBillByVoucherResponse::default()),
-            false => Err(Error::BillState("the bill is paid already")),
-        };
+    match sql::find_payment(tx, &request.bill_id).await? {
+        // The same request was answered before, whatever became of the payment.
+        Some(known) if known.payment_reference == reference => {
+            let transfer_id = known.transfer_id.map(|id| id.to_string());
+            return Ok(pb::PayBillByVoucherResponse {
+                transfer_id: transfer_id.unwrap_or_default(),
+            });
+        }
+        Some(known) if known.state != REFUSED => {
+            return Err(Error::BillState("the bill is paid already"));
+        }
+        _ => {}
     }
-    let transfer = redemption.pay(tx, &biller, &bill).await?;
+    let (serial, transfer) = redemption.pay(tx, &biller, &bill).await?;
     let row = PaymentRow {
         bill_id: request.bill_id.clone(),
         biller_id: biller.biller_id,
@@ -299,6 +323,8 @@ async fn pay_by_voucher(
         source_request: request.source_request.clone(),
         payment_reference: reference,
         state: ADVISED,
+        voucher_serial: Some(serial),
+        transfer_id: Some(transfer),
     };
     if !pay(tx, redemption.origin(), &row).await? {
         return Err(Error::BillState("the bill is paid already"));

@@ -14,6 +14,7 @@ use super::twelve;
 use crate::app::callback::{self, Content, Target, bills};
 use crate::app::source::{check_number, source_no};
 use crate::app::{App, check_short, check_text, entry};
+use crate::domain::partner::Kind;
 use crate::error::Error;
 use crate::store::beneficiary;
 use crate::store::bill::{self as sql, BillerRow, PayRequestRow};
@@ -25,6 +26,8 @@ pub(crate) const REFUSED: i64 = 3;
 pub(crate) const PAID: i64 = 4;
 /// After which nobody will answer any more.
 const LIFE: Duration = Duration::from_hours(7 * 24);
+/// Under which a payer's reason is sealed.
+const PURPOSE_REFUSAL: &str = "payments.payer_refusal";
 const BILL_CHARS: usize = 20;
 const NAME_CHARS: usize = 100;
 const AMOUNT_CHARS: usize = 23;
@@ -43,6 +46,7 @@ impl App {
         origin: &Origin,
         request: pb::RequestToPayRequest,
     ) -> Result<pb::RequestToPayResponse, Error> {
+        self.speak(origin, Kind::Biller, &request.biller_id).await?;
         let mut invalid = Invalid::new();
         check_number(&mut invalid, "source_request", &request.source_request);
         check_text(&mut invalid, "bill_id", &request.bill_id, BILL_CHARS);
@@ -82,6 +86,8 @@ impl App {
         origin: &Origin,
         request: pb::RecordPayerAnswerRequest,
     ) -> Result<pb::RecordPayerAnswerResponse, Error> {
+        self.speak(origin, Kind::Institution, &request.institution_id)
+            .await?;
         let mut invalid = Invalid::new();
         check_short(&mut invalid, "reject_reason", &request.reject_reason, 10);
         invalid.check()?;
@@ -101,6 +107,7 @@ impl App {
         origin: &Origin,
         request: pb::GetTransferRequestRequest,
     ) -> Result<pb::GetTransferRequestResponse, Error> {
+        self.speak(origin, Kind::Biller, &request.biller_id).await?;
         let db = self.db(origin).await?;
         let input = (origin.clone(), self.keyring.clone(), request);
         db.write("payments.transfer_request", input, |tx, input| {
@@ -155,6 +162,7 @@ async fn ask(
         state: if institution.is_some() { SENT } else { REFUSED },
         expires_at: now.plus(LIFE),
         updated_at: now,
+        refusal: Vec::new(),
     };
     if !sql::insert_request(tx, &row, &request.source_request).await? {
         return Err(Error::SourceRequestReused);
@@ -162,7 +170,11 @@ async fn ask(
     match institution {
         Some(institution) => {
             let url = format!("{}/rtpRequest", institution.url);
-            let target = Target::to(url, &transaction_id, &institution.institution_id);
+            let target = Target::to(
+                url,
+                &transaction_id,
+                (Kind::Institution, &institution.institution_id),
+            );
             let name = match request.biller_name.as_str() {
                 "" => biller.name.as_str(),
                 given => given,
@@ -201,13 +213,19 @@ async fn answer(
     request: &pb::RecordPayerAnswerRequest,
 ) -> Result<pb::RecordPayerAnswerResponse, Error> {
     let row = sql::request(tx, &request.transaction_id).await?;
+    let row = row.filter(|row| row.institution_id == request.institution_id);
     let mut row = row.ok_or(Error::not_found("request to pay"))?;
     let next = if request.accepted { ACCEPTED } else { REFUSED };
     if row.state == next {
         return Ok(pb::RecordPayerAnswerResponse {});
     }
     let expired = row.state == SENT && tx.now() >= row.expires_at;
-    if expired || !sql::set_request(tx, &row.transaction_id, SENT, next).await? {
+    let refusal = match request.reject_reason.as_str() {
+        "" => Vec::new(),
+        said => keyring.seal_block(PURPOSE_REFUSAL, said.as_bytes()),
+    };
+    let moved = (SENT, next);
+    if expired || !sql::set_request(tx, &row.transaction_id, moved, &refusal).await? {
         return Err(Error::BillState("the request to pay has ended"));
     }
     row.state = next;
@@ -235,7 +253,7 @@ async fn update(
     reason: &str,
 ) -> Result<(), Error> {
     let url = format!("{}/rtpUpdate", biller.url);
-    let target = Target::to(url, &row.transaction_id, &biller.biller_id);
+    let target = Target::to(url, &row.transaction_id, (Kind::Biller, &biller.biller_id));
     let body = bills::request_update(row, row.state == ACCEPTED, reason);
     let name = format!("rtp_update:{}", row.transaction_id);
     callback::post(tx, keyring, origin, &name, &target, Content::Body(body)).await
@@ -261,9 +279,18 @@ async fn tell_status(
         status: status.into(),
         payment_reference: reference.unwrap_or_default(),
         update_time: Some(timestamp(row.updated_at)),
+        reject_reason: match row.refusal.as_slice() {
+            [] => String::new(),
+            sealed => String::from_utf8(keyring.open_block(PURPOSE_REFUSAL, sealed)?)
+                .map_err(|_| Error::corrupt("a payer's reason"))?,
+        },
     };
     let url = format!("{}/transferRequests/{}", biller.url, row.rtp_id);
-    let target = Target::to(url, &request.source_request, &biller.biller_id);
+    let target = Target::to(
+        url,
+        &request.source_request,
+        (Kind::Biller, &biller.biller_id),
+    );
     let body = bills::transfer_request(&row, &request.source_request, &answer);
     let name = format!(
         "transfer_request:{}:{}:{}",

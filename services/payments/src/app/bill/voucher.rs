@@ -3,22 +3,22 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use publica_journal::append;
-use publica_proto::payments::v1 as pb;
+use publica_rpc::Fault as _;
 use publica_store::Tx;
 use publica_types::{Origin, Timestamp};
 use serde_json::json;
 
 use super::Bill;
-use crate::app::release::posted;
+use crate::app::release::{open, posted};
 use crate::app::voucher::PURPOSE_NUMBER;
-use crate::app::{App, entry, wire};
-use crate::domain::ids::{AccountId, GroupId, MerchantId, TransferId, named};
+use crate::app::{App, entry};
+use crate::domain::ids::{GroupId, MerchantId, TransferId, named};
 use crate::domain::ledger::Refusal as LedgerRefusal;
 use crate::domain::siv;
 use crate::domain::voucher::{self, Refusal, digits};
 use crate::error::Error;
-use crate::store::bill::BillerRow;
-use crate::store::ledger::{self, Opening};
+use crate::store::bill::{BillerRow, PaymentRow};
+use crate::store::ledger;
 use crate::store::programme;
 use crate::store::voucher as sql;
 
@@ -69,11 +69,15 @@ impl App {
         done: Result<T, Error>,
     ) -> Result<T, Error> {
         let now: Timestamp = self.clock.now();
-        if let Err(Error::Voucher(refusal)) = &done {
-            let locked =
-                *refusal == Refusal::NumberInvalid && self.guesses.count_wrong(&origin.actor, now);
+        if let Err(error @ (Error::Voucher(_) | Error::VoucherValue)) = &done {
+            // That a voucher is worth something else tells that there is one, so it counts too.
+            let wrong = matches!(
+                error,
+                Error::Voucher(Refusal::NumberInvalid) | Error::VoucherValue
+            );
+            let locked = wrong && self.guesses.count_wrong(&origin.actor, now);
             // It does not say which number was tried.
-            let body = json!({"reason": refusal.to_string(), "locked": locked});
+            let body = json!({"reason": error.reason(), "locked": locked});
             let entry = entry("payments.voucher.redemption_refused", "voucher", "", body);
             let entry = entry.outcome(publica_journal::Outcome::Refused);
             self.journal.record(origin, entry).await?;
@@ -87,13 +91,13 @@ impl BillRedemption {
         &self.origin
     }
 
-    /// Pays a biller with the voucher.
+    /// Pays a biller with the voucher, and tells its serial number and the transfer.
     pub(crate) async fn pay(
         &self,
         tx: &mut Tx<'_>,
         biller: &BillerRow,
         bill: &Bill,
-    ) -> Result<TransferId, Error> {
+    ) -> Result<(String, TransferId), Error> {
         let row = sql::lock_by_number(tx, &self.number_hash).await?;
         let row = row.ok_or(Refusal::NumberInvalid)?;
         let any_group = biller.voucher_group.is_empty();
@@ -109,7 +113,7 @@ impl BillRedemption {
         }
         let pool = programme::find_funding_of_group(tx, &row.voucher_group, &row.currency).await?;
         let pool = pool.ok_or(Refusal::FundsShort)?;
-        let payable = open_biller(tx, biller, &row.currency).await?;
+        let payable = open(tx, "biller", &biller.biller_id, &row.currency).await?;
         let order = posted(
             pool.account_id,
             payable,
@@ -136,23 +140,48 @@ impl BillRedemption {
         });
         let entry = entry("payments.voucher.redeemed", "voucher", &row.serial, body);
         append(tx, &self.origin, entry);
-        Ok(transfer)
+        Ok((row.serial, transfer))
     }
 }
 
-async fn open_biller(
+/// Reverses a payment by voucher that its biller refused: the money goes back to where it came
+/// from, and the voucher can be used again for as long as it still could.
+pub(crate) async fn give_back(
     tx: &mut Tx<'_>,
-    biller: &BillerRow,
-    currency: &str,
-) -> Result<AccountId, Error> {
-    let code = format!("biller:{}:{currency}", biller.biller_id);
-    let opening = Opening {
-        account_id: AccountId::of_code(&code),
-        code,
-        currency: currency.to_owned(),
-        kind: wire::account_kind(pb::AccountKind::Merchant),
-        floor: None,
+    origin: &Origin,
+    group: GroupId,
+    payment: &PaymentRow,
+) -> Result<(), Error> {
+    let (Some(serial), Some(paid)) = (&payment.voucher_serial, payment.transfer_id) else {
+        return Ok(());
     };
-    ledger::open(tx, &opening).await?;
-    Ok(opening.account_id)
+    let made = ledger::find_transfer(tx, paid).await?;
+    let made = made.ok_or(Error::corrupt("the transfer of a payment is missing"))?;
+    let order = posted(
+        made.credit_id,
+        made.debit_id,
+        made.amount_minor,
+        "bill refused",
+    );
+    let back = ledger::post_all(tx, group, &[order]).await?;
+    let back = back
+        .first()
+        .ok_or(Error::corrupt("a transfer is missing"))?
+        .transfer_id;
+    if !sql::restore(tx, serial, paid).await? {
+        return Err(Error::corrupt(
+            "a voucher is not used up as it was paid with",
+        ));
+    }
+    let body = json!({
+        "bill_payment": paid,
+        "amount_minor": made.amount_minor,
+        "transfer": back,
+    });
+    append(
+        tx,
+        origin,
+        entry("payments.voucher.restored", "voucher", serial, body),
+    );
+    Ok(())
 }

@@ -1,7 +1,9 @@
 //! Batches on the native paths.
 
+mod result;
+
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use publica_proto::payments::v1 as api;
 use publica_proto::payments::v1::batch_service_client::BatchServiceClient;
@@ -266,24 +268,62 @@ pub(in crate::rest::payments) async fn resume(
     ok(resume.await)
 }
 
-pub(in crate::rest::payments) async fn report(
+/// `GET /v1/batches/{batch}/forecast`.
+pub(in crate::rest::payments) async fn forecast(
     State(state): State<GatewayState>,
     headers: HeaderMap,
     params: Params,
 ) -> Response {
+    let forecast = async {
+        let entry = enter(&state, &headers).await?;
+        let batch_id = param(&params, "batch");
+        let named = api::GetBatchRequest {
+            batch_id: batch_id.clone(),
+        };
+        let named = client(&state).get_batch(timed(entry.request(named))).await;
+        let named = named.map_err(problem)?.into_inner().batch;
+        let call = timed(entry.request(api::ForecastBatchRequest { batch_id }));
+        let answer = client(&state).forecast_batch(call).await.map_err(problem)?;
+        let currency = named.unwrap_or_default().currency;
+        Ok(shape::forecast(&answer.into_inner(), &currency))
+    };
+    ok(forecast.await)
+}
+
+/// `GET /v1/batches/{batch}/report?format=`: sums as `json` or `pdf`, rows as `csv`.
+pub(in crate::rest::payments) async fn report(
+    State(state): State<GatewayState>,
+    headers: HeaderMap,
+    params: Params,
+    query: QueryPairs,
+) -> Response {
     let report = async {
         let entry = enter(&state, &headers).await?;
-        let message = api::GetBatchReportRequest {
-            batch_id: param(&params, "batch"),
-        };
+        let batch_id = param(&params, "batch");
+        let format = query.get("format").unwrap_or("json");
+        if format == "csv" {
+            return result::csv(state.clone(), entry, batch_id).await;
+        }
+        let message = api::GetBatchReportRequest { batch_id };
         let call = timed(entry.request(message));
         let answer = client(&state)
             .get_batch_report(call)
             .await
             .map_err(problem)?;
-        Ok(shape::report(&answer.into_inner()))
+        let report = answer.into_inner();
+        match format {
+            "json" => Ok(ok(Ok(shape::report(&report)))),
+            "pdf" => Ok(result::pdf(&report)),
+            _ => {
+                let detail = "format must be json, csv or pdf";
+                let status = StatusCode::BAD_REQUEST;
+                Err(Problem::new(status, "INVALID_FIELDS", detail))
+            }
+        }
     };
-    ok(report.await)
+    report
+        .await
+        .unwrap_or_else(|problem: Problem| problem.answer())
 }
 
 pub(in crate::rest::payments) async fn receipt(
@@ -303,6 +343,30 @@ pub(in crate::rest::payments) async fn receipt(
         Ok(shape::receipt(&answer.into_inner()))
     };
     ok(receipt.await)
+}
+
+/// `GET /v1/batches/{batch}/receipts`.
+pub(in crate::rest::payments) async fn list_receipts(
+    State(state): State<GatewayState>,
+    headers: HeaderMap,
+    params: Params,
+    query: QueryPairs,
+) -> Response {
+    let list = async {
+        let entry = enter(&state, &headers).await?;
+        let (page_size, page_token) = page(&query)?;
+        let message = api::ListReceiptsRequest {
+            batch_id: param(&params, "batch"),
+            page_size,
+            page_token,
+        };
+        let call = timed(entry.request(message));
+        let answer = client(&state).list_receipts(call).await.map_err(problem)?;
+        let answer = answer.into_inner();
+        let rows = answer.receipts.iter().map(shape::receipt).collect();
+        Ok(listed("receipts", rows, &answer.next_page_token))
+    };
+    ok(list.await)
 }
 
 pub(in crate::rest::payments) async fn list_vouchers(

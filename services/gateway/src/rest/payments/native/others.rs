@@ -1,7 +1,7 @@
 //! Voucher groups, merchants, calling blocks and the ledger on the native paths.
 
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use publica_proto::payments::v1 as api;
 use publica_proto::payments::v1::account_service_client::AccountServiceClient;
@@ -11,7 +11,7 @@ use publica_rpc::Link;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Reason, created, enter, listed, ok, open, page, param, problem};
+use super::{Reason, created, enter, listed, ok, open, page, param, problem, programmes};
 use crate::body::{Params, QueryPairs};
 use crate::problem::Problem;
 use crate::rest::payments::{shape, timed};
@@ -162,6 +162,8 @@ pub(in crate::rest::payments) async fn create_merchant(
 #[derive(Deserialize)]
 struct NewCallingBlock {
     name: String,
+    #[serde(default)]
+    clients: Vec<String>,
 }
 
 pub(in crate::rest::payments) async fn create_calling_block(
@@ -174,6 +176,7 @@ pub(in crate::rest::payments) async fn create_calling_block(
         let message = api::CreateCallingBlockRequest {
             name: read.name,
             request_id,
+            clients: read.clients,
         };
         let call = timed(entry.request(message));
         vouchers(&state)
@@ -250,6 +253,73 @@ fn bills(state: &GatewayState) -> BillServiceClient<Link> {
 }
 
 #[derive(Deserialize)]
+struct Clients {
+    clients: Vec<String>,
+}
+
+/// `PUT /v1/blocks/{block}/clients`.
+pub(in crate::rest::payments) async fn set_block_clients(
+    State(state): State<GatewayState>,
+    params: Params,
+    request: Request,
+) -> Response {
+    let set = async {
+        let (entry, read, request_id) = open::<Clients>(&state, request).await?;
+        let message = api::SetBlockClientsRequest {
+            block: param(&params, "block"),
+            clients: read.clients,
+            request_id,
+        };
+        let call = timed(entry.request(message));
+        programmes(&state)
+            .set_block_clients(call)
+            .await
+            .map_err(problem)?;
+        Ok(json!({}))
+    };
+    ok(set.await)
+}
+
+/// `GET /v1/partners/{party}/keys?kind=`.
+pub(in crate::rest::payments) async fn partner_keys(
+    State(state): State<GatewayState>,
+    params: Params,
+    query: QueryPairs,
+    headers: HeaderMap,
+) -> Response {
+    let read = async {
+        let entry = enter(&state, &headers).await?;
+        let kind = match query.get("kind") {
+            None => api::PartnerKind::Unspecified,
+            Some("block") => api::PartnerKind::Block,
+            Some("biller") => api::PartnerKind::Biller,
+            Some("payer_institution") => api::PartnerKind::PayerInstitution,
+            Some("payer_bank") => api::PartnerKind::PayerBank,
+            Some(_) => {
+                let detail = "kind must be block, biller, payer_institution or payer_bank";
+                let status = StatusCode::BAD_REQUEST;
+                return Err(Problem::new(status, "INVALID_FIELDS", detail));
+            }
+        };
+        let message = api::GetPartnerKeysRequest {
+            party: param(&params, "party"),
+            kind: kind.into(),
+        };
+        let call = timed(entry.request(message));
+        let keys = programmes(&state)
+            .get_partner_keys(call)
+            .await
+            .map_err(problem)?;
+        let keys = keys.into_inner();
+        Ok(json!({
+            "callback_secret": keys.callback_secret,
+            "voucher_key": shape::or_null(&keys.voucher_key),
+        }))
+    };
+    ok(read.await)
+}
+
+#[derive(Deserialize)]
 struct NewBiller {
     prefix: String,
     name: String,
@@ -258,6 +328,8 @@ struct NewBiller {
     source_id: String,
     #[serde(default)]
     voucher_group: String,
+    #[serde(default)]
+    clients: Vec<String>,
 }
 
 /// `PUT /v1/billers/{biller}`.
@@ -275,6 +347,7 @@ pub(in crate::rest::payments) async fn put_biller(
             url: read.url,
             source_id: read.source_id,
             voucher_group: read.voucher_group,
+            clients: read.clients,
         };
         let message = api::PutBillerRequest {
             biller: Some(biller),
@@ -311,6 +384,7 @@ pub(in crate::rest::payments) async fn list_billers(
                 "url": row.url,
                 "source_id": row.source_id,
                 "voucher_group": row.voucher_group,
+                "clients": row.clients,
             })
         };
         let items = answer.billers.iter().map(biller).collect();
@@ -323,6 +397,8 @@ pub(in crate::rest::payments) async fn list_billers(
 struct NewPayerInstitution {
     name: String,
     url: String,
+    #[serde(default)]
+    clients: Vec<String>,
 }
 
 /// `PUT /v1/payer-institutions/{institution}`.
@@ -338,6 +414,7 @@ pub(in crate::rest::payments) async fn put_payer_institution(
             name: read.name,
             url: read.url,
             request_id,
+            clients: read.clients,
         };
         let call = timed(entry.request(message));
         bills(&state)

@@ -1,14 +1,14 @@
 //! What banks of payers answer, in version 3.
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use publica_proto::payments::v1 as api;
 use publica_proto::payments::v1::batch_service_client::BatchServiceClient;
 use publica_proto::payments::v1::beneficiary_service_client::BeneficiaryServiceClient;
 use serde_json::json;
 
-use super::{Members, Refusal, batches, objects, open};
+use super::{INSTITUTION, Members, Refusal, batches, header, objects, open};
 use crate::respond;
 use crate::rest::payments::timed;
 use crate::state::GatewayState;
@@ -32,7 +32,7 @@ pub(in crate::rest::payments) async fn authorization(
     request: Request,
 ) -> Response {
     let taken = async {
-        let (entry, _, bytes) = open(&state, request).await?;
+        let (entry, headers, bytes) = open(&state, request).await?;
         let members = Members::of_body(&bytes)?;
         let accepted = match members.needed("status", 1)?.as_str() {
             "Y" => true,
@@ -43,6 +43,7 @@ pub(in crate::rest::payments) async fn authorization(
             correlation_id: members.needed("clientCorrelationId", ID_CHARS)?,
             accepted,
             reason: members.text("reason", REASON_CHARS)?.unwrap_or_default(),
+            payer_identifier: payer(&headers)?,
         };
         let call = timed(entry.request(message));
         let mut client = BatchServiceClient::new(state.link("payments"));
@@ -58,7 +59,7 @@ pub(in crate::rest::payments) async fn validation(
     request: Request,
 ) -> Response {
     let taken = async {
-        let (entry, _, bytes) = open(&state, request).await?;
+        let (entry, headers, bytes) = open(&state, request).await?;
         let members = Members::of_body(&bytes)?;
         let text = members
             .raw("failedAccountLookups")
@@ -75,6 +76,7 @@ pub(in crate::rest::payments) async fn validation(
         let message = api::RecordBankValidationRequest {
             correlation_id: members.needed("clientCorrelationId", ID_CHARS)?,
             failures,
+            payer_identifier: payer(&headers)?,
         };
         let call = timed(entry.request(message));
         let client = BeneficiaryServiceClient::new(state.link("payments"));
@@ -83,6 +85,11 @@ pub(in crate::rest::payments) async fn validation(
         Ok(())
     };
     finish(taken.await)
+}
+
+/// How the bank knows the payer, if it sends back the header that it was asked with.
+fn payer(headers: &HeaderMap) -> Result<String, Refusal> {
+    Ok(header(headers, INSTITUTION, ID_CHARS)?.unwrap_or_default())
 }
 
 fn failure(item: &Members<'_>) -> Result<api::ValidationFailure, Refusal> {

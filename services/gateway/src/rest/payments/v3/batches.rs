@@ -1,6 +1,5 @@
 //! Batch transactions of version 3, and how batches come along.
 
-use aws_lc_rs::digest::{Context, SHA256};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header as names};
 use axum::response::Response;
@@ -18,13 +17,12 @@ use super::{
 use crate::body::QueryPairs;
 use crate::convert::rfc3339;
 use crate::respond;
+use crate::rest::payments::pages::{fingerprint, uploads};
 use crate::rest::payments::{currency, timed};
 use crate::state::{Entry, GatewayState};
 
 /// The most instructions in a request.
 const MOST: usize = 100_000;
-/// Instructions in one message to the block.
-const PAGE: usize = 1_000;
 const TWENTY: usize = 20;
 const BATCH_CHARS: usize = 50;
 
@@ -105,7 +103,7 @@ async fn announce(
         source_request: format!("v3:{}", short(&correlation)),
         source_batch: short(&correlation),
         programme: header(headers, PROGRAM, TWENTY)?.unwrap_or_default(),
-        fingerprint: fingerprint(&instructions).into(),
+        fingerprint: fingerprint(&[], &instructions).into(),
         expected_count: i64::try_from(instructions.len()).unwrap_or(i64::MAX),
         callback: Some(callback(headers)?),
     };
@@ -117,17 +115,7 @@ async fn announce(
         // An equal request was taken before.
         return Ok(batch.batch_id);
     }
-    let mut left = instructions.into_iter().peekable();
-    let mut first = Some(batch.batch_id.clone());
-    let messages = std::iter::from_fn(move || {
-        let instructions: Vec<api::Instruction> = left.by_ref().take(PAGE).collect();
-        (!instructions.is_empty()).then(|| api::UploadInstructionsRequest {
-            batch_id: first.take().unwrap_or_default(),
-            first_ordinal: 0,
-            instructions,
-            complete: left.peek().is_none(),
-        })
-    });
+    let messages = uploads(batch.batch_id.clone(), instructions);
     let call = timed(entry.request(futures::stream::iter(messages)));
     client(state).upload_instructions(call).await?;
     Ok(batch.batch_id)
@@ -136,23 +124,6 @@ async fn announce(
 /// A correlation id as far as a request number has room for it.
 fn short(correlation: &str) -> String {
     correlation.chars().take(60).collect()
-}
-
-fn fingerprint(rows: &[api::Instruction]) -> Vec<u8> {
-    let mut context = Context::new(&SHA256);
-    for row in rows {
-        for text in [
-            &row.instruction_id,
-            &row.functional_id,
-            &row.amount,
-            &row.currency,
-            &row.narration,
-        ] {
-            context.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
-            context.update(text.as_bytes());
-        }
-    }
-    context.finish().as_ref().to_vec()
 }
 
 fn batch_id(query: &QueryPairs) -> Result<String, Refusal> {

@@ -106,10 +106,11 @@ pub(in crate::rest::payments) async fn present(
 ) -> Response {
     let mut id = None;
     let done = async {
-        let (entry, _, bytes) = open(&state, request).await?;
+        let (entry, headers, bytes) = open(&state, request).await?;
         let members = Members::of_body(&bytes)?;
         let number = members.needed("requestID", ID_CHARS)?;
         id = Some(number.clone());
+        let biller_id = needed(&headers, BILLER, PARTY_CHARS)?;
         if members.needed("billId", BILL_CHARS)? != params.get("bill").unwrap_or_default() {
             return Err(Refusal::invalid(
                 "The ids of the bill in path and body differ.",
@@ -125,6 +126,7 @@ pub(in crate::rest::payments) async fn present(
             correlation_id: number,
             refusal,
             details,
+            biller_id,
         };
         client(&state)
             .record_bill(timed(entry.request(message)))
@@ -206,7 +208,7 @@ pub(in crate::rest::payments) async fn transfer(
                     .await?;
             }
             (false, true) => {
-                needed(&headers, BILLER, PARTY_CHARS)?;
+                let biller_id = needed(&headers, BILLER, PARTY_CHARS)?;
                 let accepted = match members.needed("status", 3)?.as_str() {
                     "ACK" => true,
                     "RJC" => false,
@@ -218,6 +220,7 @@ pub(in crate::rest::payments) async fn transfer(
                     bill_id,
                     accepted,
                     reject_reason,
+                    biller_id,
                 };
                 client(&state)
                     .record_bill_result(timed(entry.request(message)))
@@ -345,6 +348,7 @@ pub(in crate::rest::payments) async fn answer(
             transaction_id: members.needed("txnId", ID_CHARS)?,
             accepted,
             reject_reason: members.text("rejectReason", 10)?.unwrap_or_default(),
+            institution_id: needed(&headers, PAYER, PARTY_CHARS)?,
         };
         client(&state)
             .record_payer_answer(timed(entry.request(message)))

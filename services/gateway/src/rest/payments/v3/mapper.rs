@@ -209,7 +209,7 @@ async fn find(
     functional_ids: Vec<String>,
 ) -> Result<Vec<Value>, Refusal> {
     // The answer is the result, so nobody is called; but the published header must be there.
-    needed(headers, CALLBACK, URL_CHARS)?;
+    needed(headers, &CALLBACK, URL_CHARS)?;
     let message = api::LookUpBeneficiariesRequest {
         source_id: needed(headers, INSTITUTION, ID_CHARS)?,
         functional_ids,

@@ -87,7 +87,7 @@ pub(super) fn of_csv(bytes: &[u8]) -> Result<Vec<Instruction>, Refusal> {
     let mut reader = csv::ReaderBuilder::new().from_reader(bytes);
     let header = reader
         .headers()
-        .map_err(|_| malformed("The header row is malformed."))?;
+        .map_err(|_| Refusal::invalid("The header row is malformed."))?;
     let names: Vec<String> = header
         .iter()
         .map(|name| name.trim().to_lowercase())
@@ -99,7 +99,7 @@ pub(super) fn of_csv(bytes: &[u8]) -> Result<Vec<Instruction>, Refusal> {
         .take(MANDATORY)
         .all(|column| place(column).is_some());
     if !known || !complete {
-        return Err(malformed("The header row is not the published one."));
+        return Err(Refusal::invalid("The header row is not the published one."));
     }
     let at = |column: &str| place(column).unwrap_or(usize::MAX);
     let places = [
@@ -112,7 +112,7 @@ pub(super) fn of_csv(bytes: &[u8]) -> Result<Vec<Instruction>, Refusal> {
     let mut rows = Vec::new();
     for (number, record) in (1_u64..).zip(reader.records()) {
         let record = record.map_err(|_| {
-            malformed(&format!(
+            Refusal::invalid(format!(
                 "Row {number} does not have the columns of the header."
             ))
         })?;
@@ -127,13 +127,9 @@ pub(super) fn of_csv(bytes: &[u8]) -> Result<Vec<Instruction>, Refusal> {
         });
     }
     match rows.is_empty() {
-        true => Err(malformed("The file has no rows.")),
+        true => Err(Refusal::invalid("The file has no rows.")),
         false => Ok(rows),
     }
-}
-
-fn malformed(text: &str) -> Refusal {
-    Refusal::invalid(text)
 }
 
 #[cfg(test)]
