@@ -17,7 +17,7 @@ pub(crate) async fn records(call: Call) -> Answer {
     let record = verification::by_id(&call, call.query_id("id")?).await?;
     let rows: Vec<_> = record.iter().map(output::record).collect();
     let page = call.paging()?.member("", None);
-    let body = json!({ "consentRecords": rows, "pagination": page });
+    let body = output::page("consentRecords", rows, page);
     Ok(respond::json(StatusCode::OK, &body))
 }
 
@@ -32,7 +32,7 @@ pub(crate) async fn record(call: Call) -> Answer {
 
 pub(crate) async fn agreements(call: Call) -> Answer {
     let (rows, page) = agreements::page(&call, false).await?;
-    let body = json!({ "dataAgreements": rows, "pagination": page });
+    let body = output::page("dataAgreements", rows, page);
     Ok(respond::json(StatusCode::OK, &body))
 }
 

@@ -117,7 +117,7 @@ pub(crate) async fn list(call: Call) -> Answer {
     let page = paging.member(&answer.next_page_token, None);
     let rows = paging.cut(answer.delegations);
     let rows: Vec<Value> = rows.iter().map(output::delegation).collect();
-    let body = json!({ "delegations": rows, "pagination": page });
+    let body = output::page("delegations", rows, page);
     Ok(respond::json(StatusCode::OK, &body))
 }
 

@@ -58,7 +58,7 @@ pub(crate) async fn history(call: Call) -> Answer {
         .into_inner();
     let page = paging.member(&answer.next_page_token, None);
     let events: Vec<Value> = paging.cut(answer.events).iter().map(event).collect();
-    let body = json!({ "events": events, "pagination": page });
+    let body = output::page("events", events, page);
     Ok(respond::json(StatusCode::OK, &body))
 }
 
@@ -372,7 +372,7 @@ pub(crate) async fn log(call: Call) -> Answer {
         .into_inner();
     let page = paging.member(&answer.next_page_token, None);
     let rows: Vec<Value> = paging.cut(answer.entries).iter().map(logged).collect();
-    let body = json!({ "entries": rows, "pagination": page });
+    let body = output::page("entries", rows, page);
     Ok(respond::json(StatusCode::OK, &body))
 }
 

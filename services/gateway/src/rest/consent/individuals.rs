@@ -90,7 +90,7 @@ pub(crate) async fn list(call: Call) -> Answer {
     let page = paging.member(&answer.next_page_token, answer.total_size);
     let rows = paging.cut(answer.individuals);
     let rows: Vec<Value> = rows.iter().map(output::individual).collect();
-    let body = json!({ "individuals": rows, "pagination": page });
+    let body = output::page("individuals", rows, page);
     Ok(respond::json(StatusCode::OK, &body))
 }
 

@@ -48,6 +48,19 @@ impl Object {
     }
 }
 
+/// An object of values that are there already; the macro would build each of them once more.
+pub(crate) fn members<const N: usize>(members: [(&str, Value); N]) -> Value {
+    let named = members
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
+    Value::Object(named.collect())
+}
+
+/// A page of a list.
+pub(crate) fn page(name: &str, rows: Vec<Value>, page: Value) -> Value {
+    members([(name, Value::Array(rows)), ("pagination", page)])
+}
+
 fn texts(text: &String) -> Value {
     json!(text)
 }
@@ -84,7 +97,7 @@ pub(crate) fn policy(one: &pb::Policy) -> Value {
 pub(crate) fn revision(one: &pb::Revision) -> Value {
     let data = serde_json::from_str::<Value>(&one.serialized_snapshot)
         .ok()
-        .and_then(|snapshot| snapshot.get("objectData").cloned());
+        .and_then(|mut snapshot| snapshot.get_mut("objectData").map(Value::take));
     let by = &one.authorized_by_individual_id;
     Object::default()
         .put("id", one.revision_id.as_str())

@@ -10,10 +10,10 @@ use super::{input, output, reading};
 use crate::respond;
 
 fn shown(policy: Option<&pb::Policy>, revision: Option<&pb::Revision>) -> Value {
-    json!({
-        "policy": policy.map(output::policy),
-        "revision": output::maybe_revision(revision),
-    })
+    output::members([
+        ("policy", policy.map_or(Value::Null, output::policy)),
+        ("revision", output::maybe_revision(revision)),
+    ])
 }
 
 pub(crate) async fn create(call: Call) -> Answer {
@@ -135,7 +135,7 @@ pub(crate) async fn list_revisions(
     let page = paging.member(&answer.next_page_token, None);
     let revisions = paging.cut(answer.revisions);
     let revisions: Vec<Value> = revisions.iter().map(output::revision).collect();
-    Ok(json!({ "revisions": revisions, "pagination": page }))
+    Ok(output::page("revisions", revisions, page))
 }
 
 pub(crate) async fn list(call: Call) -> Answer {
@@ -162,7 +162,7 @@ pub(crate) async fn list(call: Call) -> Answer {
         .iter()
         .map(output::policy)
         .collect();
-    let body = json!({ "policies": policies, "pagination": page });
+    let body = output::page("policies", policies, page);
     Ok(respond::json(StatusCode::OK, &body))
 }
 
@@ -188,6 +188,6 @@ async fn one_revision(call: &Call, entry: &crate::state::Entry, revision_id: Str
         .into_inner();
     let policies: Vec<Value> = answer.policy.iter().map(output::policy).collect();
     let page = call.paging()?.member("", call.flag("count")?.map(|_| 1));
-    let body = json!({ "policies": policies, "pagination": page });
+    let body = output::page("policies", policies, page);
     Ok(respond::json(StatusCode::OK, &body))
 }

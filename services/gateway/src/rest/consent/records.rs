@@ -165,7 +165,7 @@ async fn page(call: &Call, data_agreement_id: String, current_only: bool) -> Ans
         .iter()
         .map(output::record)
         .collect();
-    let body = json!({ "consentRecords": rows, "pagination": page });
+    let body = output::page("consentRecords", rows, page);
     Ok(respond::json(StatusCode::OK, &body))
 }
 

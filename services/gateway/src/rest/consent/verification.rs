@@ -12,7 +12,7 @@ use crate::state::Entry;
 
 pub(crate) async fn agreements(call: Call) -> Answer {
     let (rows, page) = agreements::page(&call, true).await?;
-    let body = json!({ "dataAgreements": rows, "pagination": page });
+    let body = output::page("dataAgreements", rows, page);
     Ok(respond::json(StatusCode::OK, &body))
 }
 
@@ -102,7 +102,7 @@ pub(crate) async fn page(call: &Call, current_only: bool) -> Answer {
         .iter()
         .map(output::record)
         .collect();
-    let body = json!({ "consentRecords": rows, "pagination": page });
+    let body = output::page("consentRecords", rows, page);
     Ok(respond::json(StatusCode::OK, &body))
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::call::{Answer, Call};
 use super::error::Fault;
 use super::input::{self, Input};
+use super::output;
 use crate::convert::rfc3339;
 use crate::respond;
 use crate::state::Entry;
@@ -301,7 +302,7 @@ pub(crate) async fn deliveries(call: Call) -> Answer {
     let shown_to = i64::from(paging.offset) + i64::try_from(rows.len()).unwrap_or(0);
     let mut page = paging.member("", paging.count.then_some(total));
     page["hasNext"] = json!(shown_to < total);
-    let body = json!({ "deliveries": rows, "pagination": page });
+    let body = output::page("deliveries", rows, page);
     Ok(respond::json(StatusCode::OK, &body))
 }
 
@@ -382,6 +383,6 @@ pub(crate) async fn list(call: Call) -> Answer {
     page["hasNext"] = json!(shown_to < total);
     Ok(respond::json(
         StatusCode::OK,
-        &json!({ "webhooks": rows, "pagination": page }),
+        &output::page("webhooks", rows, page),
     ))
 }
