@@ -24,7 +24,8 @@ use crate::store::statement::{self as sql, Header, NewLine, StatementRow};
 
 const ID_CHARS: usize = 64;
 const REFERENCE_CHARS: usize = 35;
-/// ISO 20022 has 35 for an end-to-end id and 36 for a UETR; ours is a UUID, with or without hyphens.
+/// ISO 20022 has 35 for an end-to-end id and 36 for a UETR; ours is a UUID, with or without
+/// hyphens.
 const END_TO_END_CHARS: usize = 36;
 /// Lines in one unit of work, in one message, and in one statement.
 const AT_ONCE: usize = 2_000;
@@ -316,20 +317,20 @@ fn read_line(
     check_text(&mut invalid, &name, &given.reference, REFERENCE_CHARS);
     if given.end_to_end_id.chars().count() > END_TO_END_CHARS {
         let name = field("end_to_end_id");
-        invalid.push(&name, "must have at most 36 characters");
+        invalid.push(name, "must have at most 36 characters");
     }
     if given.direction() == pb::StatementDirection::Unspecified {
-        invalid.push(&field("direction"), "must be debit or credit");
+        invalid.push(field("direction"), "must be debit or credit");
     }
     if given.amount_minor <= 0 {
-        invalid.push(&field("amount_minor"), "must be above zero");
+        invalid.push(field("amount_minor"), "must be above zero");
     }
     let booked_at = match &given.book_time {
         Some(time) => from_timestamp(&field("book_time"), time)?,
         None => Timestamp::EPOCH,
     };
     if booked_at < statement.from_at || booked_at >= statement.to_at {
-        invalid.push(&field("book_time"), "must be within the statement's time");
+        invalid.push(field("book_time"), "must be within the statement's time");
     }
     invalid.check()?;
     Ok(NewLine {

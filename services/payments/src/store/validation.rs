@@ -38,7 +38,8 @@ statements! {
     LAST_ORDINAL = "SELECT ordinal FROM validation_failure WHERE validation_id = $1 \
         ORDER BY ordinal DESC LIMIT 1",
     FAILURES = "SELECT ordinal, instruction_id, reason_code, reason, sealed \
-        FROM validation_failure WHERE validation_id = $1 AND ordinal > $2 ORDER BY ordinal LIMIT $3",
+        FROM validation_failure WHERE validation_id = $1 AND ordinal > $2 \
+        ORDER BY ordinal LIMIT $3",
 }
 
 /// A validation as stored.

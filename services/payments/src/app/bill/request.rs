@@ -8,7 +8,7 @@ use publica_rpc::{Invalid, timestamp};
 use publica_seal::Keyring;
 use publica_store::Tx;
 use publica_types::{Origin, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::twelve;
 use crate::app::callback::{self, Content, Target, bills};
@@ -17,7 +17,7 @@ use crate::app::{App, check_short, check_text, entry};
 use crate::domain::partner::Kind;
 use crate::error::Error;
 use crate::store::beneficiary;
-use crate::store::bill::{self as sql, BillerRow, PayRequestRow};
+use crate::store::bill::{self as sql, BillerRow, InstitutionRow, PayRequestRow};
 
 /// Sent, accepted by the payer, refused, and paid.
 pub(crate) const SENT: i64 = 1;
@@ -169,19 +169,12 @@ async fn ask(
     }
     match institution {
         Some(institution) => {
-            let url = format!("{}/rtpRequest", institution.url);
-            let target = Target::to(
-                url,
-                &transaction_id,
-                (Kind::Institution, &institution.institution_id),
-            );
             let name = match request.biller_name.as_str() {
                 "" => biller.name.as_str(),
                 given => given,
             };
             let body = bills::request_to_pay(&row, name, &request.amount);
-            let name = format!("rtp:{transaction_id}");
-            callback::post(tx, keyring, origin, &name, &target, Content::Body(body)).await?;
+            pass_on(tx, keyring, origin, &institution, &row, body).await?;
         }
         // Nobody can be asked: the biller learns that like a refusal.
         None => update(tx, keyring, origin, &biller, &row, "R").await?,
@@ -195,6 +188,22 @@ async fn ask(
     );
     append(tx, origin, entry);
     Ok(pb::RequestToPayResponse { transaction_id })
+}
+
+/// Sends a request to the payer's institution.
+async fn pass_on(
+    tx: &mut Tx<'_>,
+    keyring: &Keyring,
+    origin: &Origin,
+    institution: &InstitutionRow,
+    row: &PayRequestRow,
+    body: Value,
+) -> Result<(), Error> {
+    let url = format!("{}/rtpRequest", institution.url);
+    let id = &row.transaction_id;
+    let target = Target::to(url, id, (Kind::Institution, &institution.institution_id));
+    let name = format!("rtp:{id}");
+    callback::post(tx, keyring, origin, &name, &target, Content::Body(body)).await
 }
 
 /// Nobody asks for the money of somebody else's bill.
