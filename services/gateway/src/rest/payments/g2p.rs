@@ -302,6 +302,9 @@ fn fingerprint(payment: &SoundPayment) -> Vec<u8> {
         ] {
             put(text);
         }
+        if !row.process_id.is_empty() {
+            put(&row.process_id);
+        }
     }
     context.finish().as_ref().to_vec()
 }

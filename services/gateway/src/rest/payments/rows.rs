@@ -7,13 +7,14 @@ use serde_json::value::RawValue;
 /// The longest row, in bytes.
 const ROW_LIMIT: usize = 16 * 1_024;
 
-/// Columns of a CSV file; the last may be left out.
-const COLUMNS: [&str; 5] = [
+/// Columns of a CSV file; the last two may be left out.
+const COLUMNS: [&str; 6] = [
     "instruction_id",
     "functional_id",
     "amount",
     "currency",
     "narration",
+    "process_id",
 ];
 const MANDATORY: usize = 4;
 
@@ -32,7 +33,7 @@ pub(super) enum RowFault {
     },
     #[error(
         "the header must name instruction_id, functional_id, amount and currency, \
-         and may name narration"
+         and may name narration and process_id"
     )]
     Header,
     #[error("row {row} is not an instruction: {why}")]
@@ -167,6 +168,7 @@ impl Csv {
             amount: column(2),
             currency: column(3),
             narration: column(4),
+            process_id: column(5),
         });
         Ok(())
     }
@@ -226,6 +228,8 @@ struct Given<'a> {
     currency: String,
     #[serde(default)]
     narration: Option<String>,
+    #[serde(default)]
+    process_id: Option<String>,
 }
 
 impl Json {
@@ -312,6 +316,7 @@ fn instruction(object: &[u8], row: u64) -> Result<Instruction, RowFault> {
         amount,
         currency: given.currency,
         narration: given.narration.unwrap_or_default(),
+        process_id: given.process_id.unwrap_or_default(),
     })
 }
 
