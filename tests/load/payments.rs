@@ -327,5 +327,6 @@ fn instruction(number: u32, people: u32) -> api::Instruction {
         amount: "12.50".to_owned(),
         currency: "USD".to_owned(),
         narration: "Household support".to_owned(),
+        process_id: String::new(),
     }
 }

@@ -40,6 +40,9 @@ pub enum Denial {
         /// The scope that the method requires.
         scope: &'static str,
     },
+    /// The caller's tenant is none of those that are served here.
+    #[error("there is no such tenant")]
+    TenantUnknown,
     /// No policy lists the method, so nobody may call it.
     #[error("the method is not open to anybody")]
     MethodNotListed,
@@ -49,7 +52,9 @@ impl Denial {
     /// The gRPC code of the answer.
     pub fn code(&self) -> Code {
         match self {
-            Denial::ScopeMissing { .. } | Denial::MethodNotListed => Code::PermissionDenied,
+            Denial::ScopeMissing { .. } | Denial::TenantUnknown | Denial::MethodNotListed => {
+                Code::PermissionDenied
+            }
             Denial::KeysUnavailable => Code::Unavailable,
             _ => Code::Unauthenticated,
         }
@@ -68,6 +73,7 @@ impl Denial {
             Denial::ApiKeyInvalid => "API_KEY_INVALID",
             Denial::WorkloadUnknown => "WORKLOAD_UNKNOWN",
             Denial::ScopeMissing { .. } => "SCOPE_MISSING",
+            Denial::TenantUnknown => "TENANT_UNKNOWN",
             Denial::MethodNotListed => "METHOD_NOT_LISTED",
         }
     }

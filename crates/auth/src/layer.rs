@@ -1,12 +1,12 @@
 //! The layer that holds each call against a block's policy.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::{BoxFuture, Either};
 use http::{HeaderMap, Request, Response};
+use publica_types::Tenant;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
@@ -39,22 +39,24 @@ pub struct DeniedCall {
 
 /// Where denials of known callers are recorded before the answer leaves. Those of unknown
 /// callers are only counted: a flood must not fill a store.
-pub trait DenialSink: fmt::Debug + Send + Sync {
+pub trait DenialSink: std::fmt::Debug + Send + Sync {
     /// Records a denial. The caller learns of it only afterwards.
     fn denied(&self, call: DeniedCall) -> BoxFuture<'_, ()>;
 }
 
 /// Lets a call pass if the policy and the caller's scopes allow it, with the [`Caller`] in the
 /// request's extensions. A method that no policy lists is denied to everybody.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct AuthLayer {
     shared: Arc<Shared>,
 }
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Shared {
     verifier: Arc<Verifier>,
     methods: HashMap<&'static str, Access>,
+    /// The tenants that are served; every one, if none is named.
+    tenants: Vec<Tenant>,
     sink: Option<Arc<dyn DenialSink>>,
     log: Arc<SecurityLog>,
 }
@@ -68,6 +70,7 @@ impl AuthLayer {
             shared: Arc::new(Shared {
                 verifier,
                 methods,
+                tenants: Vec::new(),
                 sink: None,
                 log,
             }),
@@ -82,18 +85,16 @@ impl AuthLayer {
         self
     }
 
+    /// Denies callers of other tenants than these, before anything looks for their store.
+    pub fn with_tenants(mut self, tenants: &[Tenant]) -> Self {
+        Arc::make_mut(&mut self.shared).tenants = tenants.to_vec();
+        self
+    }
+
     /// Records denials of known callers.
     pub fn with_sink(mut self, sink: Arc<dyn DenialSink>) -> Self {
         Arc::make_mut(&mut self.shared).sink = Some(sink);
         self
-    }
-}
-
-impl fmt::Debug for AuthLayer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthLayer")
-            .field("methods", &self.shared.methods.len())
-            .finish_non_exhaustive()
     }
 }
 
@@ -109,18 +110,10 @@ impl<S> Layer<S> for AuthLayer {
 }
 
 /// A service behind an [`AuthLayer`].
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct AuthService<S> {
     inner: S,
     shared: Arc<Shared>,
-}
-
-impl<S: fmt::Debug> fmt::Debug for AuthService<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthService")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
-    }
 }
 
 type Answer<S, B> = Result<Response<Body>, <S as Service<Request<B>>>::Error>;
@@ -195,6 +188,8 @@ impl Shared {
             return Err((Denial::MethodNotListed, known));
         };
         let caller = match (access, found) {
+            // Its sink would look for the tenant's journal, so this denial has no known caller.
+            (_, Ok(caller)) if !self.serves(&caller) => return Err((Denial::TenantUnknown, None)),
             (Access::Public, found) => return Ok(found.unwrap_or_else(|_| Caller::anonymous())),
             (_, Err(denial)) => return Err((denial, None)),
             (_, Ok(caller)) => caller,
@@ -209,6 +204,13 @@ impl Shared {
             }
             _ => Ok(caller),
         }
+    }
+
+    /// Whether the caller's tenant is served. Whoever is nobody has none.
+    fn serves(&self, caller: &Caller) -> bool {
+        caller.kind == CallerKind::Anonymous
+            || self.tenants.is_empty()
+            || self.tenants.contains(&caller.tenant)
     }
 
     async fn refuse(

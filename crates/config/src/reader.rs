@@ -76,14 +76,20 @@ impl de::Error for Wrong {
 
     /// Says the kind of value, not the value, which may be a secret.
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let expected = plain(&expected.to_string());
         Self::custom(format!("is {}, but must be {expected}", kind(&unexpected)))
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let expected = plain(&expected.to_string());
         match unexpected {
-            Unexpected::Signed(_) | Unexpected::Unsigned(_) | Unexpected::Float(_) => {
-                Self::custom(format!("is {unexpected}, but must be {expected}"))
+            Unexpected::Signed(value) => {
+                Self::custom(format!("is {value}, but must be {expected}"))
             }
+            Unexpected::Unsigned(value) => {
+                Self::custom(format!("is {value}, but must be {expected}"))
+            }
+            Unexpected::Float(value) => Self::custom(format!("is {value}, but must be {expected}")),
             other => Self::custom(format!("is not the right {}: {expected}", kind(&other))),
         }
     }
@@ -95,6 +101,28 @@ impl de::Error for Wrong {
     fn missing_field(field: &'static str) -> Self {
         Self::custom(format!("{field} is missing"))
     }
+}
+
+/// What is expected, for people: types of the program mean nothing to them.
+fn plain(expected: &str) -> String {
+    match expected {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "a nonzero u16" | "a nonzero u32" | "a nonzero u64" | "a nonzero usize" => {
+            "a whole number, 1 or more"
+        }
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a string" | "path string" => "a text",
+        "a sequence" => "a list",
+        "a map" => "a table",
+        other if other.starts_with("struct ") => "a table",
+        other if other.starts_with("enum ") => "one of the names listed for it",
+        other => other,
+    }
+    .to_owned()
 }
 
 fn kind(unexpected: &Unexpected<'_>) -> &'static str {

@@ -18,7 +18,7 @@ pub struct ListenConfig {
     /// Files for TLS. Without them the listener speaks plaintext.
     pub tls: Option<TlsConfig>,
     /// Allows plaintext on other than loopback addresses, for containers on a private network
-    /// of one machine. The production profile refuses it.
+    /// of one machine. Only the local profile does.
     pub insecure_dev: bool,
 }
 
@@ -40,25 +40,35 @@ impl ListenConfig {
 
     /// Reports what the profile does not allow.
     pub fn check(&self, profile: Profile, problems: &mut Problems) {
-        let loopback = self.listen.ip().is_loopback();
+        self.check_address(self.listen, profile, problems);
+        if profile != Profile::Local {
+            let what = format!("is refused in the {profile} profile");
+            problems.require(!self.insecure_dev, "insecure_dev", what);
+        }
+        if let Some(tls) = &self.tls {
+            problems.within("tls", |problems| tls.check(problems));
+        }
+    }
+
+    /// Reports an address that the profile does not allow to be listened on as this is: `listen`
+    /// itself, or one that is served with the same certificates.
+    pub fn check_address(&self, listen: SocketAddr, profile: Profile, problems: &mut Problems) {
+        let loopback = listen.ip().is_loopback();
         match profile {
             Profile::Production => {
                 let encrypted = self.tls.is_some() || loopback;
                 let what = "needs [tls] in the production profile unless the address is loopback";
                 problems.require(encrypted, "listen", what);
-                let what = "is refused in the production profile";
-                problems.require(!self.insecure_dev, "insecure_dev", what);
             }
-            Profile::Conformance | Profile::Local => {
-                let what = format!(
-                    "must be a loopback address in the {profile} profile, unless insecure_dev \
-                     is set for containers on one machine"
-                );
+            Profile::Conformance => {
+                let what = "must be a loopback address in the conformance profile";
+                problems.require(loopback, "listen", what);
+            }
+            Profile::Local => {
+                let what = "must be a loopback address in the local profile, unless insecure_dev \
+                            is set for containers on one machine";
                 problems.require(loopback || self.insecure_dev, "listen", what);
             }
-        }
-        if let Some(tls) = &self.tls {
-            problems.within("tls", |problems| tls.check(problems));
         }
     }
 }
@@ -180,7 +190,10 @@ mod tests {
         }
         let dev = |config: &mut ListenConfig| config.insecure_dev = true;
         assert_eq!(problems(Profile::Local, "0.0.0.0:1", dev), 0);
-        assert_eq!(problems(Profile::Production, "127.0.0.1:1", dev), 1);
+        for profile in [Profile::Conformance, Profile::Production] {
+            assert_eq!(problems(profile, "127.0.0.1:1", dev), 1);
+            assert_eq!(problems(profile, "0.0.0.0:1", dev), 2);
+        }
     }
 
     #[test]

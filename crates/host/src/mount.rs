@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use publica_auth::{AuthLayer, Verifier};
 use publica_rpc::{Guard, Guarded, Limits, Link, MethodInfo, methods_of};
-use publica_types::Entropy;
+use publica_types::{Entropy, Tenant};
 use tonic::body::Body;
 use tonic::service::Routes;
 use tower::{Layer as _, Service, ServiceExt as _};
@@ -44,11 +44,12 @@ impl Mounted {
 }
 
 /// Puts the layers around a block's routes. `open` holds what needs no caller: health and
-/// reflection.
+/// reflection. Callers of other tenants than `tenants` are denied.
 pub fn mount<B: Block>(
     block: &B,
     open: Routes,
     verifier: Arc<Verifier>,
+    tenants: &[Tenant],
     limits: Limits,
     stages: &Stages,
     entropy: &dyn Entropy,
@@ -63,7 +64,7 @@ pub fn mount<B: Block>(
             );
         }
     }
-    let mut auth = AuthLayer::new(verifier, B::policy());
+    let mut auth = AuthLayer::new(verifier, B::policy()).with_tenants(tenants);
     if let Some(sink) = block.denial_sink() {
         auth = auth.with_sink(sink);
     }

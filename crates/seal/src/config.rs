@@ -23,3 +23,56 @@ pub struct SealConfig {
     /// A module behind PKCS#11. Not supported yet; naming one is refused at start.
     pub pkcs11_module: Option<PathBuf>,
 }
+
+impl SealConfig {
+    /// What is wrong with these settings, by key; the empty key is the table itself. Whether the
+    /// keys are sound is found out when they are read.
+    pub fn problems(&self) -> Vec<(&'static str, &'static str)> {
+        let mut problems = Vec::new();
+        if self.pkcs11_module.is_some() {
+            problems.push(("pkcs11_module", "a PKCS#11 module is not supported yet"));
+        }
+        let sources = [
+            self.file.is_some(),
+            self.keys.is_some(),
+            self.pkcs11_module.is_some(),
+        ];
+        if sources.into_iter().filter(|named| *named).count() > 1 {
+            problems.push(("", "must name one of file, keys and pkcs11_module"));
+        }
+        let missing = self.file.as_deref().is_some_and(|file| !file.is_file());
+        if missing && !self.create {
+            problems.push(("file", "does not exist, and create is not set"));
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_source_that_is_there_is_sound() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("seal.json");
+        let keys = |config: &SealConfig| -> Vec<&str> {
+            config.problems().into_iter().map(|(key, _)| key).collect()
+        };
+        let mut config = SealConfig {
+            file: Some(file.clone()),
+            ..SealConfig::default()
+        };
+        assert_eq!(keys(&config), ["file"]);
+        config.create = true;
+        assert!(keys(&config).is_empty());
+        config.create = false;
+        std::fs::write(&file, "{}").unwrap();
+        assert!(keys(&config).is_empty());
+        config.keys = Some(Secret::new("{}".to_owned()));
+        assert_eq!(keys(&config), [""]);
+        config.pkcs11_module = Some(file);
+        assert_eq!(keys(&config), ["pkcs11_module", ""]);
+        assert!(keys(&SealConfig::default()).is_empty());
+    }
+}

@@ -59,17 +59,12 @@ struct NamedKey {
 impl Keyring {
     /// Reads the key set, or makes one where the settings allow that.
     pub fn open(config: &SealConfig, entropy: SharedEntropy) -> Result<Self, SealError> {
-        if config.pkcs11_module.is_some() {
-            return Err(SealError::Keys(
-                "a PKCS#11 module is not supported yet".to_owned(),
-            ));
+        if let Some((key, what)) = config.problems().first() {
+            return Err(SealError::Keys(format!("{key} {what}").trim().to_owned()));
         }
         let text = match (&config.keys, &config.file) {
-            (Some(keys), None) => Zeroizing::new(keys.expose().clone()),
+            (Some(keys), _) => Zeroizing::new(keys.expose().clone()),
             (None, Some(file)) => read_or_create(file, config.create, &entropy)?,
-            (Some(_), Some(_)) => {
-                return Err(SealError::Keys("name either a file or the keys".to_owned()));
-            }
             (None, None) => return Err(SealError::Keys("no keys are configured".to_owned())),
         };
         let set: KeySet = serde_json::from_str(&text)

@@ -89,7 +89,15 @@ impl TestEnv {
         let block = Arc::new(B::open(config, &self.env).await?);
         let (readiness, health) = Readiness::new();
         let (limits, entropy) = (Limits::default(), &*self.env.entropy);
-        let mounted = mount(&*block, health, verifier(), limits, &self.stages, entropy);
+        let mounted = mount(
+            &*block,
+            health,
+            verifier(),
+            &self.env.tenants,
+            limits,
+            &self.stages,
+            entropy,
+        );
         let checked = block.clone();
         readiness
             .add(&mounted, move || {

@@ -745,6 +745,11 @@ pub struct NewPerson {
     /// Reference of the enrolling system, at most 128 characters; comes back with the result.
     #[prost(string, tag = "4")]
     pub reference: ::prost::alloc::string::String,
+    /// The case that this person's enrolment belongs to, in which a new person gets a journal entry
+    /// of their own: 1 to 128 letters, digits, `.`, `_` and `-`. Empty leaves it at the entry of the
+    /// whole request.
+    #[prost(string, tag = "5")]
+    pub process_id: ::prost::alloc::string::String,
 }
 /// Request of EnrolPersons.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -913,6 +913,11 @@ pub struct Recipient {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// The case that the message to this recipient belongs to, in which its end gets a journal entry
+    /// of its own: 1 to 128 letters, digits, `.`, `_` and `-`. Empty leaves it at the entries of the
+    /// whole request.
+    #[prost(string, tag = "7")]
+    pub process_id: ::prost::alloc::string::String,
 }
 /// A subject and a body.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -213,6 +213,11 @@ pub struct Instruction {
     /// A text for the payee; at most 50 characters.
     #[prost(string, tag = "5")]
     pub narration: ::prost::alloc::string::String,
+    /// The case that this instruction belongs to, in which it gets a journal entry of its own when a
+    /// batch takes it: 1 to 128 letters, digits, `.`, `_` and `-`. Empty leaves it at the entry of
+    /// its chunk.
+    #[prost(string, tag = "6")]
+    pub process_id: ::prost::alloc::string::String,
 }
 /// Names a validation request of a source block.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -274,7 +274,6 @@ impl Fault for Error {
     fn code(&self) -> Code {
         match self {
             Self::Store(error) if error.is_retryable() => Code::Unavailable,
-            Self::Store(StoreError::UnknownTenant { .. }) => Code::PermissionDenied,
             Self::Store(_) | Self::Jose(_) | Self::Record(_) | Self::Seal(_) => Code::Internal,
             Self::Journal(error) => error.code(),
             Self::Invalid(invalid) => invalid.code(),
@@ -287,7 +286,6 @@ impl Fault for Error {
     fn reason(&self) -> &'static str {
         match self {
             Self::Store(error) if error.is_retryable() => "STORE_UNAVAILABLE",
-            Self::Store(StoreError::UnknownTenant { .. }) => "UNKNOWN_TENANT",
             Self::Store(_) => "STORE_FAILED",
             Self::Seal(_) | Self::Jose(_) | Self::Record(_) => "INTERNAL",
             Self::Journal(error) => error.reason(),
@@ -303,7 +301,6 @@ impl Fault for Error {
     fn public_message(&self) -> Cow<'_, str> {
         match self {
             Self::Store(error) if error.is_retryable() => "Try again shortly.".into(),
-            Self::Store(StoreError::UnknownTenant { .. }) => "There is no such tenant.".into(),
             Self::Store(_) | Self::Seal(_) | Self::Jose(_) | Self::Record(_) => OWN_FAULT.into(),
             Self::Journal(error) => error.public_message(),
             Self::Invalid(invalid) => invalid.public_message(),

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 pub use config::{CodeConfig, IdentityConfig, KeyConfig, MailConfig, SignInConfig};
+pub use domain::identifier::is_email;
 
 use crate::app::{App, Parts};
 

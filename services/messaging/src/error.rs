@@ -162,7 +162,6 @@ impl From<Error> for tonic::Status {
 fn store_code(error: &StoreError) -> Code {
     match error {
         StoreError::Conflict { .. } => Code::Aborted,
-        StoreError::UnknownTenant { .. } => Code::PermissionDenied,
         error if error.is_retryable() => Code::Unavailable,
         _ => Code::Internal,
     }
@@ -171,7 +170,6 @@ fn store_code(error: &StoreError) -> Code {
 fn store_reason(error: &StoreError) -> &'static str {
     match error {
         StoreError::Conflict { .. } => "STORE_CONFLICT",
-        StoreError::UnknownTenant { .. } => "UNKNOWN_TENANT",
         error if error.is_retryable() => "STORE_UNAVAILABLE",
         _ => "STORE_FAILED",
     }
@@ -179,7 +177,6 @@ fn store_reason(error: &StoreError) -> &'static str {
 
 fn store_message(error: &StoreError) -> Cow<'static, str> {
     match error {
-        StoreError::UnknownTenant { .. } => "No such tenant.".into(),
         error if error.is_retryable() => "The store cannot serve now. Try again.".into(),
         _ => "Something is wrong on our side.".into(),
     }

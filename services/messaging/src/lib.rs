@@ -37,6 +37,7 @@ use tonic::service::Routes;
 pub use config::{
     CallbackConfig, LimitConfig, MessagingConfig, RelayConfig, SenderConfig, SigningConfig,
 };
+pub use domain::address::mailbox;
 
 use crate::app::{App, Parts};
 use crate::callbacks::{Callbacks, Rules};

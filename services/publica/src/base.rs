@@ -122,6 +122,7 @@ impl Base {
             &*block,
             open,
             self.verifier.clone(),
+            &self.tenants,
             limits,
             &self.stages,
             &*self.entropy,
@@ -218,6 +219,30 @@ pub(crate) fn private_folder(folder: &Path) -> Result<()> {
         .with_context(|| format!("making the folder {}", folder.display()))
 }
 
+/// Refuses a folder that holds anything; one that does not exist is as good as an empty one.
+pub(crate) fn ensure_empty(folder: &Path) -> Result<()> {
+    let shown = || folder.display().to_string();
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(shown),
+        Ok(mut entries) => {
+            let empty = entries.next().is_none();
+            anyhow::ensure!(empty, "{} is not empty", shown());
+            Ok(())
+        }
+    }
+}
+
+/// Makes a file that only its owner can read; one that exists is refused.
+pub(crate) fn new_private_file(path: &Path) -> Result<fs::File> {
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("making {}", path.display()))
+}
+
 /// Writes a file that only its owner can read, whole or not at all.
 pub(crate) fn private_file(path: &Path, content: &str) -> Result<()> {
     use std::io::Write as _;
@@ -225,8 +250,7 @@ pub(crate) fn private_file(path: &Path, content: &str) -> Result<()> {
     let written = || -> std::io::Result<()> {
         // An older file may be readable by others; a new one never is.
         let _ = fs::remove_file(&passing);
-        let mut options = fs::OpenOptions::new();
-        let mut file = options
+        let mut file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)

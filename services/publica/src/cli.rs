@@ -81,12 +81,16 @@ pub(crate) enum Command {
     /// SQLite stores are also migrated at start. On PostgreSQL this is the only way: it runs as
     /// the owner named in database.migrate_url, while the service's own role cannot change the
     /// schema. It is safe to run beside a server of the release before.
+    #[command(after_help = "Examples:\n  publica migrate --config postgres.toml\n  \
+        publica migrate --blocks payments,consent")]
     Migrate(MigrateArgs),
 
     /// Check a settings file and report every problem in it.
     ///
     /// Reads the file and the environment exactly as a server would, binds no socket and opens
     /// no store. Exits with 64 if anything is wrong.
+    #[command(after_help = "Examples:\n  publica check-config publica.toml\n  \
+        PUBLICA_PROFILE=production publica check-config publica.toml")]
     CheckConfig {
         /// Settings file (TOML).
         file: PathBuf,
@@ -98,9 +102,13 @@ pub(crate) enum Command {
     /// block that the kind names. All problems are listed with their line numbers. Running an
     /// import again is safe: what is stored already counts as repeated. An import sends no mail,
     /// money, callbacks or webhooks.
+    #[command(after_help = "Examples:\n  publica import people.jsonl\n  \
+        publica import - --to https://suite.example.org --authorities ca.pem \\\n    \
+        --token-file import.token < people.jsonl")]
     Import(ImportArgs),
 
     /// Verify an exported trail: Merkle proofs and signatures, without network or database.
+    #[command(after_help = "Example:\n  publica verify 8-trail.jsonl")]
     Verify {
         /// Exported trail (JSON Lines); - reads standard input.
         export: PathBuf,
@@ -119,6 +127,10 @@ pub(crate) enum Command {
     /// Mint a short-lived token with the suite's own key, for trying calls by hand.
     ///
     /// Needs to read the signing key in the data folder, so it works where the suite runs.
+    #[command(
+        after_help = "Examples:\n  publica token --scope consent:record:read --minutes 10\n  \
+        publica token --scope 'payments:*,consent:*' --subject auditor > auditor.token"
+    )]
     Token(TokenArgs),
 
     /// Print a completion script for a shell.
@@ -134,17 +146,23 @@ pub(crate) enum Command {
     /// Each store is copied at one moment of its own; blocks come back to slightly different
     /// moments, and `publica doctor` lists what no longer fits together. The copy holds keys:
     /// keep it as safe as the original. For PostgreSQL use its own tools.
+    #[command(after_help = "Example:\n  publica backup --to /backup/monday")]
     Backup(BackupArgs),
 
     /// Bring a backup back into an empty data folder.
     ///
     /// Checks every checksum first. Each store opens a new journal epoch when it next starts,
     /// because it is older than what has been signed.
+    #[command(after_help = "Example:\n  publica restore --from /backup/monday --data publica-data")]
     Restore(RestoreArgs),
 
     /// Look for what is wrong: settings, files and their modes, stores, disk, servers.
+    #[command(after_help = "Example:\n  publica doctor --config publica.toml")]
     Doctor(DoctorArgs),
 }
+
+/// Longest scope.
+const MAX_SCOPE: usize = 200;
 
 const ROLE_HELP: &str = "Settings come from the file, then from variables such as\n\
     PUBLICA_PAYMENTS__DATABASE__URL. `publica check-config FILE` reports all problems in them.";
@@ -155,7 +173,7 @@ pub(crate) struct JourneyArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) households: Option<PathBuf>,
 
-    /// Keep stores, letters, steps and the trail in this folder, which must be empty.
+    /// Keep stores, letters, steps and the trail in this folder; it must be empty or not exist.
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
 
@@ -207,7 +225,8 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "FILE", env = "PUBLICA_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Address of the gateway [default: 127.0.0.1:8080].
+    /// Address of the gateway, or of the one block if that is all [default: 127.0.0.1:8080, or
+    /// the block's own].
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
 
@@ -253,7 +272,7 @@ pub(crate) struct ClientArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
-    /// Folder of the suite, where its token is [default: publica-data].
+    /// Folder of the suite, where its token is.
     #[arg(long, value_name = "DIR", default_value = "publica-data")]
     pub(crate) data: PathBuf,
 
@@ -274,14 +293,14 @@ pub(crate) struct ImportArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
     /// What the token allows, such as payments:account:write or payments:*; may be repeated.
-    #[arg(long, value_name = "SCOPE", required = true, value_delimiter = ',')]
+    #[arg(long, value_name = "SCOPE", required = true, value_delimiter = ',', value_parser = scope)]
     pub(crate) scope: Vec<String>,
 
     /// Whom the token names.
     #[arg(long, default_value = "operator")]
     pub(crate) subject: String,
 
-    /// The tenant it is for.
+    /// The tenant it is for, one of those in the settings.
     #[arg(long, default_value = "default")]
     pub(crate) tenant: publica_types::Tenant,
 
@@ -290,11 +309,15 @@ pub(crate) struct TokenArgs {
           value_parser = clap::value_parser!(u64).range(1..=1440))]
     pub(crate) minutes: u64,
 
-    /// Folder of the suite, where its key is.
-    #[arg(long, value_name = "DIR", default_value = "publica-data")]
-    pub(crate) data: PathBuf,
+    /// Settings file of the suite (TOML).
+    #[arg(long, value_name = "FILE", env = "PUBLICA_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
 
-    /// File of the signing key, where the settings name one (workload_key).
+    /// Folder of the suite, where its key is [default: publica-data].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// File of the signing key, unless the settings name one (workload_key).
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
 }
@@ -332,6 +355,17 @@ pub(crate) struct DoctorArgs {
     pub(crate) data: Option<PathBuf>,
 }
 
+/// The bounds of the claim `scope` (RFC 6749, 3.3): visible characters, with spaces between.
+fn scope(text: &str) -> Result<String, String> {
+    let visible = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+    if text.is_empty() || text.len() > MAX_SCOPE || !text.bytes().all(visible) {
+        return Err(format!(
+            "a scope is 1 to {MAX_SCOPE} visible characters, such as payments:account:write"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 fn surface(text: &str) -> Result<(String, SocketAddr), String> {
     let (block, address) = text.split_once('=').ok_or("must be BLOCK=ADDRESS")?;
     let address = address
@@ -348,6 +382,16 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn scopes_are_single_words() {
+        for good in ["*", "payments:*", "payments:account:write"] {
+            assert_eq!(scope(good).as_deref(), Ok(good));
+        }
+        for bad in ["", " ", "a b", "a\tb", "a\"", &"x".repeat(201)] {
+            assert!(scope(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

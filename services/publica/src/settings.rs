@@ -176,6 +176,18 @@ impl Suite {
         }
     }
 
+    fn check_seal(&self, problems: &mut Problems) {
+        problems.within("seal", |problems| {
+            for (key, what) in self.seal.problems() {
+                problems.add(key, what);
+            }
+        });
+        let key = self.workload_key.as_deref();
+        // Outside production the key is made on first start, wherever it is to be.
+        let there = key.is_none_or(Path::is_file) || self.profile != Profile::Production;
+        problems.require(there, "workload_key", "names a file that does not exist");
+    }
+
     fn check_production(&self, problems: &mut Problems) {
         let sealed = self.seal.file.is_some() || self.seal.keys.is_some();
         let what = "must name the key set in the production profile: file or keys";
@@ -204,7 +216,17 @@ impl Settings for Suite {
             let (key, what) = problem.split_once(": ").unwrap_or(("auth", &problem));
             problems.add(key, what);
         }
-        problems.within("gateway", |problems| self.gateway.check(problems));
+        problems.within("gateway", |problems| {
+            self.gateway.check(problems);
+            // Surfaces are served as the gateway's own listener is.
+            let shared = self.listener(GATEWAY);
+            for (block, surface) in &self.gateway.surfaces {
+                problems.within(format!("surfaces.{block}"), |problems| {
+                    shared.check_address(surface.listen, self.profile, problems);
+                });
+            }
+        });
+        self.check_seal(problems);
         problems.within("admin", |problems| self.admin.check(self.profile, problems));
         for (role, listener) in &self.listeners {
             problems.within(format!("listeners.{role}"), |problems| {

@@ -162,6 +162,29 @@ async fn everybody_else_is_denied_with_a_reason() {
 }
 
 #[tokio::test]
+async fn other_tenants_than_those_served_are_denied() {
+    let mut bench = bench(|verifier| verifier);
+    bench.layer = bench.layer.with_tenants(&["health".parse().unwrap()]);
+    // The token is for the tenant `default`, and right in all else.
+    let token = bench.bearer("consent:*");
+    for path in [READ, WHO, OPEN] {
+        let status = bench.call(path, Some(token.clone())).await.unwrap_err();
+        let (code, found, _) = reason(&status);
+        assert_eq!(
+            (code, found.as_str()),
+            (Code::PermissionDenied, "TENANT_UNKNOWN")
+        );
+    }
+    assert!(bench.notes.0.lock().unwrap().is_empty());
+    assert_eq!(bench.call(OPEN, None).await.unwrap(), "anonymous");
+    let default = Tenant::default();
+    bench.layer = bench
+        .layer
+        .with_tenants(&["health".parse().unwrap(), default]);
+    assert_eq!(bench.call(READ, Some(token)).await.unwrap(), "clerk");
+}
+
+#[tokio::test]
 async fn a_public_method_ignores_bad_credentials() {
     let bench = bench(|verifier| verifier);
     let junk = Some("Bearer junk".to_owned());

@@ -71,6 +71,7 @@ impl Stage {
             &block,
             open,
             verifier,
+            &[],
             Limits::default(),
             &stages,
             &*entropy,

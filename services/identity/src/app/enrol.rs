@@ -22,6 +22,7 @@ use crate::store::{self, factor::EMAIL_CODE};
 pub(crate) const MAX_BATCH: usize = 1_000;
 const MAX_ALIASES: usize = 16;
 const MAX_REFERENCE: usize = 128;
+const CASE_FORM: &str = "must be 1 to 128 letters, digits, `.`, `_` and `-`";
 /// How often an enrolment is tried again when somebody else took an alias meanwhile.
 const ATTEMPTS: usize = 3;
 /// How often numbers that are taken are drawn again.
@@ -123,6 +124,9 @@ impl App {
         }
         if person.reference.chars().count() > MAX_REFERENCE {
             faults.add("reference", "is longer than 128 characters");
+        }
+        if !person.process_id.is_empty() && !publica_rpc::is_sound_id(&person.process_id) {
+            faults.add("process_id", CASE_FORM);
         }
         let level = if person.assurance_level.is_empty() {
             "low"
@@ -384,6 +388,15 @@ impl Batch {
         }
         if response.enrolled_count + response.duplicate_count > 0 {
             publica_journal::append(tx, &self.origin, entry(&response));
+        }
+        for (result, person) in response.results.iter().zip(&self.request.persons) {
+            let new = result.outcome() == pb::EnrolmentOutcome::Enrolled;
+            if new && !person.process_id.is_empty() {
+                let entry = Entry::new("identity.person.enrolled")
+                    .subject("person", &result.person_id)
+                    .process(&person.process_id);
+                publica_journal::append(tx, &self.origin, entry);
+            }
         }
         Ok(response)
     }

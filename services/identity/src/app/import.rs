@@ -407,7 +407,7 @@ impl Chunk {
             attributes: attributes.collect(),
             aliases: line.aliases.iter().map(alias).collect(),
             assurance_level: line.assurance_level.clone(),
-            reference: String::new(),
+            ..pb::NewPerson::default()
         };
         self.app.candidate(&person).map_err(|violations| {
             let first = violations.into_iter().next();

@@ -54,7 +54,7 @@ pub(crate) fn is_alias_kind(kind: &str) -> bool {
 
 /// Whether a text can be an e-mail address that a code is sent to: one `@`, sound on both
 /// sides. Whether it exists only the mail tells.
-pub(crate) fn is_email(text: &str) -> bool {
+pub fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else {
         return false;
     };

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use publica_proto::identity::v1 as pb;
-use publica_testkit::both_engines;
+use publica_proto::journal::v1::ListEntriesRequest;
+use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
+use publica_testkit::{both_engines, eventually};
 
 use crate::support::{Enrolments, Rewinding, Suite, amina, attribute, person, reason};
 
@@ -57,6 +59,37 @@ both_engines! {
         assert_eq!(answer.results[2].person_id, answer.results[0].person_id);
         assert_eq!(answer.results[2].duplicate_alias_kind, "national_id");
         assert!(!answer.results[3].violations.is_empty());
+    }
+
+    async fn a_person_has_a_case_of_its_own(db: TestDatabase) {
+        use pb::EnrolmentOutcome::{Duplicate, Enrolled, Invalid};
+        let suite = Suite::open(db).await;
+        let of_case = |case: &str, person: pb::NewPerson| pb::NewPerson {
+            process_id: case.to_owned(),
+            ..person
+        };
+        let persons = vec![
+            person("Sok Chan", "", "A-1002"),
+            of_case("case-1", amina()),
+            // Nobody new, so nothing happened in this case.
+            of_case("case-1", amina()),
+            of_case("a case", person("Odd Case", "", "A-1003")),
+        ];
+        let request = pb::EnrolPersonsRequest { persons, ..Default::default() };
+        let answer = suite.persons().enrol_persons(request).await.unwrap().into_inner();
+        assert_eq!(outcomes(&answer), [Enrolled, Enrolled, Duplicate, Invalid]);
+        assert_eq!(answer.results[3].violations[0].field, "process_id");
+        let entries = eventually(|| async {
+            let mut journal = JournalServiceClient::new(suite.admin());
+            let process_id = "case-1".to_owned();
+            let wanted = ListEntriesRequest { process_id, ..Default::default() };
+            let found = journal.list_entries(wanted).await.unwrap().into_inner().entries;
+            (!found.is_empty()).then_some(found)
+        })
+        .await;
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        assert_eq!(entries[0].action, "identity.person.enrolled");
+        assert_eq!(entries[0].subject_id, answer.results[1].person_id);
     }
 
     async fn numbers_that_are_taken_are_drawn_again(db: TestDatabase) {

@@ -81,6 +81,12 @@ impl fmt::Display for Mailbox {
     }
 }
 
+/// A mailbox as it stands in the envelope of a mail to it: the domain in its ASCII form and lower
+/// case, the local part as given. `None` if this block would not write to it.
+pub fn mailbox(text: &str) -> Option<String> {
+    Mailbox::parse(text).ok().map(|mailbox| mailbox.0)
+}
+
 /// The form under which an address is looked up: two spellings that reach one mailbox at
 /// practically every receiver hash alike.
 pub(crate) fn lookup_form(address: &str) -> String {

@@ -40,6 +40,9 @@ pub(crate) struct Member {
     /// Addresses that are not written to: refused for good, or held back.
     #[prost(string, repeated, tag = "10")]
     pub(crate) dropped: Vec<String>,
+    /// The case that this message belongs to, where it is another than the request's.
+    #[prost(string, tag = "11")]
+    pub(crate) process_id: String,
 }
 
 /// The members of a chunk.
@@ -92,6 +95,13 @@ impl Member {
             35,
         );
         parameters(&mut violations, path, &recipient);
+        if !recipient.process_id.is_empty() && !publica_rpc::is_sound_id(&recipient.process_id) {
+            violations.push(Violation::new(
+                Code::SchemaViolation,
+                format!("{path}.process_id"),
+                "must be 1 to 128 letters, digits, `.`, `_` and `-`",
+            ));
+        }
         if !violations.is_empty() {
             return Err(violations);
         }
@@ -103,6 +113,7 @@ impl Member {
             name: recipient.name,
             locale: recipient.locale,
             parameters: recipient.parameters.into_iter().collect(),
+            process_id: recipient.process_id,
             ..Self::default()
         })
     }
@@ -232,6 +243,14 @@ mod tests {
                 },
                 Code::HeaderInjection,
                 "recipient.name",
+            ),
+            (
+                Recipient {
+                    process_id: "a case".to_owned(),
+                    ..recipient("a@x.example")
+                },
+                Code::SchemaViolation,
+                "recipient.process_id",
             ),
         ] {
             let violations = Member::check(entry, "recipient").unwrap_err();

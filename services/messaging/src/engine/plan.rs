@@ -39,6 +39,7 @@ pub(crate) struct Plan {
     pub(crate) keys: Vec<Uuid>,
     pub(crate) suppressions: Vec<SuppressionRow>,
     pub(crate) closed: Vec<Closed>,
+    pub(crate) ended: Vec<Ended>,
     /// Requests whose originator wants to hear of changes.
     pub(crate) told: Vec<Arc<ActiveRequest>>,
 }
@@ -50,6 +51,16 @@ pub(crate) struct Closed {
     pub(crate) attempt: i64,
     pub(crate) counts: Counters,
     pub(crate) retried: bool,
+}
+
+/// A message that has come to its end, in a case of its own.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) request: Arc<ActiveRequest>,
+    pub(crate) process_id: String,
+    pub(crate) message_id: String,
+    pub(crate) state: State,
+    pub(crate) attempt: i64,
 }
 
 impl Plan {
@@ -71,6 +82,18 @@ impl Plan {
         }
         for row in &self.suppressions {
             suppression::insert(tx, row).await?;
+        }
+        for ended in &self.ended {
+            let body = json!({
+                "request": ended.request.request_uid,
+                "outcome": ended.state.name(),
+                "attempt": ended.attempt,
+            });
+            let entry = Entry::new("messaging.message.ended")
+                .subject("message", &ended.message_id)
+                .process(&ended.process_id)
+                .body(body);
+            publica_journal::append(tx, &ended.request.origin(), entry);
         }
         let mut keys = self.keys.clone();
         for closed in &self.closed {

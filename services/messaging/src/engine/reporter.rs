@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::active::ActiveChunk;
 use super::outcome::Outcome;
-use super::plan::{Closed, Plan, dead_address, retries};
+use super::plan::{Closed, Ended, Plan, dead_address, retries};
 use crate::domain::counters::{Counters, State};
 use crate::domain::member::Member;
+use crate::domain::uid;
 use crate::store::report::{NewEvent, StepKind};
 use crate::store::{ChunkId, RequestId, report, request};
 use crate::vault::Sealer;
@@ -416,6 +417,18 @@ impl Reporter {
             let id = new_uuid(self.shared.clock.as_ref(), self.shared.entropy.as_ref());
             let hash = self.shared.vault.address_hash(address);
             plan.suppressions.push(dead_address(id, hash, now));
+        }
+        let member = chunk.members.iter().find(|member| member.pos == pos);
+        if let Some(member) = member.filter(|one| !one.process_id.is_empty())
+            && outcome.again.is_none()
+        {
+            plan.ended.push(Ended {
+                request: Arc::clone(&chunk.request),
+                process_id: member.process_id.clone(),
+                message_id: uid::message_id(chunk.root_id, pos),
+                state: outcome.state,
+                attempt: chunk.attempt,
+            });
         }
         if chunk.request.callback
             && !plan

@@ -3,12 +3,14 @@
 use std::collections::HashSet;
 
 use publica_messaging::sink::{Faults, SinkOptions};
+use publica_proto::journal::v1::ListEntriesRequest;
+use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
 use publica_proto::messaging::v1 as api;
 use publica_proto::messaging::v1::send_email_batch_request::Part;
 use publica_testkit::{Database, both_engines, eventually};
 use tonic::Code;
 
-use crate::support::{World, content, envelope, parameters, recipient, world, world_with};
+use crate::support::{ALL, World, content, envelope, parameters, recipient, world, world_with};
 
 fn header(request_id: &str) -> api::BatchHeader {
     let body = api::envelope::Body::InlineTemplate(content("Dear {{ name }}."));
@@ -56,6 +58,55 @@ async fn send(
 }
 
 both_engines! {
+    async fn a_recipient_has_a_case_of_its_own(db: publica_testkit::TestDatabase) {
+        let world = world(db, SinkOptions::default()).await;
+        let mut people: Vec<_> = (0..5).map(person).collect();
+        people[3].process_id = "case-1".to_owned();
+        let answer = send(&world, parts(header(""), people, 2)).await.unwrap();
+        let entries = eventually(|| async {
+            let mut journal = JournalServiceClient::new(world.block.as_caller(ALL));
+            let process_id = "case-1".to_owned();
+            let wanted = ListEntriesRequest { process_id, ..Default::default() };
+            let found = journal.list_entries(wanted).await.unwrap().into_inner().entries;
+            (!found.is_empty()).then_some(found)
+        })
+        .await;
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        assert_eq!(entries[0].action, "messaging.message.ended");
+        let events = world.events(&answer.request_uid).await;
+        assert!(events.iter().any(|event| event.message_id == entries[0].subject_id));
+        let body: serde_json::Value =
+            serde_json::from_slice(entries[0].body.as_deref().unwrap()).unwrap();
+        assert_eq!(body["outcome"], "delivered");
+        assert_eq!(body["request"], *answer.request_uid);
+    }
+
+    async fn a_message_that_is_tried_again_ends_once_in_its_case(
+        db: publica_testkit::TestDatabase
+    ) {
+        let faults = Faults { greylist: true, ..Faults::default() };
+        let options = SinkOptions { faults, ..SinkOptions::default() };
+        let world = world(db, options).await;
+        let mut people: Vec<_> = (0..2).map(person).collect();
+        people[1].process_id = "case-1".to_owned();
+        let answer = send(&world, parts(header(""), people, 2)).await.unwrap();
+        world.reaches(&answer.request_uid, |counters| counters.deferred == 2).await;
+        world.advance(std::time::Duration::from_mins(8));
+        world.reaches(&answer.request_uid, |counters| counters.delivered == 2).await;
+        let entries = eventually(|| async {
+            let mut journal = JournalServiceClient::new(world.block.as_caller(ALL));
+            let process_id = "case-1".to_owned();
+            let wanted = ListEntriesRequest { process_id, ..Default::default() };
+            let found = journal.list_entries(wanted).await.unwrap().into_inner().entries;
+            (!found.is_empty()).then_some(found)
+        })
+        .await;
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        let body: serde_json::Value =
+            serde_json::from_slice(entries[0].body.as_deref().unwrap()).unwrap();
+        assert_eq!((&body["outcome"], &body["attempt"]), (&"delivered".into(), &2.into()));
+    }
+
     async fn everybody_gets_one_mail_and_the_counters_always_sum(
         db: publica_testkit::TestDatabase
     ) {

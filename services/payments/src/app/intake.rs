@@ -45,6 +45,7 @@ pub(crate) fn received(instruction: pb::Instruction) -> Received {
         amount: instruction.amount,
         currency: instruction.currency,
         narration: instruction.narration,
+        process_id: instruction.process_id,
     }
 }
 
@@ -61,6 +62,7 @@ struct Paid {
     payee: Vec<u8>,
     amount_minor: i64,
     narration_no: i64,
+    process_id: String,
 }
 
 /// A chunk on its way into the store.
@@ -206,6 +208,7 @@ impl App {
             instruction_id: sound.instruction_id,
             amount_minor: sound.amount_minor,
             narration_no: *texts.entry(sound.narration).or_insert(fresh),
+            process_id: sound.process_id,
         }
     }
 
@@ -266,6 +269,11 @@ fn content(rows: &[Received]) -> Vec<u8> {
             let length = u32::try_from(field.len()).unwrap_or(u32::MAX);
             context.update(&length.to_be_bytes());
             context.update(field.as_bytes());
+        }
+        // A row without a case of its own has the hash that it had before there were any.
+        if !row.process_id.is_empty() {
+            context.update(b"case");
+            context.update(row.process_id.as_bytes());
         }
     }
     context.finish().as_ref().to_vec()
@@ -331,7 +339,33 @@ async fn take(tx: &mut Tx<'_>, intake: &Intake) -> Result<(), Error> {
         body,
     );
     append(tx, &intake.origin, entry);
+    append_cases(tx, intake, &judged);
     Ok(())
+}
+
+/// An entry for each instruction that has a case of its own: its place under the root that the
+/// entries of the batch, from approval to settlement, are about.
+fn append_cases(tx: &mut Tx<'_>, intake: &Intake, judged: &Judged) {
+    let cases: BTreeMap<i64, &str> = intake
+        .rows
+        .iter()
+        .filter_map(|row| Some((row.ordinal, row.row.as_ref().ok()?.process_id.as_str())))
+        .filter(|(_, case)| !case.is_empty())
+        .collect();
+    for row in &judged.instructions {
+        let Some(case) = cases.get(&row.ordinal) else {
+            continue;
+        };
+        let body = json!({
+            "chunk": intake.chunk_no,
+            "ordinal": row.ordinal,
+            "amount_minor": row.amount_minor,
+            "currency": intake.currency,
+        });
+        let id = intake.batch_id;
+        let entry = entry("payments.instruction.received", "batch", id, body);
+        append(tx, &intake.origin, entry.process(*case));
+    }
 }
 
 fn added(count: i64, totals: &[Total], judged: &Judged) -> Added {

@@ -19,6 +19,8 @@ pub(crate) struct Received {
     pub(crate) amount: String,
     pub(crate) currency: String,
     pub(crate) narration: String,
+    /// The row's own case; empty for that of its batch.
+    pub(crate) process_id: String,
 }
 
 /// A row of good form.
@@ -29,6 +31,7 @@ pub(crate) struct Sound {
     pub(crate) amount_minor: i64,
     pub(crate) currency: Currency,
     pub(crate) narration: String,
+    pub(crate) process_id: String,
 }
 
 /// Why a row or an instruction fails: an ISO 20022 code and a few words.
@@ -61,6 +64,10 @@ pub(crate) const OTHER_CURRENCY: Reason = Reason {
 pub(crate) const BAD_NARRATION: Reason = Reason {
     code: "FF01",
     text: "narration must have at most 50 characters",
+};
+pub(crate) const BAD_CASE: Reason = Reason {
+    code: "FF01",
+    text: "process id must be at most 128 letters, digits, dots, underscores and hyphens",
 };
 pub(crate) const DUPLICATE: Reason = Reason {
     code: "AM05",
@@ -97,12 +104,16 @@ pub(crate) fn check(row: &Received) -> Result<Sound, Reason> {
     if control || row.narration.chars().count() > NARRATION_CHARS {
         return Err(BAD_NARRATION);
     }
+    if !row.process_id.is_empty() && !publica_rpc::is_sound_id(&row.process_id) {
+        return Err(BAD_CASE);
+    }
     Ok(Sound {
         instruction_id: row.instruction_id.clone(),
         functional_id: row.functional_id.clone(),
         amount_minor,
         currency,
         narration: row.narration.clone(),
+        process_id: row.process_id.clone(),
     })
 }
 
@@ -191,6 +202,7 @@ mod tests {
             amount: "120.50".to_owned(),
             currency: "USD".to_owned(),
             narration: "Cash transfer".to_owned(),
+            process_id: "case-1".to_owned(),
         }
     }
 
@@ -202,7 +214,7 @@ mod tests {
     #[test]
     fn each_fault_has_its_code() {
         type Change = fn(&mut Received);
-        let cases: [(Change, Reason); 12] = [
+        let cases: [(Change, Reason); 14] = [
             (|r| r.instruction_id.clear(), BAD_ID),
             (|r| r.instruction_id.push('1'), BAD_ID),
             (
@@ -218,6 +230,8 @@ mod tests {
             (|r| r.amount = "NaN".to_owned(), BAD_AMOUNT),
             (|r| r.narration = "x".repeat(51), BAD_NARRATION),
             (|r| r.narration = "line\nline".to_owned(), BAD_NARRATION),
+            (|r| r.process_id = "a case".to_owned(), BAD_CASE),
+            (|r| r.process_id = "x".repeat(129), BAD_CASE),
         ];
         for (change, reason) in cases {
             let mut row = row();

@@ -1,5 +1,7 @@
 //! A batch from announcement to report.
 
+use publica_proto::journal::v1::ListEntriesRequest;
+use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
 use publica_proto::payments::v1 as api;
 use publica_proto::payments::v1::batch_service_client::BatchServiceClient;
 use publica_testkit::{both_engines, eventually};
@@ -81,6 +83,32 @@ both_engines! {
         assert_eq!(states[7], (api::InstructionState::Voucher, "AC04".to_owned()));
         assert_eq!(states[8], (api::InstructionState::Voucher, String::new()));
         assert_eq!(states[9], (api::InstructionState::Unresolved, "BE06".to_owned()));
+    }
+
+    async fn an_instruction_has_a_case_of_its_own(database: TestDatabase) {
+        let world = world(database).await;
+        world.programme(100_000, true).await;
+        with_payees(&world).await;
+        let batch = world.create_batch("REQUEST00001").await;
+        let mut rows = rows();
+        rows[3].process_id = "case-1".to_owned();
+        rows[4].process_id = "a case".to_owned();
+        let batch = world.upload(&batch.batch_id, rows.clone()).await.unwrap();
+        assert_eq!((batch.accepted, batch.refused_count), (tally(8, 8_000), 1));
+        let entries = eventually(|| async {
+            let mut journal = JournalServiceClient::new(world.link());
+            let process_id = "case-1".to_owned();
+            let wanted = ListEntriesRequest { process_id, ..Default::default() };
+            let found = journal.list_entries(wanted).await.unwrap().into_inner().entries;
+            (!found.is_empty()).then_some(found)
+        })
+        .await;
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        assert_eq!(entries[0].action, "payments.instruction.received");
+        assert_eq!(entries[0].subject_id, batch.batch_id);
+        let body: serde_json::Value =
+            serde_json::from_slice(entries[0].body.as_deref().unwrap()).unwrap();
+        assert_eq!((&body["ordinal"], &body["amount_minor"]), (&3.into(), &1_000.into()));
     }
 
     async fn a_fall_back_voucher_can_be_redeemed(database: TestDatabase) {

@@ -38,6 +38,7 @@ async fn the_store_shows_nobody() {
     let rows = (0..2)
         .map(|number| api::Instruction {
             narration: "Orphan pension".to_owned(),
+            process_id: String::new(),
             ..instruction(number, number, "10.00")
         })
         .collect();

@@ -334,6 +334,7 @@ pub(crate) fn instruction(number: usize, payee: usize, amount: &str) -> api::Ins
         amount: amount.to_owned(),
         currency: "USD".to_owned(),
         narration: "March".to_owned(),
+        process_id: String::new(),
     }
 }
 

@@ -5,13 +5,14 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use aws_lc_rs::digest::{Context as Digest, SHA256};
 use publica_types::{Clock as _, SystemClock, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
+use crate::base::{ensure_empty, private_folder};
 use crate::cli::{BackupArgs, RestoreArgs};
 use crate::print;
 
@@ -42,7 +43,7 @@ pub(crate) async fn backup(args: BackupArgs) -> Result<u8> {
     for path in files_below(&args.data)? {
         let (from, to) = (args.data.join(&path), args.to.join(&path));
         let folder = to.parent().context("every file stands in a folder")?;
-        create_private(folder)?;
+        private_folder(folder)?;
         let store = is_store(&from)?;
         if store {
             copy_store(&from, &to)
@@ -82,7 +83,7 @@ pub(crate) async fn restore(args: RestoreArgs) -> Result<u8> {
     for entry in &manifest.files {
         let (from, to) = (args.from.join(&entry.path), args.data.join(&entry.path));
         let folder = to.parent().context("every file stands in a folder")?;
-        create_private(folder)?;
+        private_folder(folder)?;
         copy_file(&from, &to).with_context(|| from.display().to_string())?;
         if entry.store {
             stores += 1;
@@ -171,21 +172,9 @@ fn copy_file(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn create_private(folder: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
-    Ok(())
-}
-
 fn empty_folder(folder: &Path) -> Result<()> {
-    create_private(folder).with_context(|| folder.display().to_string())?;
-    if fs::read_dir(folder)?.next().is_some() {
-        bail!("{} is not empty", folder.display());
-    }
-    Ok(())
+    ensure_empty(folder)?;
+    private_folder(folder)
 }
 
 fn checksum(path: &Path) -> Result<(u64, String)> {

@@ -1,10 +1,11 @@
 //! `publica import`: a client of the blocks' import services.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::BufRead;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use publica_proto::imports::v1::import_service_client::ImportServiceClient;
 use publica_proto::imports::v1::{ImportEntitiesRequest, ImportEntitiesResponse};
 use serde::Deserialize;
@@ -17,6 +18,7 @@ use tonic::Request;
 use crate::cli::ImportArgs;
 use crate::client::Client;
 use crate::print;
+use crate::settings::BLOCKS;
 
 /// Longest line, as the service bounds an entity.
 const MAX_LINE_BYTES: usize = 1024 * 1024;
@@ -37,9 +39,11 @@ pub(crate) async fn run(args: ImportArgs) -> Result<u8> {
         Box::new(std::io::BufReader::with_capacity(256 * 1024, file))
     };
     let mut import = Import::new(client);
-    import.read(&mut *input).await?;
-    import.finish().await?;
-    import.report(&name)
+    let read = import.read(&mut *input).await;
+    // Whatever ended the reading, what was sent is answered for.
+    import.finish().await;
+    let code = import.report(&name)?;
+    read.map(|()| code)
 }
 
 /// What is needed of a line here; the block reads the rest.
@@ -56,6 +60,18 @@ struct Import {
     tally: BTreeMap<String, Tally>,
     problems: Vec<(u64, String, String)>,
     refused: u64,
+    /// Blocks that ended a call otherwise than with its tally, by name.
+    failed: BTreeMap<String, Failure>,
+}
+
+/// What a block was sent in vain.
+struct Failure {
+    why: String,
+    /// The first and the last line of the call that failed. How many of them are stored nobody
+    /// knows.
+    in_flight: (u64, u64),
+    /// The first line that was not sent any more, and how many there are.
+    unsent: Option<(u64, u64)>,
 }
 
 #[derive(Default)]
@@ -69,6 +85,8 @@ struct Call {
     lines: mpsc::Sender<ImportEntitiesRequest>,
     answer: JoinHandle<Result<ImportEntitiesResponse, tonic::Status>>,
     sent: usize,
+    /// The first and the last line.
+    lines_sent: (u64, u64),
 }
 
 impl Import {
@@ -80,6 +98,7 @@ impl Import {
             tally: BTreeMap::new(),
             problems: Vec::new(),
             refused: 0,
+            failed: BTreeMap::new(),
         }
     }
 
@@ -124,8 +143,12 @@ impl Import {
             );
             return Ok(());
         };
-        let block = block.to_owned();
-        let kind = kind.into_owned();
+        if !BLOCKS.contains(&block) {
+            let what = format!("names no block; there are {}", BLOCKS.join(", "));
+            self.problem(number, "kind", &what);
+            return Ok(());
+        }
+        let (block, kind) = (block.to_owned(), kind.into_owned());
         let request = ImportEntitiesRequest {
             kind,
             json: json.to_vec().into(),
@@ -136,45 +159,63 @@ impl Import {
             .get(&block)
             .is_some_and(|call| call.sent >= LINES_PER_CALL)
         {
-            self.end(&block).await?;
+            self.end(&block).await;
+        }
+        if let Some(failure) = self.failed.get_mut(&block) {
+            let (_, count) = failure.unsent.get_or_insert((number, 0));
+            *count += 1;
+            return Ok(());
         }
         let call = match self.calls.entry(block.clone()) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(begin(&self.client, &self.tracker, &block))
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                entry.insert(begin(&self.client, &self.tracker, &block, number))
             }
         };
         call.sent += 1;
+        call.lines_sent.1 = number;
         if call.lines.send(request).await.is_err() {
             // The block ended the call before the stream did; its answer says why.
-            self.end(&block).await?;
-            bail!("the block {block} stopped reading at line {number}");
+            self.end(&block).await;
         }
         Ok(())
     }
 
-    async fn end(&mut self, block: &str) -> Result<()> {
+    /// Ends the call to a block and notes its answer.
+    async fn end(&mut self, block: &str) {
         let Some(call) = self.calls.remove(block) else {
-            return Ok(());
+            return;
         };
         drop(call.lines);
-        let answer = call.answer.await.context("waiting for the answer")?;
-        let answer = answer.map_err(|status| explain(block, &status))?;
+        let answer = match call.answer.await {
+            Ok(answer) => answer,
+            Err(error) => Err(tonic::Status::internal(error.to_string())),
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(status) => {
+                let failure = Failure {
+                    why: explain(&status),
+                    in_flight: call.lines_sent,
+                    unsent: None,
+                };
+                self.failed.insert(block.to_owned(), failure);
+                return;
+            }
+        };
         let tally = self.tally.entry(block.to_owned()).or_default();
         tally.accepted += answer.accepted;
         tally.repeated += answer.repeated;
         for problem in answer.problems {
             self.problem(problem.line, &problem.field, &problem.description);
         }
-        Ok(())
     }
 
-    async fn finish(&mut self) -> Result<()> {
+    async fn finish(&mut self) {
         let blocks: Vec<String> = self.calls.keys().cloned().collect();
         for block in blocks {
-            self.end(&block).await?;
+            self.end(&block).await;
         }
-        Ok(())
     }
 
     fn problem(&mut self, line: u64, field: &str, description: &str) {
@@ -201,15 +242,34 @@ impl Import {
                 tally.accepted, tally.repeated
             ))?;
         }
-        if self.refused == 0 {
-            return Ok(0);
+        let shown = u64::try_from(self.problems.len()).unwrap_or(u64::MAX);
+        if self.refused > shown {
+            print::error(&format!("… and {} more", self.refused - shown));
         }
-        print::error(&format!("{} lines were refused", self.refused));
-        Ok(1)
+        if self.refused > 0 {
+            print::error(&format!("{} lines were refused", self.refused));
+        }
+        for (block, failure) in &self.failed {
+            let (first, last) = failure.in_flight;
+            print::error(&format!(
+                "{name}: the block {block} ended the import: {}; of its lines from {first} to \
+                 {last}, some may be stored",
+                failure.why
+            ));
+            if let Some((from, count)) = failure.unsent {
+                print::error(&format!(
+                    "{name}: {count} more lines for {block}, from line {from} on, were not sent"
+                ));
+            }
+        }
+        if !self.failed.is_empty() {
+            print::error("Import the file again: what is stored counts as repeated.");
+        }
+        Ok(u8::from(self.refused > 0 || !self.failed.is_empty()))
     }
 }
 
-fn begin(client: &Client, tracker: &TaskTracker, block: &str) -> Call {
+fn begin(client: &Client, tracker: &TaskTracker, block: &str, line: u64) -> Call {
     let (lines, stream) = mpsc::channel(QUEUE);
     let mut request = Request::new(ReceiverStream::new(stream));
     request.set_timeout(CALL_LIMIT);
@@ -225,6 +285,7 @@ fn begin(client: &Client, tracker: &TaskTracker, block: &str) -> Call {
         lines,
         answer,
         sent: 0,
+        lines_sent: (line, line),
     }
 }
 
@@ -243,10 +304,7 @@ fn skip_line(input: &mut (dyn BufRead + Send)) -> Result<()> {
     }
 }
 
-fn explain(block: &str, status: &tonic::Status) -> anyhow::Error {
+fn explain(status: &tonic::Status) -> String {
     let reason = publica_rpc::reason(status).unwrap_or_default();
-    anyhow::anyhow!(
-        "the block {block} refused the import: {} {reason}",
-        status.message()
-    )
+    format!("{} {reason}", status.message()).trim().to_owned()
 }

@@ -13,7 +13,7 @@ use publica_host::{
 };
 use publica_rpc::Switch;
 use publica_telemetry::Telemetry;
-use publica_types::{SharedClock, SystemClock, Tenant};
+use publica_types::{SharedClock, SystemClock};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -36,21 +36,27 @@ struct Roles {
     gateway: bool,
     /// Everything behind the gateway's one port, as `up` has it.
     together: bool,
+    /// Whether whoever started it is told where everything is.
+    welcome: bool,
 }
 
 pub(crate) async fn up(args: UpArgs) -> Result<u8> {
-    let config = args.config.clone();
-    let loaded = settings::load(config.as_deref(), |suite| override_with(suite, &args));
-    let suite = match loaded {
-        Ok(suite) => suite,
-        Err(problems) => return Ok(settings::report(&problems)),
-    };
-    let roles = match roles(&args.blocks) {
+    let roles = roles(&args.blocks).and_then(|roles| {
+        let door = door(&roles, args.listen.is_some())?;
+        Ok((roles, door))
+    });
+    let (roles, door) = match roles {
         Ok(roles) => roles,
         Err(problem) => {
             print::error(&problem);
             return Ok(publica_config::EXIT_CODE);
         }
+    };
+    let config = args.config.clone();
+    let loaded = settings::load(config.as_deref(), |suite| override_with(suite, &args, door));
+    let suite = match loaded {
+        Ok(suite) => suite,
+        Err(problems) => return Ok(settings::report(&problems)),
     };
     run(suite, roles).await
 }
@@ -72,6 +78,7 @@ pub(crate) async fn role(name: &'static str, args: RoleArgs) -> Result<u8> {
                     blocks,
                     gateway,
                     together: false,
+                    welcome: false,
                 },
             )
             .await
@@ -79,7 +86,21 @@ pub(crate) async fn role(name: &'static str, args: RoleArgs) -> Result<u8> {
     }
 }
 
-fn override_with(suite: &mut Suite, args: &UpArgs) {
+/// The role that `--listen` is the address of.
+fn door(roles: &Roles, asked: bool) -> Result<&'static str, String> {
+    match roles.blocks.as_slice() {
+        _ if roles.gateway => Ok(GATEWAY),
+        [only] => Ok(only),
+        _ if !asked => Ok(GATEWAY),
+        _ => Err(
+            "--listen is one address, and several blocks are served without the gateway: name \
+             gateway among --blocks, or give each block its own in [listeners]"
+                .to_owned(),
+        ),
+    }
+}
+
+fn override_with(suite: &mut Suite, args: &UpArgs, door: &str) {
     if let Some(data) = &args.data {
         suite.data.clone_from(data);
     }
@@ -90,9 +111,9 @@ fn override_with(suite: &mut Suite, args: &UpArgs) {
         suite.admin.listen = address;
     }
     if let Some(address) = args.listen {
-        let mut listener = suite.listener(GATEWAY);
+        let mut listener = suite.listener(door);
         listener.listen = address;
-        suite.listeners.insert(GATEWAY.to_owned(), listener);
+        suite.listeners.insert(door.to_owned(), listener);
     }
     for (block, listen) in &args.surface {
         let surface = publica_gateway::SurfaceConfig {
@@ -110,6 +131,7 @@ fn roles(asked: &[String]) -> Result<Roles, String> {
             blocks: BLOCKS.to_vec(),
             gateway: true,
             together: true,
+            welcome: true,
         });
     }
     let wrong = asked
@@ -132,6 +154,7 @@ fn roles(asked: &[String]) -> Result<Roles, String> {
         blocks,
         gateway,
         together: gateway,
+        welcome: true,
     })
 }
 
@@ -152,6 +175,7 @@ pub(crate) fn in_background(
         blocks: BLOCKS.to_vec(),
         gateway: true,
         together: true,
+        welcome: false,
     };
     let serving = serve_roles(suite, roles, Requests::Channel(requests), Some(ready));
     TaskTracker::new().spawn(serving)
@@ -200,7 +224,7 @@ async fn serve_roles(
     announce_ready(suite.profile, &mounted, begun.elapsed());
     if let Some(ready) = ready {
         tell(ready, &sockets, token)?;
-    } else if roles.together {
+    } else if roles.welcome {
         welcome::print(&sockets.addresses, &base, &mounted, token.as_deref())?;
     }
     let times = suite.server.stop_times(suite.profile);
@@ -414,8 +438,9 @@ fn admin_token(base: &Base, profile: Profile) -> Result<Option<String>> {
     let path = base.data.join(ADMIN_TOKEN);
     let mint = {
         let tokens = base.tokens.clone();
+        // The first tenant's: it is the only one of most suites.
+        let tenant = base.tenants.first().cloned().unwrap_or_default();
         move || -> Result<String> {
-            let tenant = Tenant::default();
             Ok(tokens.mint("administrator", ADMIN_SCOPES, &tenant, ADMIN_TOKEN_LIFE)?)
         }
     };

@@ -68,7 +68,7 @@ pub(crate) async fn run(
 }
 
 async fn publish(context: &Context, parties: &Parties, agreement_id: &str) -> Result<String> {
-    let service_id = format!("household-support-{}", &context.process_id[..8]);
+    let service_id = format!("household-support-{}", context.run());
     let per_head = json!({"/": [{"var": "household.income"}, {"var": "household.members"}]});
     let definition = json!({
         "serviceId": service_id,

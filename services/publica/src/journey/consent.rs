@@ -20,8 +20,8 @@ pub(crate) struct Outcome {
     pub(crate) agreement_id: String,
     /// Signed records.
     pub(crate) signed: u64,
-    /// Whether a read without consent was refused.
-    pub(crate) refused_without: bool,
+    /// Whether a read without consent was refused; nobody to read about, nothing known.
+    pub(crate) refused_without: Option<bool>,
 }
 
 /// Publishes the agreement: a policy, then what is asked for under it.
@@ -82,14 +82,15 @@ pub(crate) async fn run(
     let mut outcome = Outcome {
         agreement_id: agreement_id.clone(),
         signed: 0,
-        refused_without: false,
+        refused_without: None,
     };
     for (at, chunk) in chunks::<Enrolled>(persons, CHUNK)?.enumerate() {
         let chunk = chunk?;
         let signers = individuals(context, parties, &chunk, at).await?;
         if at == 0 {
             let first = &chunk.first().context("somebody is enrolled")?.person_id;
-            outcome.refused_without = refused(parties, register, first, &agreement_id).await?;
+            let refused = refused(parties, register, first, &agreement_id).await?;
+            outcome.refused_without = Some(refused);
         }
         let stored = u64::try_from(chunk.len()).unwrap_or_default();
         each(signers, |signer| sign(parties, signer, &agreement_id)).await?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
-use publica_types::{SharedClock, SharedEntropy};
+use publica_types::{SharedClock, SharedEntropy, new_uuid};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -112,7 +112,23 @@ const PARTIES: &[(&str, &[&str])] = &[
     ),
 ];
 
+fn run(process_id: &str) -> &str {
+    let random = process_id.rsplit('-').next();
+    random.unwrap_or(process_id)
+}
+
 impl Context {
+    /// What names made in this run end with: twelve hexadecimal digits of the run's case, of its
+    /// random part, since the part in front is the time and near runs share it.
+    pub(crate) fn run(&self) -> &str {
+        run(&self.process_id)
+    }
+
+    /// A new case.
+    pub(crate) fn new_case(&self) -> String {
+        new_uuid(&*self.clock, &*self.entropy).to_string()
+    }
+
     /// Registers every party as a client of the identity block, each with a key of its own; then
     /// registers the portal on the published path.
     pub(crate) async fn parties(&self) -> Result<Parties> {
@@ -160,7 +176,7 @@ impl Context {
 
     /// The client id of a party in this run.
     pub(crate) fn client_id(&self, party: &str) -> String {
-        format!("{party}-{}", &self.process_id[..8])
+        format!("{party}-{}", self.run())
     }
 
     async fn portal(&self) -> Result<RelyingParty> {
@@ -195,5 +211,28 @@ impl Context {
             .await?;
         super::client::no_errors("POST /client-mgmt/oidc-client", &answer)?;
         Ok(portal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use publica_testkit::{MockClock, SeededEntropy};
+    use publica_types::new_uuid;
+
+    use super::run;
+
+    #[test]
+    fn runs_of_one_moment_have_names_of_their_own() {
+        let (clock, entropy) = (MockClock::new(), SeededEntropy::new(1));
+        let ids = [(); 2].map(|()| new_uuid(&clock, &entropy).to_string());
+        assert_eq!(ids[0][..8], ids[1][..8], "the time is what they share");
+        let names = ids.each_ref().map(|id| run(id));
+        assert!(names.iter().all(|name| name.len() == 12), "{names:?}");
+        assert_ne!(names[0], names[1]);
+        assert_ne!(
+            names[0][4..],
+            names[1][4..],
+            "the part that a source block has"
+        );
     }
 }

@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use publica_types::new_uuid;
 use serde_json::{Value, json};
 
 use super::client::text;
@@ -41,7 +40,12 @@ pub(crate) async fn run(context: &Context, parties: &Parties, report: &Report) -
         if chunk.is_empty() {
             break;
         }
-        let persons: Vec<Value> = chunk.iter().map(|(line, row)| person(*line, row)).collect();
+        let cases: Vec<String> = chunk.iter().map(|_| context.new_case()).collect();
+        let persons: Vec<Value> = chunk
+            .iter()
+            .zip(&cases)
+            .map(|((line, row), case)| person(*line, row, case))
+            .collect();
         let body = json!({"source": "household-survey", "persons": persons});
         let key = format!("enrol-{}", chunk[0].0);
         let answer = parties
@@ -52,12 +56,14 @@ pub(crate) async fn run(context: &Context, parties: &Parties, report: &Report) -
             .get("results")
             .and_then(Value::as_array)
             .context("results")?;
-        for ((line, household), result) in chunk.into_iter().zip(results) {
+        if results.len() != cases.len() {
+            bail!("{} people were answered for {}", results.len(), cases.len());
+        }
+        for (((line, household), case_id), result) in chunk.into_iter().zip(cases).zip(results) {
             match text(result, "/outcome")? {
                 "ENROLLED" => {
                     outcome.enrolled += 1;
                     let person_id = text(result, "/personId")?.to_owned();
-                    let case_id = new_uuid(&*context.clock, &*context.entropy).to_string();
                     spool.push(&Enrolled {
                         line,
                         person_id,
@@ -79,10 +85,11 @@ pub(crate) async fn run(context: &Context, parties: &Parties, report: &Report) -
     Ok(outcome)
 }
 
-fn person(line: u64, row: &Household) -> Value {
+fn person(line: u64, row: &Household, case_id: &str) -> Value {
     let name = format!("{} {}", row.given_name, row.family_name);
     json!({
         "reference": line.to_string(),
+        "processId": case_id,
         "attributes": {
             "name": name,
             "given_name": row.given_name,

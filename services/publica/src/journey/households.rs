@@ -1,13 +1,17 @@
 //! The file of households: checked whole before anything is written, then read again in
-//! chunks, so that memory does not grow with the file.
+//! chunks, so that little memory is needed whatever its length.
 
-use std::collections::BTreeSet;
+mod across;
+mod value;
+
 use std::fmt;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use across::{Ids, Seen};
 
 /// The columns, in any order.
 const COLUMNS: &[&str] = &[
@@ -23,8 +27,11 @@ const COLUMNS: &[&str] = &[
     "account",
 ];
 
-/// The most problems that are listed; a file with more has one cause, not many.
+/// The most problems that are listed one by one; of more, the number is said.
 const MAX_PROBLEMS: usize = 1_000;
+
+/// The most lines of one file.
+const MAX_ROWS: u64 = 5_000_000;
 
 /// One household and its head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,32 +94,22 @@ fn list(problems: &[Problem], total: u64) -> String {
 }
 
 /// Reads the whole file once and returns the number of its rows, or everything that is wrong.
-pub(crate) fn check(path: &Path) -> Result<u64, FileError> {
+/// Nobody can be born after `today`.
+pub(crate) fn check(path: &Path, today: &str) -> Result<u64, FileError> {
     let mut reader = open(path)?;
     let mut found = Found::default();
     let headers = match reader.headers() {
         Ok(headers) => headers.clone(),
         Err(error) => {
-            found.note(Problem {
-                line: 1,
-                column: "",
-                reason: error.to_string(),
-            });
+            found.note(1, "", row_error(&error));
             return found.end(0);
         }
     };
-    let present: BTreeSet<&str> = headers.iter().collect();
-    for column in COLUMNS.iter().filter(|column| !present.contains(**column)) {
-        found.note(Problem {
-            line: 1,
-            column,
-            reason: "the column is missing".to_owned(),
-        });
-    }
-    if found.total > 0 {
+    let Some(places) = places(&headers, &mut found) else {
         return found.end(0);
-    }
+    };
     let mut rows = 0_u64;
+    let mut seen = Seen::default();
     let mut record = csv::StringRecord::new();
     loop {
         match reader.read_record(&mut record) {
@@ -120,26 +117,40 @@ pub(crate) fn check(path: &Path) -> Result<u64, FileError> {
             Ok(true) => {
                 rows += 1;
                 let line = record.position().map_or(0, csv::Position::line);
-                check_row(&headers, &record, line, &mut found);
+                if rows > MAX_ROWS {
+                    let what = format!("there are more than {MAX_ROWS} households");
+                    found.note(line, "", what);
+                    break;
+                }
+                check_row(&places, &record, line, today, &mut seen, &mut found);
             }
             Err(error) => {
                 let line = error.position().map_or(0, csv::Position::line);
-                found.note(Problem {
-                    line,
-                    column: "",
-                    reason: row_error(&error),
-                });
+                found.note(line, "", row_error(&error));
+                if matches!(error.kind(), csv::ErrorKind::Io(_)) {
+                    break;
+                }
             }
         }
     }
     if rows == 0 && found.total == 0 {
-        found.note(Problem {
-            line: 1,
-            column: "",
-            reason: "there is no household".to_owned(),
-        });
+        found.note(1, "", "there is no household".to_owned());
     }
     found.end(rows)
+}
+
+/// Where each of [`COLUMNS`] stands; none if the header is not sound.
+fn places(headers: &csv::StringRecord, found: &mut Found) -> Option<Vec<usize>> {
+    let mut places = Vec::with_capacity(COLUMNS.len());
+    for column in COLUMNS {
+        let mut of = (0..headers.len()).filter(|at| headers.get(*at) == Some(column));
+        match (of.next(), of.next()) {
+            (Some(at), None) => places.push(at),
+            (None, _) => found.note(1, column, "the column is missing".to_owned()),
+            (Some(_), Some(_)) => found.note(1, column, "the column is given twice".to_owned()),
+        }
+    }
+    (found.total == 0).then_some(places)
 }
 
 /// Problems so far: the first ones, and how many there are.
@@ -150,10 +161,14 @@ struct Found {
 }
 
 impl Found {
-    fn note(&mut self, problem: Problem) {
+    fn note(&mut self, line: u64, column: &'static str, reason: String) {
         self.total += 1;
         if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push(problem);
+            self.problems.push(Problem {
+                line,
+                column,
+                reason,
+            });
         }
     }
 
@@ -179,128 +194,36 @@ fn row_error(error: &csv::Error) -> String {
 }
 
 fn check_row(
-    headers: &csv::StringRecord,
+    places: &[usize],
     record: &csv::StringRecord,
     line: u64,
+    today: &str,
+    seen: &mut Seen,
     found: &mut Found,
 ) {
-    for column in COLUMNS {
-        let Some(at) = headers.iter().position(|name| name == *column) else {
-            continue;
+    let value = |at: usize| {
+        let place = places.get(at).and_then(|place| record.get(*place));
+        place.unwrap_or_default()
+    };
+    let before = found.total;
+    for (at, column) in COLUMNS.iter().enumerate() {
+        if let Err(reason) = value::check(column, value(at), today) {
+            found.note(line, column, reason);
+        }
+    }
+    // What is malformed is compared with nothing: its problem is told already.
+    if found.total == before {
+        let ids = Ids {
+            household_id: value(0),
+            national_id: value(1),
+            given_name: value(2),
+            family_name: value(3),
+            date_of_birth: value(4),
         };
-        let value = record.get(at).unwrap_or_default();
-        if let Err(reason) = check_value(column, value) {
-            found.note(Problem {
-                line,
-                column,
-                reason,
-            });
+        for (column, reason) in seen.enter(line, &ids) {
+            found.note(line, column, reason);
         }
     }
-}
-
-fn check_value(column: &str, value: &str) -> Result<(), String> {
-    let printable = |most: usize| {
-        let length = value.chars().count();
-        if value.trim().is_empty() {
-            Err("a value is required".to_owned())
-        } else if length > most {
-            Err(format!("{length} characters, at most {most}"))
-        } else if value.chars().any(char::is_control) {
-            Err("holds a control character".to_owned())
-        } else {
-            Ok(())
-        }
-    };
-    let shape = |sound: bool, expected: &str| {
-        if sound {
-            Ok(())
-        } else {
-            Err(format!("{expected} expected"))
-        }
-    };
-    match column {
-        "household_id" | "given_name" | "family_name" => printable(100),
-        "national_id" => {
-            let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-            shape(
-                digits && (6..=20).contains(&value.len()),
-                "6 to 20 digits are",
-            )
-        }
-        "date_of_birth" => shape(is_date(value), "a day as YYYY-MM-DD is"),
-        "email" => shape(is_address(value), "an e-mail address is"),
-        "language" => {
-            let letters = value.bytes().all(|byte| byte.is_ascii_lowercase());
-            shape(
-                letters && (2..=3).contains(&value.len()),
-                "a language code such as `en` is",
-            )
-        }
-        "members" => shape(
-            value
-                .parse::<u32>()
-                .is_ok_and(|members| (1..=50).contains(&members)),
-            "a number from 1 to 50 is",
-        ),
-        "monthly_income_minor" => shape(
-            value
-                .parse::<i64>()
-                .is_ok_and(|income| (0..=100_000_000_000).contains(&income)),
-            "a whole number of minor units, 0 or more, is",
-        ),
-        "account" => shape(
-            value.is_empty() || is_account(value),
-            "nothing, or INSTITUTION-NUMBER with 5 letters and 4 to 20 digits, is",
-        ),
-        _ => Ok(()),
-    }
-}
-
-fn is_date(value: &str) -> bool {
-    let parts: Vec<&str> = value.split('-').collect();
-    let [year, month, day] = parts[..] else {
-        return false;
-    };
-    let number = |text: &str, digits: usize| {
-        (text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit()))
-            .then(|| text.parse::<u32>().unwrap_or(0))
-    };
-    let (Some(year), Some(month), Some(day)) = (number(year, 4), number(month, 2), number(day, 2))
-    else {
-        return false;
-    };
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 if leap => 29,
-        2 => 28,
-        _ => 0,
-    };
-    (1900..=2100).contains(&year) && (1..=days).contains(&day)
-}
-
-fn is_address(value: &str) -> bool {
-    let Some((local, domain)) = value.rsplit_once('@') else {
-        return false;
-    };
-    let plain = |text: &str| {
-        !text.is_empty()
-            && !text
-                .chars()
-                .any(|c| c.is_whitespace() || c.is_control() || c == '@')
-    };
-    value.len() <= 254 && plain(local) && plain(domain) && domain.contains('.')
-}
-
-fn is_account(value: &str) -> bool {
-    value.split_once('-').is_some_and(|(institution, number)| {
-        institution.len() == 5
-            && institution.bytes().all(|byte| byte.is_ascii_uppercase())
-            && (4..=20).contains(&number.len())
-            && number.bytes().all(|byte| byte.is_ascii_digit())
-    })
 }
 
 fn open(path: &Path) -> Result<csv::Reader<BufReader<File>>, FileError> {
@@ -337,6 +260,8 @@ mod tests {
     const HEADER: &str = "household_id,national_id,given_name,family_name,date_of_birth,email,\
                           language,members,monthly_income_minor,account\n";
 
+    const TODAY: &str = "2026-01-31";
+
     fn file(content: &str) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content.as_bytes()).unwrap();
@@ -344,7 +269,7 @@ mod tests {
     }
 
     fn problems(content: &str) -> Vec<String> {
-        match check(file(content).path()) {
+        match check(file(content).path(), TODAY) {
             Err(FileError::Malformed(problems, _)) => {
                 problems.iter().map(ToString::to_string).collect()
             }
@@ -356,7 +281,7 @@ mod tests {
     fn a_sound_file_is_counted_and_read() {
         let row = "H1,1234567890,Aïssatou,Diallo,1980-02-29,a@example.org,fr,4,0,NBANK-12345678\n";
         let file = file(&format!("{HEADER}{row}"));
-        assert_eq!(check(file.path()).unwrap(), 1);
+        assert_eq!(check(file.path(), TODAY).unwrap(), 1);
         let read: Vec<_> = rows(file.path()).unwrap().map(Result::unwrap).collect();
         assert_eq!(read.len(), 1);
         assert_eq!(read[0].0, 2);
@@ -385,11 +310,52 @@ mod tests {
     }
 
     #[test]
+    fn a_column_that_is_given_twice_is_a_problem() {
+        let header = HEADER.replace("account", "account,email");
+        assert_eq!(
+            problems(&format!(
+                "{header}H1,123456,A,B,1980-01-01,a@b.org,en,1,0,,c@d.org\n"
+            )),
+            ["line 1: email: the column is given twice"]
+        );
+    }
+
+    #[test]
+    fn lines_are_compared_with_each_other() {
+        let rows = "H1,123456,A,B,1980-01-01,a@example.org,en,1,0,\n\
+                    H2,123456,C,B,1980-01-01,c@example.org,en,1,0,\n\
+                    H1,777777,D,B,1980-01-01,a@example.org,en,1,0,\n\
+                    H1,123456,A,B,1980-01-01,a@example.org,en,1,0,\n\
+                    H5,0123456,E,B,2026-02-01,e@example.org,en,1,0,\n";
+        assert_eq!(
+            problems(&format!("{HEADER}{rows}")),
+            [
+                "line 3: national_id: is that of another person in line 2",
+                "line 4: household_id: is that of another person's household in line 2",
+                "line 6: date_of_birth: lies in the future",
+            ]
+        );
+    }
+
+    #[test]
+    fn problems_that_are_not_listed_are_counted() {
+        let row = "H1,12,A,B,1980-01-01,a@example.org,en,1,0,\n";
+        let file = file(&format!("{HEADER}{}", row.repeat(1_003)));
+        let refused = check(file.path(), TODAY).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("the file has 1003 problems"),
+            "{refused}"
+        );
+        assert_eq!(refused.lines().count(), 1 + 1_000 + 1);
+        assert!(refused.ends_with("… and 3 more"), "{refused}");
+    }
+
+    #[test]
     fn the_sample_that_ships_is_sound() {
         let sample = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/../../deploy/samples/households.csv"
         );
-        assert_eq!(check(Path::new(sample)).unwrap(), 200);
+        assert_eq!(check(Path::new(sample), TODAY).unwrap(), 200);
     }
 }

@@ -1,5 +1,6 @@
 //! Step 5: each decision letter is signed and time-stamped, then validated.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -13,6 +14,7 @@ use super::households::benefit_minor;
 use super::letter::Letter;
 use super::report::Report;
 use super::spool::{CHUNK, chunks};
+use crate::base::{new_private_file, private_folder};
 
 /// Signs and validates a letter for each decision; returns how many were found good.
 pub(crate) async fn run(
@@ -26,7 +28,7 @@ pub(crate) async fn run(
     let step = report.step(5, "signature", total);
     let folder = context.folder.join("letters");
     if keep {
-        std::fs::create_dir_all(&folder).context("a folder for the letters")?;
+        private_folder(&folder)?;
     }
     let body = json!({"organization": "Ministry of Social Affairs", "country": "XX"});
     parties
@@ -77,8 +79,12 @@ async fn one(programme: &Client, file: Decided, date: &str, folder: Option<&Path
         );
     }
     if let Some(folder) = folder {
-        let path = folder.join(format!("{}.pdf", household.household_id));
-        std::fs::write(&path, &signed.body).with_context(|| path.display().to_string())?;
+        // By its line, since a household's number may hold what a file name cannot.
+        let path = folder.join(format!("line-{:0>7}.pdf", file.enrolled.line));
+        let mut letter = new_private_file(&path)?;
+        letter
+            .write_all(&signed.body)
+            .with_context(|| path.display().to_string())?;
     }
     let request = client
         .request(Method::POST, "/signature/v1/documents:validate")

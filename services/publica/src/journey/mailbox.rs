@@ -8,12 +8,27 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use publica_messaging::sink::{Faults, Mail, MailSink, SinkOptions, SinkTls};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedMutexGuard, mpsc};
 
 /// How long a person waits for a code.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-type Waiting = Arc<Mutex<HashMap<String, mpsc::UnboundedSender<String>>>>;
+/// Codes that wait to be read in one mailbox; more of them are not kept.
+const MOST_CODES: usize = 16;
+
+/// Those who wait for codes, by mailbox.
+type Waiting = Arc<Mutex<HashMap<String, Turns>>>;
+
+/// A mailbox that somebody waits for. People who share it are served in turn, since a code does
+/// not say whom it is for.
+#[derive(Default)]
+struct Turns {
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Whoever's turn it is.
+    reader: Option<mpsc::Sender<String>>,
+    /// People who wait for their turn or have it.
+    people: usize,
+}
 
 /// The server and those who wait for a code. Cloning is cheap.
 #[derive(Clone)]
@@ -22,10 +37,16 @@ pub(crate) struct Mailboxes {
     waiting: Waiting,
 }
 
-/// Somebody who waits for codes.
+/// Somebody who waits for codes, and whose turn it is.
 pub(crate) struct Expected {
-    address: String,
-    codes: mpsc::UnboundedReceiver<String>,
+    codes: mpsc::Receiver<String>,
+    place: Place,
+    _turn: OwnedMutexGuard<()>,
+}
+
+/// Somebody's place at a mailbox, from before their turn until after it.
+struct Place {
+    mailbox: String,
     waiting: Waiting,
 }
 
@@ -66,15 +87,19 @@ impl Mailboxes {
         self.sink.mails()
     }
 
-    /// Begins to wait for codes to an address; to be called before one is asked for.
-    pub(crate) fn expect(&self, address: &str) -> Expected {
-        let (sender, codes) = mpsc::unbounded_channel();
-        lock(&self.waiting).insert(address.to_owned(), sender);
-        Expected {
-            address: address.to_owned(),
+    /// Begins to wait for codes to an address, once nobody else does; to be called before one is
+    /// asked for.
+    pub(crate) async fn expect(&self, address: &str) -> Result<Expected> {
+        let mailbox = publica_messaging::mailbox(address).context("an address without mailbox")?;
+        let (place, turn) = Place::take(&self.waiting, mailbox);
+        let turn = turn.lock_owned().await;
+        let (sender, codes) = mpsc::channel(MOST_CODES);
+        place.with(|turns| turns.reader = Some(sender));
+        Ok(Expected {
             codes,
-            waiting: self.waiting.clone(),
-        }
+            place,
+            _turn: turn,
+        })
     }
 }
 
@@ -83,7 +108,7 @@ impl Expected {
     /// longer good; the next mail then brings the good one.
     pub(crate) async fn code(&mut self) -> Result<String> {
         match tokio::time::timeout(PATIENCE, self.codes.recv()).await {
-            Ok(code) => code.context("somebody else waits for the mails to this address"),
+            Ok(code) => code.context("the mailbox is closed"),
             Err(_) => bail!("no mail with a code came within {} s", PATIENCE.as_secs()),
         }
     }
@@ -91,19 +116,42 @@ impl Expected {
 
 impl Drop for Expected {
     fn drop(&mut self) {
-        // By now it may be somebody else who waits for mails to this address.
-        self.codes.close();
-        let mut waiting = lock(&self.waiting);
-        if waiting
-            .get(&self.address)
-            .is_some_and(mpsc::UnboundedSender::is_closed)
-        {
-            waiting.remove(&self.address);
+        self.place.with(|turns| turns.reader = None);
+    }
+}
+
+impl Place {
+    fn take(waiting: &Waiting, mailbox: String) -> (Self, Arc<tokio::sync::Mutex<()>>) {
+        let turn = {
+            let mut all = lock(waiting);
+            let turns = all.entry(mailbox.clone()).or_default();
+            turns.people += 1;
+            turns.turn.clone()
+        };
+        let waiting = waiting.clone();
+        (Self { mailbox, waiting }, turn)
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Turns)) {
+        if let Some(turns) = lock(&self.waiting).get_mut(&self.mailbox) {
+            change(turns);
         }
     }
 }
 
-fn lock(waiting: &Waiting) -> MutexGuard<'_, HashMap<String, mpsc::UnboundedSender<String>>> {
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = lock(&self.waiting);
+        if let Some(turns) = all.get_mut(&self.mailbox) {
+            turns.people -= 1;
+            if turns.people == 0 {
+                all.remove(&self.mailbox);
+            }
+        }
+    }
+}
+
+fn lock(waiting: &Waiting) -> MutexGuard<'_, HashMap<String, Turns>> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -112,9 +160,10 @@ fn deliver(waiting: &Waiting, mail: &Mail) {
     let Some(code) = find_code(&body) else { return };
     let waiting = lock(waiting);
     for address in &mail.to {
-        if let Some(sender) = waiting.get(address) {
+        let reader = waiting.get(address).and_then(|turns| turns.reader.as_ref());
+        if let Some(reader) = reader {
             // Whoever stopped waiting needs no code.
-            let _ = sender.send(code.clone());
+            let _ = reader.try_send(code.clone());
         }
     }
 }
@@ -128,7 +177,41 @@ fn find_code(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::find_code;
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    fn mail(to: &str, code: &str) -> Mail {
+        Mail {
+            connection: 1,
+            ordinal: 1,
+            from: "noreply@gov.example".to_owned(),
+            to: vec![to.to_owned()],
+            data: format!("Subject: code\r\n\r\n{code}\r\n").into_bytes(),
+        }
+    }
+
+    #[tokio::test]
+    async fn people_with_one_mailbox_are_served_in_turn() {
+        let mailboxes = Mailboxes::open((std::net::Ipv4Addr::LOCALHOST, 0).into());
+        let mailboxes = mailboxes.await.unwrap();
+        let mut first = mailboxes.expect("a@Example.org").await.unwrap();
+        let mut second = Box::pin(mailboxes.expect("a@example.ORG"));
+        assert!(
+            second.as_mut().now_or_never().is_none(),
+            "it is not their turn"
+        );
+        // Somebody who gives up before their turn keeps nobody from theirs.
+        assert!(mailboxes.expect("a@example.org").now_or_never().is_none());
+        deliver(&mailboxes.waiting, &mail("a@example.org", "111111"));
+        assert_eq!(first.code().await.unwrap(), "111111");
+        drop(first);
+        let mut second = second.await.unwrap();
+        deliver(&mailboxes.waiting, &mail("a@example.org", "222222"));
+        assert_eq!(second.code().await.unwrap(), "222222");
+        drop(second);
+        assert!(lock(&mailboxes.waiting).is_empty());
+    }
 
     #[test]
     fn codes_are_found_between_other_numbers() {

@@ -2,6 +2,7 @@
 //! person, posted, sent over the simulated rail and reconciled; who could not be paid gets a
 //! voucher.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use publica_types::{Currency, Money};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{Client, count, text};
+use super::client::{Client, count, each, text};
 use super::context::{Context, Decided, Parties};
 use super::households::benefit_minor;
 use super::report::Report;
@@ -29,6 +30,8 @@ pub(crate) struct Outcome {
     pub(crate) paid: u64,
     pub(crate) vouchers: u64,
     pub(crate) unpaid: u64,
+    /// Payees who were paid once, the amount that was decided, in a way that the file allows.
+    pub(crate) as_decided: u64,
     pub(crate) paid_minor: i64,
     pub(crate) vouchers_minor: i64,
     pub(crate) expected_minor: i64,
@@ -68,10 +71,10 @@ pub(crate) async fn run(
             .await?;
         let report = settle(&maker, &id).await?;
         outcome.add(&report)?;
-        outcome.expected_minor += payees
-            .iter()
-            .map(|file| benefit_minor(file.enrolled.household.members))
-            .sum::<i64>();
+        outcome.as_decided += compare(&maker, &id, &payees).await?;
+        for file in &payees {
+            outcome.expected_minor += benefit_minor(file.enrolled.household.members);
+        }
         step.advance(u64::try_from(payees.len()).unwrap_or_default());
     }
     let check = maker.get("/payments/v1/ledger/check").await?;
@@ -131,12 +134,8 @@ fn decimal(amount_minor: i64) -> Result<String> {
 /// The programme with its funding account, voucher group and source block; returns the source
 /// block's id.
 async fn programme(context: &Context, maker: &Client) -> Result<String> {
-    let short: String = context
-        .process_id
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect();
-    let short = short[short.len() - 8..].to_uppercase();
+    // As long as the id of a source block lets it be.
+    let short = context.run()[4..].to_uppercase();
     let source = format!("SBB-{short}");
     let group = format!("HOUSEHOLD-{short}");
     let body = json!({"name": format!("Treasury {short}"), "currency": "USD"});
@@ -189,13 +188,14 @@ async fn programme(context: &Context, maker: &Client) -> Result<String> {
     Ok(source)
 }
 
-/// The id under which payments know a person: twenty characters.
-fn functional_id(file: &Decided) -> String {
-    format!("{:0>20}", file.enrolled.household.national_id)
+/// The id under which payments know a person: twenty characters. What fills it up is no digit, so
+/// that no two national ids share one.
+fn functional_id(national_id: &str) -> String {
+    format!("{national_id:P>20}")
 }
 
-/// Enters the payees into the account mapper on the published path. The first is entered on its
-/// own, as part of that person's case.
+/// Enters the payees into the account mapper on the published path, then reads each of them back
+/// as part of that person's own case: the answer to the request does not say what became of one.
 async fn register(
     parties: &Parties,
     maker: &Client,
@@ -204,38 +204,57 @@ async fn register(
     payees: &[Decided],
 ) -> Result<()> {
     let entry = |file: &Decided| {
-        let household = &file.enrolled.household;
-        let mut entry = json!({"PayeeFunctionalID": functional_id(file)});
-        if household.account.is_empty() {
-            entry["PaymentModality"] = json!("02");
-        } else {
-            entry["PaymentModality"] = json!("00");
-            entry["FinancialAddress"] = json!(household.account);
+        let mut entry = json!({
+            "PayeeFunctionalID": functional_id(&file.enrolled.household.national_id),
+            "PaymentModality": modality(file),
+        });
+        if !file.enrolled.household.account.is_empty() {
+            entry["FinancialAddress"] = json!(file.enrolled.household.account);
         }
         entry
     };
-    let (first, rest) = payees.split_first().context("a payee")?;
-    let own = parties.maker.in_process(&first.enrolled.case_id);
-    acknowledged(
-        &own,
-        "/payments/register-beneficiary",
-        &json!({
-            "RequestID": format!("RB{at:05}00001"),
-            "SourceBBID": source,
-            "Beneficiaries": [entry(first)],
-        }),
-    )
-    .await?;
-    if rest.is_empty() {
-        return Ok(());
-    }
-    let entries: Vec<Value> = rest.iter().map(entry).collect();
+    let entries: Vec<Value> = payees.iter().map(entry).collect();
     let body = json!({
-        "RequestID": format!("RB{at:05}00002"),
+        "RequestID": format!("RB{at:010}"),
         "SourceBBID": source,
         "Beneficiaries": entries,
     });
-    acknowledged(maker, "/payments/register-beneficiary", &body).await
+    acknowledged(maker, "/payments/register-beneficiary", &body).await?;
+    let payees: Vec<&Decided> = payees.iter().collect();
+    each(payees, |file| registered(parties, source, file)).await?;
+    Ok(())
+}
+
+/// Bank account, or voucher for who has none.
+fn modality(file: &Decided) -> &'static str {
+    if file.enrolled.household.account.is_empty() {
+        "02"
+    } else {
+        "00"
+    }
+}
+
+/// Makes sure that a person's mapping is the one that the file asks for.
+async fn registered(parties: &Parties, source: &str, file: &Decided) -> Result<()> {
+    let household = &file.enrolled.household;
+    let body = json!({
+        "source_id": source,
+        "functional_id": functional_id(&household.national_id),
+    });
+    let own = parties.maker.in_process(&file.enrolled.case_id);
+    let found = own.post("/payments/v1/beneficiaries/read", &body).await;
+    let found = found.with_context(|| format!("the payee of line {}", file.enrolled.line))?;
+    let as_asked = found["financial_address"] == json!(household.account)
+        && found["modality"] == json!(modality(file))
+        && found["active"] == json!(true);
+    if !as_asked {
+        // Whose address it is instead is nobody's business here.
+        bail!(
+            "the payee of line {} has another account",
+            file.enrolled.line
+        );
+    }
+    Ok(())
 }
 
 async fn acknowledged(client: &Client, path: &str, body: &Value) -> Result<()> {
@@ -243,6 +262,45 @@ async fn acknowledged(client: &Client, path: &str, body: &Value) -> Result<()> {
     match text(&answer, "/ResponseCode")? {
         "00" => Ok(()),
         _ => bail!("POST {path} was not acknowledged: {answer}"),
+    }
+}
+
+/// The source block's id of the instruction for a household.
+fn instruction_id(file: &Decided) -> String {
+    format!("I{:0>15}", file.enrolled.line)
+}
+
+/// Compares the instructions that a batch holds in the end with what was decided; returns how
+/// many are as they should be.
+async fn compare(maker: &Client, id: &str, payees: &[Decided]) -> Result<u64> {
+    let mut due: HashMap<String, &Decided> = payees
+        .iter()
+        .map(|file| (instruction_id(file), file))
+        .collect();
+    let mut as_decided = 0;
+    let mut token = String::new();
+    loop {
+        let path =
+            format!("/payments/v1/batches/{id}/instructions?page_size=1000&page_token={token}");
+        let page = maker.get(&path).await?;
+        let rows = page.get("instructions").and_then(Value::as_array);
+        for row in rows.context("instructions")? {
+            let Some(file) = due.remove(text(row, "/instruction_id")?) else {
+                continue;
+            };
+            let household = &file.enrolled.household;
+            let amount = minor(text(row, "/amount")?)? == benefit_minor(household.members);
+            let way = match text(row, "/state")? {
+                "settled" => !household.account.is_empty(),
+                // Also in place of what the rail refused.
+                state => state == "voucher",
+            };
+            as_decided += u64::from(amount && way);
+        }
+        match page.get("next_page_token").and_then(Value::as_str) {
+            None | Some("") => return Ok(as_decided),
+            Some(next) => next.clone_into(&mut token),
+        }
     }
 }
 
@@ -256,11 +314,12 @@ async fn submit(maker: &Client, source: &str, at: usize, payees: &[Decided]) -> 
             let amount: serde_json::Number =
                 serde_json::from_str(&decimal(benefit_minor(household.members))?)?;
             Ok(json!({
-                "InstructionID": format!("I{:0>15}", file.enrolled.line),
-                "PayeeFunctionalID": functional_id(file),
+                "InstructionID": instruction_id(file),
+                "PayeeFunctionalID": functional_id(&household.national_id),
                 "Amount": amount,
                 "Currency": "USD",
                 "Narration": "Household support",
+                "ProcessID": file.enrolled.case_id,
             }))
         })
         .collect::<Result<Vec<_>>>()?;
@@ -347,5 +406,20 @@ async fn settle(maker: &Client, id: &str) -> Result<Value> {
             bail!("the batch stands still: {batch}");
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::functional_id;
+
+    #[test]
+    fn no_two_people_share_a_functional_id() {
+        let ids = ["123456", "0123456", "00123456", "12345678901234567890"];
+        let mut functional: Vec<String> = ids.into_iter().map(functional_id).collect();
+        assert!(functional.iter().all(|id| id.len() == 20), "{functional:?}");
+        functional.sort_unstable();
+        functional.dedup();
+        assert_eq!(functional.len(), ids.len());
     }
 }

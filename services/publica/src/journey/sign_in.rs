@@ -62,7 +62,7 @@ async fn patiently(context: &Context, parties: &Parties, person: Enrolled) -> Re
 }
 
 async fn one(context: &Context, parties: &Parties, person: &Enrolled) -> Result<()> {
-    let mut mails = context.mailboxes.expect(&person.household.email);
+    let mut mails = context.mailboxes.expect(&person.household.email).await?;
     let client = context.anonymous.in_process(&person.case_id);
     let tokens = parties
         .portal

@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::base::new_private_file;
+
 /// A file of JSON lines that is being written.
 #[derive(Debug)]
 pub(crate) struct Spool {
@@ -17,10 +19,10 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// A new file named `<name>.jsonl`; an earlier one is replaced.
+    /// A new file named `<name>.jsonl`, which only its owner can read.
     pub(crate) fn create(folder: &Path, name: &str) -> Result<Self> {
         let path = folder.join(format!("{name}.jsonl"));
-        let file = File::create(&path).with_context(|| path.display().to_string())?;
+        let file = new_private_file(&path)?;
         Ok(Self {
             path,
             file: BufWriter::new(file),

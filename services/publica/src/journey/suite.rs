@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::mailbox::Mailboxes;
+use crate::base::private_file;
 use crate::cli::JourneyArgs;
 use crate::commands::up;
 use crate::settings::{self, GATEWAY};
@@ -48,8 +49,7 @@ impl Suite {
             let token =
                 std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
             if let Some(path) = &args.mail_authority {
-                std::fs::write(path, mailboxes.authority())
-                    .with_context(|| path.display().to_string())?;
+                private_file(path, mailboxes.authority())?;
             }
             return Ok(Self {
                 gateway: gateway.clone(),

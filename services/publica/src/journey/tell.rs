@@ -40,7 +40,11 @@ pub(crate) async fn run(
                 .map(|file| {
                     let household = &file.enrolled.household;
                     let name = format!("{} {}", household.given_name, household.family_name);
-                    json!({"recipientInfo": {"email": household.email, "name": name}})
+                    json!({"recipientInfo": {
+                        "email": household.email,
+                        "name": name,
+                        "processId": file.enrolled.case_id,
+                    }})
                 })
                 .collect();
             if !recipients.is_empty() {

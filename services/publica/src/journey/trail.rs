@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use publica_journal::export::{self, Writer};
@@ -14,8 +14,10 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Endpoint;
 use tonic::{Request, Status};
 
-use super::context::{Context, Enrolled, Parties};
+use super::context::{Context, Decided, Parties};
 use super::report::Report;
+use super::spool::{CHUNK, chunks};
+use crate::base::new_private_file;
 
 /// The blocks whose journals are read.
 const BLOCKS: &[&str] = &[
@@ -27,29 +29,41 @@ const BLOCKS: &[&str] = &[
     "messaging",
 ];
 
+/// The one that pays, and so knows nothing of whoever was refused.
+const PAYING: &str = "payments";
+
 /// What came out.
 #[derive(Debug)]
 pub(crate) struct Outcome {
+    /// The person's line in the file.
+    pub(crate) line: u64,
+    /// Blocks that have entries of the person's case, and how many must have.
     pub(crate) blocks: u64,
+    pub(crate) expected: u64,
     pub(crate) entries: u64,
     pub(crate) valid: bool,
     pub(crate) export: PathBuf,
 }
 
-/// Exports and verifies the trail of one person.
+/// Exports and verifies the trail of one person: the last of those who were approved, or of all
+/// if nobody was. Without anybody there is no trail.
 pub(crate) async fn run(
     context: &Context,
     parties: &Parties,
     report: &Report,
-    person: &Enrolled,
-) -> Result<Outcome> {
+    decided: &Path,
+) -> Result<Option<Outcome>> {
+    let Some(chosen) = choose(decided)? else {
+        return Ok(None);
+    };
+    let person = &chosen.enrolled;
     let step = report.step(
         8,
         "journal",
         u64::try_from(BLOCKS.len()).unwrap_or_default(),
     );
     let export = context.folder.join("8-trail.jsonl");
-    let file = File::create(&export).with_context(|| export.display().to_string())?;
+    let file = new_private_file(&export)?;
     let mut writer = Writer::new(BufWriter::new(file), Some(&person.case_id))?;
     let channel = Endpoint::from_shared(context.anonymous.base().to_owned())?
         .connect()
@@ -79,8 +93,13 @@ pub(crate) async fn run(
     writer.finish()?;
     let file = File::open(&export).with_context(|| export.display().to_string())?;
     let report = verify::trail(BufReader::new(file))?;
+    let unpaid = BLOCKS
+        .iter()
+        .filter(|block| **block == PAYING && !chosen.approved);
     let outcome = Outcome {
+        line: person.line,
         blocks,
+        expected: u64::try_from(BLOCKS.len() - unpaid.count()).unwrap_or_default(),
         entries: report.entries(),
         valid: report.is_valid(),
         export,
@@ -94,8 +113,21 @@ pub(crate) async fn run(
         "NOT all proofs hold"
     };
     step.done(&format!(
-        "one person's trail: {} entries in {} blocks, verified offline, {proofs}",
-        outcome.entries, outcome.blocks
+        "the trail of line {}: {} entries in {} blocks, verified offline, {proofs}",
+        outcome.line, outcome.entries, outcome.blocks
     ))?;
-    Ok(outcome)
+    Ok(Some(outcome))
+}
+
+/// Whose trail is shown. Everybody's case travels with their items, so anybody's would do.
+fn choose(decided: &Path) -> Result<Option<Decided>> {
+    let mut chosen: Option<Decided> = None;
+    for chunk in chunks::<Decided>(decided, CHUNK)? {
+        for file in chunk? {
+            if file.approved || chosen.as_ref().is_none_or(|chosen| !chosen.approved) {
+                chosen = Some(file);
+            }
+        }
+    }
+    Ok(chosen)
 }

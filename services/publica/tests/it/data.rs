@@ -39,7 +39,9 @@ fn entities_are_imported_once_and_problems_name_their_lines() {
     let bad = r#"{"kind":"messaging.suppression","address":"nowhere","reason":"opt_out"}"#;
     std::fs::write(
         &file,
-        format!("{good}\n\n{bad}\nnot json\n{{\"kind\":\"suppression\"}}\n"),
+        format!(
+            "{good}\n\n{bad}\nnot json\n{{\"kind\":\"suppression\"}}\n{{\"kind\":\"taxes.bill\"}}\n"
+        ),
     )
     .unwrap();
     let import = || {
@@ -59,12 +61,14 @@ fn entities_are_imported_once_and_problems_name_their_lines() {
     let text = said(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("messaging: 1 accepted, 0 repeated"), "{text}");
-    for line in [3, 4, 5] {
+    for line in [3, 4, 5, 6] {
         assert!(
             text.contains(&format!("old.jsonl:{line}: ")),
             "{line} is missing in {text}"
         );
     }
+    assert!(text.contains(":6: kind: names no block"), "{text}");
+    assert!(text.contains("4 lines were refused"), "{text}");
     assert!(
         !text.contains("nowhere"),
         "a problem does not repeat the value: {text}"
@@ -79,7 +83,9 @@ fn an_import_without_rights_is_refused() {
     let data = folder.path().join("data");
     let suite = suite(&data);
     let file = folder.path().join("old.jsonl");
-    std::fs::write(&file, "{\"kind\":\"messaging.suppression\"}\n").unwrap();
+    // Consent is not served here, messaging refuses, and neither keeps the other from its answer.
+    let lines = "{\"kind\":\"messaging.suppression\"}\n{\"kind\":\"consent.policy\"}\n";
+    std::fs::write(&file, lines.repeat(2)).unwrap();
     let token = publica()
         .args(["token", "--scope", "messaging:message:read", "--data"])
         .arg(&data)
@@ -101,6 +107,20 @@ fn an_import_without_rights_is_refused() {
     let text = said(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("SCOPE_MISSING"), "{text}");
+    for (block, first, last) in [("messaging", 1, 3), ("consent", 2, 4)] {
+        let ended = format!("the block {block} ended the import: ");
+        let line = text
+            .lines()
+            .find(|line| line.contains(&ended))
+            .expect(&text);
+        let lines = format!("of its lines from {first} to {last}, some may be stored");
+        // A line that came after the refusal was known is told apart.
+        let unsent = format!("1 more lines for {block}, from line {last} on, were not sent");
+        let one = format!("of its lines from {first} to {first}, some may be stored");
+        let told = line.contains(&lines) || (line.contains(&one) && text.contains(&unsent));
+        assert!(told, "{text}");
+    }
+    assert!(text.contains("Import the file again"), "{text}");
 }
 
 #[test]

@@ -11,7 +11,13 @@ fn help_is_as_written_down() {
     for command in [
         "",
         "up",
+        "journey",
+        "identity",
+        "signature",
         "payments",
+        "messaging",
+        "registration",
+        "consent",
         "gateway",
         "migrate",
         "check-config",

@@ -13,4 +13,5 @@ mod process;
 mod running;
 mod separate;
 mod settings;
+mod tenants;
 mod town;

@@ -154,6 +154,131 @@ fn a_token_needs_the_key_of_a_suite() {
 }
 
 #[test]
+fn a_token_is_for_a_tenant_that_is_served_and_for_scopes_of_good_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("workload.jwk");
+    let text = format!(
+        "tenants = ['health', 'social']\nworkload_key = '{}'\ndata = '{}'\n\
+         [seal]\nfile = '{}'\ncreate = true\n",
+        key.display(),
+        folder.path().join("data").display(),
+        folder.path().join("seal.json").display(),
+    );
+    let file = settings(folder.path(), &text);
+    let migrate = ["migrate", "--blocks", "messaging", "--config"];
+    let made = publica().args(migrate).arg(&file).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let token = |arguments: &[&str]| {
+        let mut command = publica();
+        command
+            .args(["token", "--config"])
+            .arg(&file)
+            .args(arguments);
+        command.output().unwrap()
+    };
+    for (arguments, code) in [
+        (["--scope", "payments:*", "--tenant", "social"], 0),
+        (["--scope", "payments:*", "--tenant", "default"], 1),
+        (["--scope", "payments:*", "--tenant", "Social"], 2),
+        (["--scope", "", "--tenant", "social"], 2),
+        (["--scope", "payments:*,", "--tenant", "social"], 2),
+        (["--scope", "payments:* consent:*", "--tenant", "social"], 2),
+    ] {
+        let output = token(&arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {output:?}"
+        );
+        assert_eq!(output.stdout.is_empty(), code != 0, "{arguments:?}");
+    }
+    let said = String::from_utf8(token(&["--scope", "*"]).stderr).unwrap();
+    assert!(
+        said.contains("there is no tenant default; the settings name health, social"),
+        "{said}"
+    );
+}
+
+/// What a command said to whoever started it, once it is told to stop.
+fn welcome(arguments: &[&str], data: &std::path::Path) -> (Running, String) {
+    let mut command = publica();
+    command
+        .arg("up")
+        .args(arguments)
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--data",
+        ])
+        .arg(data);
+    let mut running = Running::start(&mut command);
+    let said = running.welcome();
+    (running, said)
+}
+
+#[test]
+fn whoever_starts_it_is_told_calls_that_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let spaced = folder.path().join("my data");
+    let (suite, said) = welcome(&["--blocks", "messaging,gateway"], &spaced);
+    let address = suite.address("gateway");
+    assert!(
+        said.contains(&format!("curl http://{address}/gateway/v1/blocks")),
+        "{said}"
+    );
+    assert!(
+        said.contains(&format!("grpcurl -plaintext {address} list")),
+        "{said}"
+    );
+    let token = format!("$(cat '{}/admin.token')", spaced.display());
+    assert!(said.contains(&token), "{token} is missing in:\n{said}");
+    assert!(
+        said.contains("publica.journal.v1.JournalService/ListEpochs"),
+        "{said}"
+    );
+
+    let alone = folder.path().join("alone");
+    let (block, said) = welcome(&["--blocks", "messaging"], &alone);
+    // It is the block's own address that --listen gives.
+    let address = block.address("messaging");
+    assert_ne!(address.port(), 7_004);
+    assert!(
+        said.contains(&format!("grpcurl -plaintext {address} list")),
+        "{said}"
+    );
+    assert!(!said.contains("/gateway/v1/blocks"), "{said}");
+
+    let (gateway, said) = welcome(&["--blocks", "gateway"], &folder.path().join("front"));
+    let address = gateway.address("gateway");
+    assert!(
+        said.contains(&format!("curl http://{address}/gateway/v1/blocks")),
+        "{said}"
+    );
+    assert!(!said.contains("grpcurl"), "{said}");
+}
+
+#[test]
+fn one_address_is_not_for_several_blocks() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = publica()
+        .args([
+            "up",
+            "--blocks",
+            "payments,consent",
+            "--listen",
+            "127.0.0.1:0",
+        ])
+        .arg("--data")
+        .arg(folder.path().join("data"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
+    assert!(!folder.path().join("data").exists());
+}
+
+#[test]
 fn completions_are_for_the_shell_asked_for() {
     for shell in ["bash", "zsh", "fish"] {
         let output = publica().args(["completions", shell]).output().unwrap();

@@ -105,6 +105,20 @@ impl Running {
         self.child.wait().expect("it has ended")
     }
 
+    /// What it says to whoever started it: on standard error, up to how to stop it.
+    pub(crate) fn welcome(&mut self) -> String {
+        let mut lines = BufReader::new(self.child.stderr.take().expect("a pipe")).lines();
+        let mut said = String::new();
+        loop {
+            let line = lines.next().expect("it says how to stop it").expect("text");
+            said.push_str(&line);
+            said.push('\n');
+            if line.starts_with("Stop with") {
+                return said;
+            }
+        }
+    }
+
     fn complaint(&mut self) -> String {
         let _ = self.child.kill();
         let mut text = String::new();

@@ -35,6 +35,94 @@ fn the_sample_is_sound() {
 }
 
 #[test]
+fn every_sample_is_sound() {
+    for sample in [
+        include_str!("../../../identity/config.sample.toml"),
+        include_str!("../../../signature/config.sample.toml"),
+        include_str!("../../../payments/config.sample.toml"),
+        include_str!("../../../messaging/config.sample.toml"),
+        include_str!("../../../registration/config.sample.toml"),
+        include_str!("../../../consent/config.sample.toml"),
+        include_str!("../../../gateway/config.sample.toml"),
+    ] {
+        let (code, said) = check(sample, &[]);
+        assert_eq!(code, Some(0), "{said}{sample}");
+    }
+}
+
+#[test]
+fn surfaces_are_held_to_the_rules_of_listeners() {
+    let surface = "[gateway.surfaces.consent]\nlisten = '0.0.0.0:8888'\n";
+    for (profile, sealed, wanted) in [
+        (
+            "local",
+            "",
+            "must be a loopback address in the local profile",
+        ),
+        (
+            "conformance",
+            "",
+            "must be a loopback address in the conformance profile",
+        ),
+        (
+            "production",
+            "[seal]\nkeys = '{}'\n",
+            "needs [tls] in the production profile",
+        ),
+    ] {
+        let (code, said) = check(&format!("profile = '{profile}'\n{sealed}{surface}"), &[]);
+        assert_eq!(code, Some(64), "{said}");
+        let wanted = format!("gateway.surfaces.consent.listen: {wanted}");
+        assert!(said.contains(&wanted), "{wanted} is missing in:\n{said}");
+    }
+    // It is served as the gateway is: with its certificates, or in the open where that may be.
+    let open = "[listeners.gateway]\nlisten = '0.0.0.0:8080'\ninsecure_dev = true\n";
+    let (code, said) = check(&format!("{open}{surface}"), &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = check(&format!("profile = 'conformance'\n{open}"), &[]);
+    assert_eq!(code, Some(64), "{said}");
+    let wanted = "listeners.gateway.insecure_dev: is refused in the conformance profile";
+    assert!(said.contains(wanted), "{said}");
+}
+
+#[test]
+fn keys_are_looked_at() {
+    let text = "[seal]\nfile = '/nowhere/seal.json'\nkeys = '{}'\npkcs11_module = '/lib/p.so'\n";
+    let (code, said) = check(text, &[]);
+    assert_eq!(code, Some(64), "{said}");
+    for wanted in [
+        "seal: must name one of file, keys and pkcs11_module",
+        "seal.file: does not exist, and create is not set",
+        "seal.pkcs11_module: a PKCS#11 module is not supported yet",
+    ] {
+        assert!(said.contains(wanted), "{wanted} is missing in:\n{said}");
+    }
+    let text = "profile = 'production'\nworkload_key = '/nowhere/key.jwk'\n[seal]\nkeys = '{}'\n";
+    let (_, said) = check(text, &[]);
+    assert!(
+        said.contains("workload_key: names a file that does not exist"),
+        "{said}"
+    );
+}
+
+#[test]
+fn problems_are_told_in_words_of_people() {
+    let text = "[server]\ngrace_ms = 'long'\nmax_in_flight = -1\nreflection = 3\n\
+                [messaging.relay]\nport = 70000\nhost = 4\n";
+    let (code, said) = check(text, &[]);
+    assert_eq!(code, Some(64), "{said}");
+    for wanted in [
+        "server.grace_ms: is a text, but must be a whole number, 0 or more",
+        "server.max_in_flight: is -1, but must be a whole number, 0 or more",
+        "server.reflection: is a whole number, but must be true or false",
+        "messaging.relay.port: is 70000, but must be a whole number from 0 to 65535",
+        "messaging.relay.host: is a whole number, but must be a text",
+    ] {
+        assert!(said.contains(wanted), "{wanted} is missing in:\n{said}");
+    }
+}
+
+#[test]
 fn all_problems_are_told_at_once() {
     let text = "profil = 'local'\n[server]\nmax_in_flight = 0\n[listeners.elsewhere]\n\
                 [gateway.surfaces.nothing]\nlisten = '127.0.0.1:1'\n[messaging]\nodd = 1\n";

@@ -161,19 +161,19 @@ fn plan(folder: &Path, ports: &BTreeMap<&'static str, u16>) -> String {
 
 /// Ports that a process can come back to: outside the range from which the system takes those of
 /// outgoing connections.
-struct Ports(u16);
+pub(crate) struct Ports(u16);
 
 impl Ports {
     const FIRST: u16 = 15_000;
     const COUNT: u16 = 15_000;
 
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Tests that run side by side begin at different places.
         let place = RandomState::new().hash_one(std::process::id()) % u64::from(Self::COUNT);
         Self(u16::try_from(place).unwrap())
     }
 
-    fn free(&mut self) -> u16 {
+    pub(crate) fn free(&mut self) -> u16 {
         for _ in 0..Self::COUNT {
             self.0 = (self.0 + 1) % Self::COUNT;
             let port = Self::FIRST + self.0;

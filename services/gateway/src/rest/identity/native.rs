@@ -38,6 +38,8 @@ struct NewPerson {
     aliases: Vec<Alias>,
     #[serde(default)]
     assurance_level: String,
+    #[serde(default)]
+    process_id: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -138,6 +140,7 @@ fn person_from(person: NewPerson) -> pb::NewPerson {
         aliases: person.aliases.into_iter().map(alias).collect(),
         assurance_level: person.assurance_level,
         reference: person.reference,
+        process_id: person.process_id,
     }
 }
 

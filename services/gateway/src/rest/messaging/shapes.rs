@@ -72,6 +72,8 @@ pub(super) struct RecipientInfo {
     #[serde(rename = "emailBCC", alias = "emailBcc")]
     email_bcc: Option<String>,
     name: Option<String>,
+    #[serde(rename = "processId")]
+    process_id: Option<String>,
     #[serde(rename = "batchEmailAsBase64")]
     pub(super) list: Option<String>,
 }
@@ -154,6 +156,7 @@ impl RecipientInfo {
             name: self.name.unwrap_or_default(),
             cc: self.email_cc.unwrap_or_default(),
             bcc: self.email_bcc.unwrap_or_default(),
+            process_id: self.process_id.unwrap_or_default(),
             ..api::Recipient::default()
         }
     }
@@ -342,6 +345,7 @@ pub(super) fn pointer(path: &str) -> String {
         "recipient.cc" => "/recipientInfo/emailCC",
         "recipient.bcc" => "/recipientInfo/emailBCC",
         "recipient.name" => "/recipientInfo/name",
+        "recipient.process_id" => "/recipientInfo/processId",
         other => return format!("/{}", other.replace('.', "/")),
     };
     match index {

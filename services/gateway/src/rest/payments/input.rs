@@ -47,6 +47,9 @@ pub(super) struct Instruction<'a> {
     currency: Raw<'a>,
     #[serde(borrow, default, rename = "Narration")]
     narration: Raw<'a>,
+    /// Not in the published body: the case that the instruction belongs to.
+    #[serde(borrow, default, rename = "ProcessID")]
+    process_id: Raw<'a>,
 }
 
 /// The body of a validation or a payment.
@@ -237,6 +240,10 @@ impl Instruction<'_> {
         if control || narration.chars().count() > NARRATION {
             return Err("Narration must have at most 50 characters.".to_owned());
         }
+        let process_id = text("ProcessID", self.process_id)?.unwrap_or_default();
+        if !process_id.is_empty() && !publica_rpc::is_sound_id(&process_id) {
+            return Err("ProcessID must have at most 128 letters, digits, `.`, `_`, `-`.".into());
+        }
         let currency = code;
         Ok(publica_proto::payments::v1::Instruction {
             instruction_id,
@@ -244,6 +251,7 @@ impl Instruction<'_> {
             amount,
             currency,
             narration,
+            process_id,
         })
     }
 }
@@ -300,6 +308,7 @@ mod tests {
             ("100.5", "null"),
             ("100.5", "1e400"),
             ("\"March\"", "7"),
+            ("\"March\"", "\"March\",\"ProcessID\":\"a case\""),
         ] {
             let body = SOUND.replace(from, to);
             assert!(

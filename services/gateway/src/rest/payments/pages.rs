@@ -50,6 +50,9 @@ pub(super) fn fingerprint(over: &[&str], rows: &[Instruction]) -> Vec<u8> {
         ] {
             put(text);
         }
+        if !row.process_id.is_empty() {
+            put(&row.process_id);
+        }
     }
     context.finish().as_ref().to_vec()
 }

@@ -9,13 +9,14 @@ use super::csv::Csv;
 /// The longest row, in bytes.
 pub(super) const ROW_LIMIT: usize = 16 * 1_024;
 
-/// Columns of a CSV file; the last may be left out.
-const COLUMNS: [&str; 5] = [
+/// Columns of a CSV file; the last two may be left out.
+const COLUMNS: [&str; 6] = [
     "instruction_id",
     "functional_id",
     "amount",
     "currency",
     "narration",
+    "process_id",
 ];
 const MANDATORY: usize = 4;
 
@@ -94,6 +95,7 @@ fn of_csv(
             amount: field(),
             currency: field(),
             narration: field(),
+            process_id: field(),
         }
     };
     rows.extend(found.into_iter().map(instruction));
@@ -121,6 +123,8 @@ struct Given<'a> {
     currency: String,
     #[serde(default)]
     narration: Option<String>,
+    #[serde(default)]
+    process_id: Option<String>,
 }
 
 impl Json {
@@ -207,6 +211,7 @@ fn instruction(object: &[u8], row: u64) -> Result<Instruction, RowFault> {
         amount,
         currency: given.currency,
         narration: given.narration.unwrap_or_default(),
+        process_id: given.process_id.unwrap_or_default(),
     })
 }
 

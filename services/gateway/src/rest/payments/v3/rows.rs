@@ -64,6 +64,7 @@ fn instruction(item: &Members<'_>) -> Result<Instruction, Refusal> {
         narration: item
             .text("descriptionText", TEXT_CHARS)?
             .unwrap_or_default(),
+        process_id: String::new(),
     })
 }
 
@@ -124,6 +125,7 @@ pub(super) fn of_csv(bytes: &[u8]) -> Result<Vec<Instruction>, Refusal> {
             amount,
             currency,
             narration: note,
+            process_id: String::new(),
         });
     }
     match rows.is_empty() {
