@@ -4,6 +4,7 @@
 //! `results.json`, and `RESULTS.md` is rendered from all of them.
 
 mod consent;
+mod floors;
 mod footprint;
 mod gateway;
 mod journey;

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use publica_types::{Clock as _, SystemClock};
 use serde::{Deserialize, Serialize};
 
+use crate::floors;
 use crate::pace::Pace;
 
 /// One measurement, beside its limit.
@@ -204,16 +205,25 @@ fn page(results: &[Measured]) -> String {
         .collect();
     let mut page = String::from(
         "# Measurements\n\nRendered from `results.json`: the newest result of each measurement, \
-         beside a limit taken in the same run on the same machine.\n\n\
-         | Name | Engine | Figure | Limit | Ratio | p50 | p99 | Resident | Date | Commit |\n\
-         |---|---|---:|---|---:|---:|---:|---:|---|---|\n",
+         beside a limit taken in the same run on the same machine, and its floor: what it must \
+         reach.\n\n\
+         | Name | Engine | Figure | Limit | Ratio | Floor | Kept | p50 | p99 | Resident | Date \
+         | Commit |\n\
+         |---|---|---:|---|---:|---|---|---:|---:|---:|---|---|\n",
     );
     for one in newest.values() {
         let day = one.date.split('T').next().unwrap_or("");
+        let (floor, kept) = floors::judge(one).unwrap_or_default();
+        let kept = match kept {
+            Some(true) => "yes",
+            Some(false) => "**missed**",
+            None => "",
+        };
         // Writing to a string cannot fail.
         let _ = writeln!(
             page,
-            "| {} | {} | {} {} | {}: {} | {:.2} | {} µs | {} µs | {} MiB | {day} | {} |",
+            "| {} | {} | {} {} | {}: {} | {:.2} | {floor} | {kept} | {} µs | {} µs \
+             | {} MiB | {day} | {} |",
             one.name,
             one.engine,
             one.figure,
@@ -226,6 +236,11 @@ fn page(results: &[Measured]) -> String {
             one.resident_mib,
             one.commit,
         );
+    }
+    let names: Vec<&str> = newest.keys().map(|(name, ..)| *name).collect();
+    let unmeasured = floors::unmeasured(&names);
+    if !unmeasured.is_empty() {
+        let _ = writeln!(page, "\nNot measured yet: {}.", unmeasured.join(", "));
     }
     let mut machines: Vec<&str> = newest.values().map(|one| one.machine.as_str()).collect();
     machines.sort_unstable();
@@ -262,4 +277,86 @@ fn resident_mib() -> f64 {
         .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))
         .and_then(|kib| kib.trim().parse::<u32>().ok());
     (f64::from(kib.unwrap_or(0)) / 102.4).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn committed(name: &str) -> (PathBuf, String) {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("load")
+            .join(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path, text)
+    }
+
+    /// `UPDATE_GOLDEN=1` writes the page anew.
+    #[test]
+    fn the_page_is_rendered_from_the_results() {
+        let (_, results) = committed("results.json");
+        let results: Vec<Measured> = serde_json::from_str(&results).unwrap();
+        let rendered = page(&results);
+        let (path, written) = committed("RESULTS.md");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(path, rendered).unwrap();
+        } else {
+            assert_eq!(rendered, written, "{} differs", path.display());
+        }
+    }
+
+    #[test]
+    fn floors_stand_beside_figures_and_say_where_they_are_missed() {
+        let one = |name: &str, figure: f64, limit: f64, p99_us: u64| Measured {
+            name: name.to_owned(),
+            engine: "sqlite".to_owned(),
+            figure,
+            unit: "1/s".to_owned(),
+            limit_name: "a limit".to_owned(),
+            limit,
+            ratio: figure / limit,
+            p50_us: 1,
+            p99_us,
+            resident_mib: 1.0,
+            machine: "a machine".to_owned(),
+            date: "2026-01-01T00:00:00".to_owned(),
+            commit: "abc".to_owned(),
+        };
+        let table = [
+            (one("gateway", 30.0, 100.0, 1), "0.25 × the limit | yes |"),
+            (
+                one("gateway", 20.0, 100.0, 1),
+                "0.25 × the limit | **missed** |",
+            ),
+            (
+                one("consent-record", 2_999.0, 1.0, 1),
+                "3000 1/s | **missed** |",
+            ),
+            (
+                one("footprint-start", 90.0, 100.0, 1),
+                "at most 100 1/s | yes |",
+            ),
+            (
+                one("footprint-start", 101.0, 100.0, 1),
+                "at most 100 1/s | **missed** |",
+            ),
+            (
+                one("messaging-urgent", 1.0, 1.0, 49_999),
+                "p99 below 50000 µs | yes |",
+            ),
+            (
+                one("messaging-urgent", 1.0, 1.0, 50_000),
+                "p99 below 50000 µs | **missed** |",
+            ),
+            (one("store-read", 1.0, 1.0, 1), "| 1.00 |  |  |"),
+        ];
+        for (measured, wanted) in table {
+            let name = measured.name.clone();
+            let page = page(&[measured]);
+            assert!(page.contains(wanted), "{wanted} in {page}");
+            let listed = page.split_once("Not measured yet: ").unwrap().1;
+            assert!(listed.contains("signature-hash"), "{page}");
+            assert!(!listed.contains(&format!("{name},")), "{page}");
+        }
+    }
 }

@@ -50,6 +50,9 @@ pub struct IssuerConfig {
     pub issuer: String,
     /// Where its key set is published.
     pub jwks_url: Option<String>,
+    /// Authorities of the certificate at `jwks_url` (PEM), instead of those of the system: for an
+    /// issuer inside the same private network.
+    pub jwks_authorities: Option<std::path::PathBuf>,
     /// A file with its key set, read again while the process runs.
     pub jwks_file: Option<std::path::PathBuf>,
     /// Its key set as JSON text.
@@ -110,6 +113,17 @@ pub enum AuthError {
     /// A key file cannot be read, written or trusted.
     #[error("key file {path}: {problem}")]
     KeyFile {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        problem: &'static str,
+        /// What the system says.
+        #[source]
+        source: Option<std::io::Error>,
+    },
+    /// A file of authorities cannot be read or holds none.
+    #[error("file of authorities {path}: {problem}")]
+    Authorities {
         /// The file.
         path: String,
         /// What is wrong with it.
@@ -183,6 +197,9 @@ impl IssuerConfig {
             && !is_safe_url(url)
         {
             problems.push("jwks_url: an https URL without user and fragment".to_owned());
+        }
+        if self.jwks_authorities.is_some() && self.jwks_url.is_none() {
+            problems.push("jwks_authorities: goes with jwks_url".to_owned());
         }
         if let Some(jwks) = &self.jwks
             && JwkSet::from_json_strictly(jwks.as_bytes()).is_err()

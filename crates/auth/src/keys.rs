@@ -6,7 +6,7 @@
 //! 30 s. If a fetch fails, the last good set stays in use; until there is a first one, a fetch is
 //! tried every two seconds, since an issuer may start with the process that trusts it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -243,19 +243,37 @@ fn max_age(header: &str) -> Duration {
 }
 
 /// The client for key sets: bounded in time, and it follows no redirect, since a redirect
-/// could lead from a trusted address anywhere.
-pub(crate) fn client() -> Result<reqwest::Client, crate::AuthError> {
+/// could lead from a trusted address anywhere. `authorities` names a file of those whose
+/// certificates are believed, instead of the system's.
+pub(crate) fn client(authorities: Option<&Path>) -> Result<reqwest::Client, crate::AuthError> {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         return Err(crate::AuthError::Client(
             "no cryptographic provider is installed",
         ));
     }
-    reqwest::Client::builder()
+    let mut builder = reqwest::Client::builder()
         .timeout(TIMEOUT)
         .connect_timeout(TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
+        .redirect(reqwest::redirect::Policy::none());
+    if let Some(path) = authorities {
+        builder = builder.tls_certs_only(certificates(path)?);
+    }
+    builder
         .build()
         .map_err(|_| crate::AuthError::Client("TLS is not available"))
+}
+
+fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, crate::AuthError> {
+    let problem = |problem, source| crate::AuthError::Authorities {
+        path: path.display().to_string(),
+        problem,
+        source,
+    };
+    let pem = std::fs::read(path).map_err(|error| problem("cannot be read", Some(error)))?;
+    match reqwest::Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(problem("holds no certificate", None)),
+    }
 }
 
 #[cfg(test)]

@@ -263,7 +263,8 @@ impl Issuer {
             (_, Some(path), _) => IssuerKeys::fetched(&config.issuer, Source::File(path.clone())),
             (.., url) => {
                 let url = url.clone().unwrap_or_default();
-                IssuerKeys::fetched(&config.issuer, Source::Url(url, keys::client()?))
+                let client = keys::client(config.jwks_authorities.as_deref())?;
+                IssuerKeys::fetched(&config.issuer, Source::Url(url, client))
             }
         };
         let mut validation = validation(&config.issuer, all);

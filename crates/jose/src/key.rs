@@ -205,6 +205,10 @@ impl SigningKey {
 
     /// Signs `message`. ECDSA signatures are the two numbers side by side, as JOSE wants them.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, JoseError> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the library that signs takes no randomness but its own"
+        )]
         let random = SystemRandom::new();
         match &*self.pair {
             Pair::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),

@@ -13,7 +13,7 @@ use publica_types::{Origin, Timestamp};
 
 use crate::error::JournalError;
 use crate::merkle::{Hash, digest};
-use crate::store::ledger as sql;
+use crate::store::ledger::{self as sql, LedgerRow};
 
 const MAX_REQUEST_ID: usize = 64;
 
@@ -137,14 +137,6 @@ where
             Err(error)
         }
     }
-}
-
-/// A row of the ledger.
-#[derive(Debug, sqlx::FromRow)]
-pub(crate) struct LedgerRow {
-    pub(crate) fingerprint: Vec<u8>,
-    pub(crate) answer: Option<Vec<u8>>,
-    pub(crate) held_until: Option<Timestamp>,
 }
 
 impl LedgerRow {

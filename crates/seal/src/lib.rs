@@ -14,13 +14,15 @@ mod config;
 mod error;
 mod keyring;
 mod names;
+mod store;
 mod subject;
 
 pub use config::SealConfig;
 pub use error::SealError;
 pub use keyring::Keyring;
 pub use names::name_keys;
-pub use subject::{STATEMENTS, SubjectKey};
+pub use store::STATEMENTS;
+pub use subject::SubjectKey;
 
 use publica_store::{MigrationSet, migration_set};
 

@@ -4,50 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use publica_store::{Db, Sql, StoreError, Tx, statements};
-use serde_json::{Value, json};
+use publica_store::{Db, StoreError, Tx};
 use zeroize::Zeroizing;
 
 use crate::aead::{Aead, KEY_LEN};
+use crate::store::{self, Row};
 use crate::{Keyring, SealError};
-
-statements! {
-    FIND = "SELECT subject, wrapped FROM subject_key WHERE subject = $1",
-    // A list is a JSON array on SQLite and an array on PostgreSQL.
-    FIND_MANY = {
-        sqlite: "SELECT subject, wrapped FROM subject_key \
-                 WHERE subject IN (SELECT value FROM json_each($1))",
-        postgres: "SELECT subject, wrapped FROM subject_key WHERE subject = ANY($1::text[])",
-    },
-    INSERT = "INSERT INTO subject_key (subject, wrapped, kek_id, create_time) \
-              VALUES ($1, $2, $3, $4) ON CONFLICT (subject) DO NOTHING",
-    // One text of pairs for both: joining two lists by position takes SQLite quadratic time.
-    INSERT_MANY = {
-        sqlite: "INSERT INTO subject_key (subject, wrapped, kek_id, create_time) \
-                 SELECT value ->> 0, unhex(value ->> 1), $2, $3 \
-                 FROM json_each($1) WHERE true ON CONFLICT (subject) DO NOTHING",
-        postgres: "INSERT INTO subject_key (subject, wrapped, kek_id, create_time) \
-                   SELECT e ->> 0, decode(e ->> 1, 'hex'), $2, $3 \
-                   FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) AS e \
-                   ON CONFLICT (subject) DO NOTHING",
-    },
-    ERASE = "UPDATE subject_key SET wrapped = NULL, erase_time = $2 \
-             WHERE subject = $1 AND erase_time IS NULL",
-    STALE = "SELECT subject, wrapped FROM subject_key \
-             WHERE kek_id <> $1 AND wrapped IS NOT NULL ORDER BY kek_id, subject LIMIT $2",
-    REWRAP = "UPDATE subject_key SET wrapped = $2, kek_id = $3 \
-              WHERE subject = $1 AND wrapped = $4",
-}
-
-/// Every statement of this crate, for the test that prepares them on both engines.
-#[doc(hidden)]
-pub const STATEMENTS: &[(&str, Sql)] = ALL;
-
-#[derive(sqlx::FromRow)]
-struct Row {
-    subject: String,
-    wrapped: Option<Vec<u8>>,
-}
 
 /// The key of one subject.
 #[derive(Clone)]
@@ -103,14 +65,7 @@ impl Keyring {
             return Ok(key);
         }
         let (key, wrapped) = self.generate(subject);
-        let now = tx.now();
-        let insert = tx
-            .query(INSERT)
-            .bind(subject)
-            .bind(wrapped)
-            .bind(self.active_key())
-            .bind(now);
-        if insert.execute().await? == 1 {
+        if store::insert(tx, subject, wrapped, self.active_key()).await? {
             return Ok(self.key(subject, &key));
         }
         // Another unit made it between the look and the insert.
@@ -138,12 +93,8 @@ impl Keyring {
                 .map(|subject| self.generate(subject))
                 .collect();
             let pairs = missing.iter().zip(&made);
-            let pairs: Vec<_> = pairs
-                .map(|(subject, (_, wrapped))| json!([subject, hex::encode(wrapped)]))
-                .collect();
-            let now = tx.now();
-            let insert = tx.query(INSERT_MANY).bind(Value::from(pairs).to_string());
-            let inserted = insert.bind(self.active_key()).bind(now).execute().await?;
+            let pairs = pairs.map(|(subject, (_, wrapped))| (*subject, wrapped.as_slice()));
+            let inserted = store::insert_many(tx, pairs, self.active_key()).await?;
             if inserted == u64::try_from(missing.len()).unwrap_or(u64::MAX) {
                 for (subject, (key, _)) in missing.iter().zip(&made) {
                     keys.insert((*subject).to_owned(), self.key(subject, key));
@@ -164,7 +115,7 @@ impl Keyring {
         db: &Db,
         subjects: &[&str],
     ) -> Result<BTreeMap<String, SubjectKey>, SealError> {
-        let rows: Vec<Row> = db.query(FIND_MANY).bind_list(subjects).fetch_all().await?;
+        let rows = store::find_many(db, subjects).await?;
         rows.into_iter()
             .filter(|row| row.wrapped.is_some())
             .map(|row| Ok((row.subject.clone(), self.open_row(&row)?)))
@@ -176,7 +127,7 @@ impl Keyring {
         tx: &mut Tx<'_>,
         subjects: &[&str],
     ) -> Result<BTreeMap<String, SubjectKey>, SealError> {
-        let rows: Vec<Row> = tx.query(FIND_MANY).bind_list(subjects).fetch_all().await?;
+        let rows = store::find_many_in(tx, subjects).await?;
         rows.into_iter()
             .map(|row| Ok((row.subject.clone(), self.open_row(&row)?)))
             .collect()
@@ -184,7 +135,7 @@ impl Keyring {
 
     /// The subject's key, if it has one, read outside a unit.
     pub async fn load(&self, db: &Db, subject: &str) -> Result<Option<SubjectKey>, SealError> {
-        let row: Option<Row> = db.query(FIND).bind(subject).fetch_optional().await?;
+        let row = store::find(db, subject).await?;
         row.map(|row| self.open_row(&row)).transpose()
     }
 
@@ -194,7 +145,7 @@ impl Keyring {
         tx: &mut Tx<'_>,
         subject: &str,
     ) -> Result<Option<SubjectKey>, SealError> {
-        let row: Option<Row> = tx.query(FIND).bind(subject).fetch_optional().await?;
+        let row = store::find_in(tx, subject).await?;
         row.map(|row| self.open_row(&row)).transpose()
     }
 
@@ -211,19 +162,13 @@ impl Keyring {
 
     /// Destroys the subject's key; what it sealed stays unreadable. True if there was one.
     pub async fn erase(&self, tx: &mut Tx<'_>, subject: &str) -> Result<bool, SealError> {
-        let now = tx.now();
-        Ok(tx.query(ERASE).bind(subject).bind(now).execute().await? == 1)
+        Ok(store::erase(tx, subject).await?)
     }
 
     /// Wraps up to `limit` keys anew that are not under the active key-encryption key; returns
     /// how many were moved. Repeat until it returns 0, then earlier keys may go.
     pub async fn rewrap(&self, db: &Db, limit: i64) -> Result<u64, SealError> {
-        let rows: Vec<Row> = db
-            .query(STALE)
-            .bind(self.active_key())
-            .bind(limit)
-            .fetch_all()
-            .await?;
+        let rows = store::stale(db, self.active_key(), limit).await?;
         let mut renewed = Vec::with_capacity(rows.len());
         for row in rows {
             let Some(old) = row.wrapped else { continue };
@@ -235,8 +180,7 @@ impl Keyring {
             Box::pin(async move {
                 let mut moved = 0;
                 for (wrapped, subject, old) in renewed {
-                    let update = tx.query(REWRAP).bind(&**subject).bind(&**wrapped);
-                    moved += update.bind(&**active).bind(&**old).execute().await?;
+                    moved += store::rewrap(tx, subject, old, wrapped, active).await?;
                 }
                 Ok::<_, StoreError>(moved)
             })

@@ -25,6 +25,10 @@ impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) {
         // The generator only fails when the operating system has no randomness at all;
         // going on with predictable keys would be worse than stopping.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is where injected randomness comes from"
+        )]
         aws_lc_rs::rand::fill(bytes).expect("the operating system provides randomness");
     }
 }

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use publica_auth::{Denial, IssuerConfig, Verifier};
 use publica_jose::{Alg, SigningKey};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -234,4 +235,79 @@ async fn files_are_read_again_too() {
     clock.forward(30);
     assert!(ask(&verifier, &token(&two, &claims(&clock))).await.is_ok());
     assert!(ask(&verifier, &token(&one, &claims(&clock))).await.is_err());
+}
+
+/// A key endpoint that speaks TLS with a certificate of an authority of its own, as inside a
+/// private network; returns its address and the authority's certificate.
+async fn private_endpoint(body: String) -> (String, String) {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    let ca_key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = ca.self_signed(&ca_key).unwrap().pem();
+    let own_key = KeyPair::generate().unwrap();
+    let names = vec!["localhost".to_owned()];
+    let own = CertificateParams::new(names).unwrap();
+    let own = own.signed_by(&own_key, &Issuer::new(ca, ca_key)).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(own_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    TaskTracker::new().spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // Whoever does not trust the certificate goes away.
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                answer(&mut stream, &body).await;
+            }
+        }
+    });
+    (format!("https://localhost:{port}/jwks"), authority)
+}
+
+async fn answer(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), body: &str) {
+    let mut asked = Vec::new();
+    while !asked.ends_with(b"\r\n\r\n") {
+        asked.push(stream.read_u8().await.unwrap());
+    }
+    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length:";
+    let text = format!("{head} {}\r\n\r\n{body}", body.len());
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let _ = stream.shutdown().await;
+}
+
+#[tokio::test]
+async fn keys_inside_a_private_network_come_by_its_own_authority() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let one = key(Alg::EdDsa);
+    let (url, authority) = private_endpoint(set_of(&[&one]).to_value().to_string()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    std::fs::write(&path, authority).unwrap();
+    let issuer = |authorities: Option<&std::path::Path>| {
+        trusting(IssuerConfig {
+            issuer: ISSUER.to_owned(),
+            jwks_url: Some(url.clone()),
+            jwks_authorities: authorities.map(Into::into),
+            ..IssuerConfig::default()
+        })
+    };
+    let clock = Hand::new();
+    let verifier = open(&issuer(Some(&path)), None, &clock);
+    assert!(ask(&verifier, &token(&one, &claims(&clock))).await.is_ok());
+    let verifier = open(&issuer(None), None, &clock);
+    let refused = ask(&verifier, &token(&one, &claims(&clock))).await;
+    assert_eq!(refused.unwrap_err(), Denial::KeysUnavailable);
+    for content in [None, Some("no certificate")] {
+        let path = folder.path().join("other.pem");
+        if let Some(content) = content {
+            std::fs::write(&path, content).unwrap();
+        }
+        let opened = Verifier::open(&issuer(Some(&path)), None, Arc::new(clock.clone()));
+        let said = opened.err().unwrap().to_string();
+        assert!(said.contains("other.pem"), "{said}");
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use publica_store::{Db, StoreError, Tx};
 use publica_types::Timestamp;
 
-use crate::ledger::{Key, LedgerRow};
+use crate::ledger::Key;
 use crate::merkle::Hash;
 
 publica_store::statements! {
@@ -27,6 +27,14 @@ publica_store::statements! {
     PRUNE = "DELETE FROM request_ledger WHERE (caller, rpc, request_id) IN \
         (SELECT caller, rpc, request_id FROM request_ledger WHERE time < $1 \
         ORDER BY time LIMIT $2)",
+}
+
+/// A row of the ledger.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct LedgerRow {
+    pub(crate) fingerprint: Vec<u8>,
+    pub(crate) answer: Option<Vec<u8>>,
+    pub(crate) held_until: Option<Timestamp>,
 }
 
 pub(crate) async fn find(db: &Db, key: &Key) -> Result<Option<LedgerRow>, StoreError> {

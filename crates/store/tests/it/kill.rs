@@ -2,6 +2,7 @@
 //! done. The test starts its own binary again as the victim.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 
 use publica_store::{DatabaseConfig, Db, StoreError, Stores};
@@ -13,6 +14,7 @@ use crate::support::{ADD, LIST, NoteTail, OPEN, TOTAL, insert, migrations};
 
 /// Tells the victim where its store is.
 const VICTIM: &str = "PUBLICA_TEST_VICTIM_URL";
+const SIGKILL: i32 = 9;
 
 /// Two statements that only make sense together, and a third through the tail.
 async fn write_pair(db: &Db, id: i64) -> Result<(), StoreError> {
@@ -78,7 +80,7 @@ both_engines! {
         let place = url.clone();
         let acknowledged = tokio::task::spawn_blocking(move || run_and_kill(&place)).await;
         let acknowledged = acknowledged.unwrap();
-        assert!(acknowledged.len() >= 500, "the victim ended by itself");
+        assert!(acknowledged.len() >= 500, "{} acknowledged", acknowledged.len());
         let (_stores, db) = open(&url).await;
         let notes: Vec<(i64, String)> = db.query(LIST).fetch_all().await.unwrap();
         let ids: std::collections::BTreeSet<i64> = notes.iter().map(|(id, _)| *id).collect();
@@ -114,6 +116,8 @@ fn run_and_kill(url: &str) -> Vec<i64> {
             victim.kill().unwrap();
         }
     }
-    victim.wait().unwrap();
+    let ended = victim.wait().unwrap();
+    // Its writers write for ever, so whenever it was killed some of them were at work.
+    assert_eq!(ended.signal(), Some(SIGKILL), "the victim ended by itself");
     acknowledged
 }

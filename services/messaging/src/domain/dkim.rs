@@ -94,6 +94,10 @@ impl Key {
             }
             Self::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "the library that signs takes no randomness but its own"
+                )]
                 let random = aws_lc_rs::rand::SystemRandom::new();
                 pair.sign(
                     &aws_lc_rs::signature::RSA_PKCS1_SHA256,
