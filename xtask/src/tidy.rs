@@ -21,6 +21,7 @@ const LARGE_CRATES: &[(&str, &str)] = &[
     ("work", "0003"),
     ("testkit", "0003"),
     ("jose", "0003"),
+    ("auth", "0003"),
 ];
 
 /// The six building blocks and the gateway.
