@@ -15,7 +15,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use cli::{Cli, Command};
-use commands::{backup, check_config, completions, doctor, import, migrate, token, up, verify};
+use commands::{
+    backup, check_config, completions, doctor, import, keys, migrate, token, up, verify,
+};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -58,6 +60,7 @@ async fn run(command: Command) -> anyhow::Result<u8> {
         Command::CheckConfig { file } => check_config::run(&file),
         Command::Import(args) => import::run(args).await,
         Command::Verify { export, json } => verify::run(&export, json),
+        Command::Keys(args) => keys::run(&args),
         Command::Token(args) => token::run(args),
         Command::Completions { shell } => completions::run(shell),
         Command::Backup(args) => backup::backup(args).await,
