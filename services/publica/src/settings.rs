@@ -1,7 +1,7 @@
 //! Settings of the whole suite; each command uses the parts it needs.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use futures::future::BoxFuture;
@@ -145,7 +145,15 @@ impl Suite {
 
     /// The identity block beside the gateway is found at the gateway's address and believed
     /// without being configured, unless the settings say where else it is.
-    pub(crate) fn adopt_issuer(&mut self, gateway: SocketAddr) {
+    pub(crate) fn adopt_issuer(&mut self, mut gateway: SocketAddr) {
+        // Who listens on every address is reached here on the loopback one.
+        if gateway.ip().is_unspecified() {
+            let loopback: IpAddr = match gateway.ip() {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            };
+            gateway.set_ip(loopback);
+        }
         let usual = publica_identity::IdentityConfig::default().issuer;
         if self.identity.issuer == usual {
             self.identity.issuer = format!("http://{gateway}/identity");
@@ -276,4 +284,41 @@ pub(crate) fn report(problems: &Problems) -> u8 {
         print::error(&format!("  {line}"));
     }
     publica_config::EXIT_CODE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_issuer_beside_the_gateway_is_where_people_reach_it() {
+        let table = [
+            ("127.0.0.1:8080", "http://127.0.0.1:8080/identity"),
+            ("10.0.0.7:80", "http://10.0.0.7:80/identity"),
+            ("0.0.0.0:8080", "http://127.0.0.1:8080/identity"),
+            ("[::]:8080", "http://[::1]:8080/identity"),
+        ];
+        for (gateway, issuer) in table {
+            let mut suite = Suite::default();
+            suite.adopt_issuer(gateway.parse().unwrap());
+            assert_eq!(suite.identity.issuer, issuer);
+            let [believed] = suite.auth.issuers.as_slice() else {
+                panic!("{:?}", suite.auth.issuers);
+            };
+            assert_eq!(believed.issuer, issuer);
+            let keys = format!("{issuer}/oauth2/jwks");
+            assert_eq!(believed.jwks_url.as_deref(), Some(keys.as_str()));
+        }
+    }
+
+    #[test]
+    fn an_issuer_that_is_named_stays() {
+        let mut suite = Suite::default();
+        suite.identity.issuer = "https://id.example.org/identity".to_owned();
+        suite.adopt_issuer("0.0.0.0:8080".parse().unwrap());
+        assert_eq!(suite.identity.issuer, "https://id.example.org/identity");
+        assert_eq!(suite.auth.issuers[0].issuer, suite.identity.issuer);
+        let keys = suite.auth.issuers[0].jwks_url.as_deref();
+        assert_eq!(keys, Some("http://127.0.0.1:8080/identity/oauth2/jwks"));
+    }
 }

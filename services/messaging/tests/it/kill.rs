@@ -3,11 +3,12 @@
 //! Nothing is lost; nothing is sent twice but the last message of a connection that died with
 //! the process; the counters sum at all times and are exact in the end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use publica_auth::TokenSource;
 use publica_host::{Block as _, Env, Profile};
@@ -28,6 +29,9 @@ use tokio_util::task::TaskTracker;
 use crate::support::{content, envelope, recipient, sum};
 
 const VARIABLE: &str = "PUBLICA_MESSAGING_KILL_TEST";
+/// What the child says once everything is delivered.
+const FINISHED: &str = "all delivered";
+const SIGKILL: i32 = 9;
 const RECIPIENTS: usize = 6_000;
 const CONNECTIONS: usize = 8;
 
@@ -37,6 +41,8 @@ struct Order {
     folder: PathBuf,
     database: String,
     port: u16,
+    /// The handle of the batch.
+    uid: String,
 }
 
 impl Order {
@@ -99,15 +105,31 @@ fn delivers_until_killed() {
         .unwrap();
     runtime.block_on(async {
         let block = Messaging::open(order.config(), &order.env()).await.unwrap();
-        block.run(CancellationToken::new()).await;
+        let told = async {
+            eventually(|| async {
+                let now = status(&block, &order.uid).await;
+                (now.delivered == now.total).then_some(())
+            })
+            .await;
+            writeln!(std::io::stdout(), "{FINISHED}").unwrap();
+            std::future::pending::<()>().await;
+        };
+        tokio::join!(block.run(CancellationToken::new()), told);
     });
+}
+
+/// Ends the child as a power cut would, in the middle of whatever it does.
+fn kill(child: &mut Child) {
+    child.kill().unwrap();
+    let ended = child.wait().unwrap();
+    assert_eq!(ended.signal(), Some(SIGKILL), "the child ended by itself");
 }
 
 fn start(order: &Order) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["kill::delivers_until_killed", "--exact", "--nocapture"])
         .env(VARIABLE, serde_json::to_string(order).unwrap())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
@@ -158,16 +180,17 @@ async fn counters(order: &Order, uid: &str) -> api::Counters {
     let mut config = order.config();
     config.relay.host.clear();
     let block = Messaging::open(config, &order.env()).await.unwrap();
+    let counters = status(&block, uid).await;
+    close(block).await;
+    counters
+}
+
+async fn status(block: &Messaging, uid: &str) -> api::Counters {
     let message = api::GetStatusRequest {
         request_uid: uid.to_owned(),
     };
-    let status = client(&block)
-        .get_status(message)
-        .await
-        .unwrap()
-        .into_inner();
-    close(block).await;
-    status.counters.unwrap()
+    let status = client(block).get_status(message).await.unwrap();
+    status.into_inner().counters.unwrap()
 }
 
 async fn killed(folder: &Path, database: String, kills: u64) {
@@ -185,45 +208,41 @@ async fn killed(folder: &Path, database: String, kills: u64) {
     };
     let sink = MailSink::start(options).await.unwrap();
     let port = sink.address().port();
-    let order = Order {
+    let mut order = Order {
         folder: folder.to_owned(),
         database,
         port,
+        uid: String::new(),
     };
     let uid = accept(&order).await;
+    order.uid.clone_from(&uid);
 
     let total = u64::try_from(RECIPIENTS).unwrap();
-    for kill in 1..=kills {
+    for round in 1..=kills {
         let mut child = start(&order);
-        let enough = total * kill / (kills + 1);
+        let enough = total * round / (kills + 1);
         eventually(|| async { (sink.mails() >= enough).then_some(()) }).await;
-        child.kill().unwrap();
-        child.wait().unwrap();
+        kill(&mut child);
         let now = counters(&order, &uid).await;
         assert_eq!(sum(&now), now.total);
+        assert!(now.delivered < now.total, "there was nothing left to kill");
         // What has been reported as delivered has been delivered.
         assert!(u64::try_from(now.delivered).unwrap() <= sink.mails());
     }
     let mut child = start(&order);
-    eventually(|| async {
-        let seen: std::collections::HashSet<String> = seen
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|one| one.0.clone())
-            .collect();
-        (seen.len() == RECIPIENTS).then_some(())
-    })
-    .await;
-    // Let the last reports commit: the child stops sending, then it is ended as well.
-    eventually(|| async {
-        let before = sink.mails();
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        (sink.mails() == before).then_some(())
-    })
-    .await;
-    child.kill().unwrap();
-    child.wait().unwrap();
+    // It says so once its last report is committed.
+    let said = child.stdout.take().unwrap();
+    let finished = tokio::task::spawn_blocking(move || {
+        let mut lines = BufReader::new(said).lines().map_while(Result::ok);
+        lines.any(|line| line.ends_with(FINISHED))
+    });
+    assert!(finished.await.unwrap(), "the child ended too early");
+    kill(&mut child);
+    let all: HashSet<String> = {
+        let seen = seen.lock().unwrap();
+        seen.iter().map(|(to, ..)| to.clone()).collect()
+    };
+    assert_eq!(all.len(), RECIPIENTS);
 
     let last = counters(&order, &uid).await;
     assert_eq!(

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::browser::Browser;
 
 /// Where `cargo xtask test` puts it.
-const SOURCE: &str = "../../target/tools/axe-core/axe.min.js";
+const SOURCE: &str = "../../target/tools/npm/node_modules/axe-core/axe.min.js";
 
 /// Runs every rule and gives what is violated.
 const RUN: &str = "const done = arguments[arguments.length - 1];

@@ -1,5 +1,5 @@
-//! Stopping under load: whoever is answered by the rules of a load balancer sees no failure, and
-//! what was acknowledged is there afterwards.
+//! Stopping under load, over REST and over gRPC: whoever is answered by the rules of a load
+//! balancer sees no failure, and what was acknowledged is there afterwards.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,8 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use publica_proto::consent::v1::individual_service_client::IndividualServiceClient;
+use publica_proto::consent::v1::{CreateIndividualRequest, Individual};
+use publica_proto::imports::v1::import_service_client::ImportServiceClient;
+use publica_proto::imports::v1::{ImportEntitiesRequest, ImportEntitiesResponse};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Request;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::running::{PATIENCE, Running, get, publica, settings};
 use crate::town::until;
@@ -55,11 +63,15 @@ async fn no_request_fails_while_the_suite_stops() {
     for _ in 0..CLIENTS {
         clients.spawn(load.clone().run());
     }
+    for _ in 0..CLIENTS {
+        clients.spawn(load.clone().run_grpc(channel(gateway).await));
+    }
+    let stream = Stream::begin(channel(gateway).await, &load.token).await;
     let begun = load.begun.clone();
     let slow = Slow::begin(gateway, &load.token);
     let left = load.left.clone();
     let (suite, slow) = tokio::task::spawn_blocking(move || {
-        until("load", || begun.load(Ordering::Relaxed) >= 20 * CLIENTS);
+        until("load", || begun.load(Ordering::Relaxed) >= 40 * CLIENTS);
         suite.signal("TERM");
         // What a load balancer does: it asks, and sends nothing more to who is not ready.
         until("not ready", || !is_ready(admin));
@@ -70,6 +82,7 @@ async fn no_request_fails_while_the_suite_stops() {
     .await
     .unwrap();
     let mut acknowledged = vec![slow];
+    acknowledged.extend(stream.end().await);
     while let Some(client) = clients.join_next().await {
         acknowledged.extend(client.unwrap());
     }
@@ -125,6 +138,90 @@ impl Load {
             acknowledged.push(id(&answer));
         }
         acknowledged
+    }
+}
+
+impl Load {
+    /// The same over one connection of gRPC, which the gateway asks to go elsewhere as it stops.
+    async fn run_grpc(self, channel: Channel) -> Vec<String> {
+        let mut client = IndividualServiceClient::new(channel);
+        let mut acknowledged = Vec::new();
+        while !self.left.load(Ordering::Relaxed) {
+            let number = self.begun.fetch_add(1, Ordering::Relaxed);
+            let individual = Individual {
+                external_id: number.to_string(),
+                external_id_type: "number".to_owned(),
+                ..Individual::default()
+            };
+            let message = CreateIndividualRequest {
+                individual: Some(individual),
+                request_id: String::new(),
+            };
+            let answer = client
+                .create_individual(bearing(message, &self.token))
+                .await;
+            let created = answer.unwrap().into_inner().individual.unwrap();
+            acknowledged.push(created.individual_id);
+        }
+        acknowledged
+    }
+}
+
+async fn channel(gateway: SocketAddr) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://{gateway}")).unwrap();
+    endpoint.connect().await.unwrap()
+}
+
+fn bearing<T>(message: T, token: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    let bearer = format!("Bearer {}", token.trim()).parse().unwrap();
+    request.metadata_mut().insert("authorization", bearer);
+    request
+        .metadata_mut()
+        .insert("x-publica-block", "consent".parse().unwrap());
+    request.set_timeout(PATIENCE);
+    request
+}
+
+/// A stream whose second half comes after the suite has stopped accepting connections.
+struct Stream {
+    entities: mpsc::Sender<ImportEntitiesRequest>,
+    answer: JoinHandle<Result<ImportEntitiesResponse, tonic::Status>>,
+}
+
+impl Stream {
+    const IDS: [&str; 2] = ["streamed-1", "streamed-2"];
+
+    async fn begin(channel: Channel, token: &str) -> Self {
+        let (entities, received) = mpsc::channel(1);
+        let request = bearing(ReceiverStream::new(received), token);
+        let mut client = ImportServiceClient::new(channel);
+        let answer = tokio_util::task::TaskTracker::new().spawn(async move {
+            let answer = client.import_entities(request).await;
+            answer.map(tonic::Response::into_inner)
+        });
+        let stream = Self { entities, answer };
+        stream.send(0).await;
+        // A channel that holds one has room again once the first is on its way.
+        drop(stream.entities.reserve().await.unwrap());
+        stream
+    }
+
+    async fn send(&self, n: usize) {
+        let entity = ImportEntitiesRequest {
+            kind: "consent.individual".to_owned(),
+            json: json!({ "id": Self::IDS[n] }).to_string().into(),
+            line: 1,
+        };
+        self.entities.send(entity).await.unwrap();
+    }
+
+    async fn end(self) -> [String; 2] {
+        self.send(1).await;
+        drop(self.entities);
+        let answer = self.answer.await.unwrap().unwrap();
+        assert_eq!(answer.accepted, 2, "{answer:?}");
+        Self::IDS.map(str::to_owned)
     }
 }
 

@@ -23,6 +23,7 @@ fn help_is_as_written_down() {
         "check-config",
         "import",
         "verify",
+        "keys",
         "token",
         "completions",
         "backup",

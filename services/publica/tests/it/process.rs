@@ -68,6 +68,27 @@ fn a_block_serves_alone_and_stops_when_told() {
 }
 
 #[test]
+fn the_settings_of_the_container_serve_people_outside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = publica();
+    command
+        .args(["up", "--listen", "0.0.0.0:0", "--admin", "0.0.0.0:0"])
+        .args(["--config", "../../deploy/compose/publica.toml", "--data"])
+        .arg(folder.path());
+    let suite = Running::start(&mut command);
+    let port = suite.address("gateway").port();
+    let address = (std::net::Ipv4Addr::LOCALHOST, port).into();
+    let (head, body) = get(address, "/identity/.well-known/openid-configuration");
+    assert!(head.starts_with("http/1.1 200"), "{head}{body}");
+    let metadata: serde_json::Value = serde_json::from_str(&body).unwrap();
+    // An address that a browser can open, unlike the one that is listened on.
+    let issuer = format!("http://127.0.0.1:{port}/identity");
+    assert_eq!(metadata["issuer"], issuer.as_str());
+    let keys = metadata["jwks_uri"].as_str().unwrap();
+    assert!(keys.starts_with(&issuer), "{keys}");
+}
+
+#[test]
 fn the_conformance_profile_says_so_everywhere() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = publica();

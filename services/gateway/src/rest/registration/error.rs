@@ -1,4 +1,4 @@
-//! Errors of this surface: `systemError`, and the codes of the digest of its edge cases.
+//! Errors of this surface: `systemError`, and the codes of its edge cases.
 
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;

@@ -1,0 +1,39 @@
+//! `publica keys`: what a suite's processes share, made once.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use publica_seal::{Keyring, SealConfig};
+use publica_types::{SharedEntropy, SystemClock, SystemEntropy};
+
+use crate::base::{self, SEAL_KEYS, WORKLOAD_KEY};
+use crate::cli::KeysArgs;
+use crate::print;
+
+pub(crate) fn run(args: &KeysArgs) -> Result<u8> {
+    let (seal, workload) = (args.to.join(SEAL_KEYS), args.to.join(WORKLOAD_KEY));
+    for file in [&seal, &workload] {
+        let there = file
+            .try_exists()
+            .with_context(|| file.display().to_string())?;
+        ensure!(
+            !there,
+            "{} exists already, and other keys would open nothing of what it has sealed or \
+             signed; nothing was made",
+            file.display()
+        );
+    }
+    base::private_folder(&args.to)?;
+    let entropy: SharedEntropy = Arc::new(SystemEntropy);
+    let config = SealConfig {
+        file: Some(seal.clone()),
+        create: true,
+        ..SealConfig::default()
+    };
+    Keyring::open(&config, entropy.clone()).context("making the keys of personal data")?;
+    base::tokens(&workload, Arc::new(SystemClock), entropy)?;
+    for file in [&seal, &workload] {
+        print::line(&file.display().to_string())?;
+    }
+    Ok(0)
+}
