@@ -11,5 +11,6 @@ mod identity;
 mod interception;
 mod messaging;
 mod payments;
+mod refusals;
 mod registration;
 mod signature;

@@ -9,6 +9,7 @@ mod plain;
 use std::sync::Arc;
 
 use publica_journal::{Call, Entry, JournalError, JournalTail};
+use publica_seal::Keyring;
 use publica_store::{Db, Engine, Gather, MigrationSet, Migrations, StoreError, Stores};
 use publica_testkit::{Database, TestDatabase};
 use publica_types::{
@@ -96,7 +97,8 @@ async fn measure_engine(
 ) -> anyhow::Result<()> {
     let clock: SharedClock = Arc::new(SystemClock);
     let entropy: SharedEntropy = Arc::new(SystemEntropy);
-    let tail = JournalTail::new("load", Arc::clone(&clock), entropy);
+    let keyring = Keyring::ephemeral(Arc::clone(&entropy));
+    let tail = JournalTail::new("load", &keyring, Arc::clone(&clock), entropy);
     let mut config = database.config();
     config.connections = 16;
     let stores = Stores::open(config, migrations(), clock, tail).await?;

@@ -8,6 +8,7 @@ use futures::future::{BoxFuture, Either};
 use http::{HeaderMap, Request, Response};
 use publica_types::Tenant;
 use tonic::body::Body;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use crate::security_log::SecurityLog;
@@ -37,11 +38,27 @@ pub struct DeniedCall {
     pub headers: HeaderMap,
 }
 
-/// Where denials of known callers are recorded before the answer leaves. Those of unknown
-/// callers are only counted: a flood must not fill a store.
+/// A call of a known caller that passed the policy and was refused by the block.
+#[derive(Debug, Clone)]
+pub struct RefusedCall {
+    /// Who called.
+    pub caller: Caller,
+    /// The method, `/publica.<block>.v1.<Service>/<Method>`.
+    pub method: &'static str,
+    /// What the block answers.
+    pub status: Status,
+    /// The request's headers, for the case and request ids.
+    pub headers: HeaderMap,
+}
+
+/// Where denials and refusals of known callers are recorded before the answer leaves. Those of
+/// unknown callers are only counted: a flood must not fill a store.
 pub trait DenialSink: std::fmt::Debug + Send + Sync {
     /// Records a denial. The caller learns of it only afterwards.
     fn denied(&self, call: DeniedCall) -> BoxFuture<'_, ()>;
+
+    /// Records a refusal. The caller learns of it only afterwards.
+    fn refused(&self, call: RefusedCall) -> BoxFuture<'_, ()>;
 }
 
 /// Lets a call pass if the policy and the caller's scopes allow it, with the [`Caller`] in the
@@ -91,7 +108,7 @@ impl AuthLayer {
         self
     }
 
-    /// Records denials of known callers.
+    /// Records denials and refusals of known callers.
     pub fn with_sink(mut self, sink: Arc<dyn DenialSink>) -> Self {
         Arc::make_mut(&mut self.shared).sink = Some(sink);
         self
@@ -121,13 +138,13 @@ type Answer<S, B> = Result<Response<Body>, <S as Service<Request<B>>>::Error>;
 impl<S, B> Service<Request<B>> for AuthService<S>
 where
     S: Service<Request<B>, Response = Response<Body>> + Clone + Send + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
     S::Error: Send,
     B: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    /// The first arm is the normal one: the caller is known without waiting.
+    /// The first arm is taken when nothing has to be awaited before the call or after it.
     type Future = Either<S::Future, BoxFuture<'static, Answer<S, B>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -142,8 +159,16 @@ where
         if let Some(found) = found {
             return match self.shared.judge(request.uri().path(), found) {
                 Ok(caller) => {
+                    let path = request.uri().path();
+                    let watched = self.shared.watch(path, &caller, request.headers());
                     request.extensions_mut().insert(caller);
-                    Either::Left(self.inner.call(request))
+                    let call = self.inner.call(request);
+                    match watched {
+                        None => Either::Left(call),
+                        Some(watched) => {
+                            Either::Right(Box::pin(async move { watched.settle(call.await).await }))
+                        }
+                    }
                 }
                 Err(refused) => {
                     let shared = self.shared.clone();
@@ -165,14 +190,78 @@ where
             let found = shared.verifier.caller(&parts).await;
             match shared.judge(parts.uri.path(), found) {
                 Ok(caller) => {
+                    let watched = shared.watch(parts.uri.path(), &caller, &parts.headers);
                     parts.extensions.insert(caller);
-                    inner.call(Request::from_parts(parts, body)).await
+                    let answer = inner.call(Request::from_parts(parts, body)).await;
+                    match watched {
+                        None => answer,
+                        Some(watched) => watched.settle(answer).await,
+                    }
                 }
                 Err(refused) => Ok(shared
                     .refuse(refused, parts.uri.path(), parts.headers)
                     .await),
             }
         }))
+    }
+}
+
+/// A call of a known caller whose refusal would be recorded.
+struct Watched {
+    sink: Arc<dyn DenialSink>,
+    caller: Caller,
+    method: &'static str,
+    headers: HeaderMap,
+}
+
+impl Watched {
+    /// Records the answer if it is a refusal. A call that fails before its first message has its
+    /// status among the headers; what breaks off a stream later is none.
+    async fn settle<E>(self, answer: Result<Response<Body>, E>) -> Result<Response<Body>, E> {
+        let status = answer
+            .as_ref()
+            .ok()
+            .and_then(|response| Status::from_header_map(response.headers()))
+            .filter(|status| is_refusal(status.code()));
+        if let Some(status) = status {
+            let Self {
+                sink,
+                caller,
+                method,
+                headers,
+            } = self;
+            sink.refused(RefusedCall {
+                caller,
+                method,
+                status,
+                headers,
+            })
+            .await;
+        }
+        answer
+    }
+}
+
+/// Whether a block decided so, rather than failed to.
+fn is_refusal(code: Code) -> bool {
+    match code {
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unauthenticated => true,
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => false,
     }
 }
 
@@ -211,6 +300,22 @@ impl Shared {
         caller.kind == CallerKind::Anonymous
             || self.tenants.is_empty()
             || self.tenants.contains(&caller.tenant)
+    }
+
+    /// What to remember of a call for the record of its refusal. Whoever brings a call that is
+    /// open to everybody asked for nothing itself, so that its refusal is none of theirs.
+    fn watch(&self, path: &str, caller: &Caller, headers: &HeaderMap) -> Option<Watched> {
+        let sink = self.sink.as_ref()?;
+        let (method, access) = self.methods.get_key_value(path)?;
+        if *access == Access::Public || caller.kind == CallerKind::Anonymous {
+            return None;
+        }
+        Some(Watched {
+            sink: Arc::clone(sink),
+            caller: caller.clone(),
+            method,
+            headers: headers.clone(),
+        })
     }
 
     async fn refuse(

@@ -4,8 +4,8 @@
 //! Parts: [`Caller`] is the verified party; [`Verifier`] finds it from a request, trusting the
 //! issuers of [`AuthConfig`] and the suite's own [`TokenSource`]; [`Access`] and [`AuthLayer`]
 //! hold each method against the caller's scopes and deny what is not listed; [`DenialSink`]
-//! lets a block journal the denials of known callers; [`ApiKeyHasher`] makes and checks API
-//! keys.
+//! lets a block journal the denials and refusals of known callers; [`ApiKeyHasher`] makes and
+//! checks API keys.
 //!
 //! Leaves out: user records, logging in, consent, and how a block finds the origin of a call
 //! in its handlers (crate `rpc` reads [`Caller`] from the request's extensions).
@@ -33,7 +33,7 @@ pub use api_key::{ApiKey, ApiKeyHasher};
 pub use caller::{Caller, CallerKind};
 pub use config::{ApiKeyConfig, AuthConfig, AuthError, IssuerConfig, WorkloadConfig};
 pub use denial::Denial;
-pub use layer::{Access, AuthLayer, AuthService, DenialSink, DeniedCall};
+pub use layer::{Access, AuthLayer, AuthService, DenialSink, DeniedCall, RefusedCall};
 pub use spiffe::PeerCertificates;
 pub use token_source::{LOCAL_ISSUER, TokenSource};
 pub use verifier::{AnonymousRole, Verifier};

@@ -50,7 +50,7 @@ pub trait Block: Sized + Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Where denials of known callers are journalled before the answer leaves.
+    /// Where denials and refusals of known callers are journalled before the answer leaves.
     fn denial_sink(&self) -> Option<Arc<dyn DenialSink>> {
         None
     }
@@ -79,6 +79,9 @@ pub struct Env {
     pub peers: Peers,
     /// Where this block keeps its files: `<data>/<block>`. It exists.
     pub data_dir: PathBuf,
+    /// Where journals leave their last checkpoints, apart from the stores: a store that is brought
+    /// back from a copy must not bring them back with it. It may not exist yet.
+    pub witness_dir: PathBuf,
     /// Which rules of caution hold.
     pub profile: Profile,
     /// Keys for personal data at rest.

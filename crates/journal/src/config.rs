@@ -1,6 +1,6 @@
 //! Settings of the journal, the table `[journal]` of a block's settings.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -16,8 +16,7 @@ pub struct JournalConfig {
     /// Another replica takes over the sequencing after so many seconds of silence.
     pub lease_seconds: u64,
     /// A folder outside the store that keeps the last checkpoint of each log, so that a store
-    /// that came back from a backup is noticed. Without one, only what the store itself
-    /// remembers is compared.
+    /// that came back from a backup is noticed. The suite's folder of witnesses unless named.
     pub witness_dir: Option<PathBuf>,
     /// Answers to requests are kept so many days.
     pub answers_days: u32,
@@ -65,6 +64,13 @@ impl Default for WebhookConfig {
 }
 
 impl JournalConfig {
+    /// The same, with witnesses in this folder unless the settings name another.
+    pub fn witnessed_in(&self, folder: &Path) -> Self {
+        let mut config = self.clone();
+        config.witness_dir.get_or_insert_with(|| folder.to_owned());
+        config
+    }
+
     /// All that is wrong with these settings, one sentence each.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();

@@ -50,6 +50,13 @@ pub(crate) fn verifier(row: &EpochRow) -> Result<VerifierKey, JournalError> {
     Ok(VerifierKey::new(row.origin.clone(), key))
 }
 
+/// The checkpoint in a note that this key signed, under whatever name.
+fn signed_by(key: &VerifierKey, note: &str) -> Option<Head> {
+    let claimed = Head::peek(note).ok()?;
+    let named = VerifierKey::new(claimed.origin, *key.public_key());
+    named.open(note).and_then(Head::parse).ok()
+}
+
 impl Keeper<'_> {
     /// The epoch that may sign the stored tree, opening one if there is none or if the tree is
     /// not the one that was signed.
@@ -108,9 +115,17 @@ impl Keeper<'_> {
         let size = sql::size(db).await?;
         let key = verifier(last)?;
         for note in notes {
-            let Ok(head) = key.open(&note).and_then(Head::parse) else {
+            let Some(head) = signed_by(&key, &note) else {
                 continue;
             };
+            if head.origin != last.origin {
+                // A log keeps its key over its epochs: this is one that the store has left
+                // behind, or one that opened after the store was copied.
+                if sql::knows_origin(db, &head.origin).await? {
+                    continue;
+                }
+                return Ok(Some(note));
+            }
             if head.size > counted(size) {
                 return Ok(Some(note));
             }

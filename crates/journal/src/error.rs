@@ -22,6 +22,12 @@ pub enum JournalError {
         /// The id.
         request_id: String,
     },
+    /// The request took effect before, and its answer is no longer kept.
+    #[error("the request {request_id} took effect before, and its answer is no longer kept")]
+    AnswerGone {
+        /// The id.
+        request_id: String,
+    },
     /// The intent was taken over by a repeat of the request, or given up.
     #[error("the intent of the request {request_id} is no longer held")]
     IntentLost {

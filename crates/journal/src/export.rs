@@ -7,6 +7,7 @@ use publica_store::Db;
 use crate::epoch::{Keeper, OpenEpoch, verifier};
 use crate::error::JournalError;
 use crate::journal::Journal;
+use crate::note::VerifierKey;
 use crate::store::entries::{self, Filter, Placed};
 use crate::store::log::{self as sql, CheckpointRow, EpochRow};
 use crate::trail::{EntryLine, FORMAT, Line, LogLine, Statement, VERSION};
@@ -74,22 +75,67 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Exports the trail of one case from a block's store into `writer`, which may go on to hold the
-/// trails of other blocks. What was committed before the call is in it. Returns the number of
-/// entries.
+/// A block's store on its way into an export.
+struct Source<'s> {
+    journal: &'s Journal,
+    db: &'s Db,
+    row: CheckpointRow,
+    epoch: OpenEpoch,
+}
+
+/// Finds the newest checkpoint of each log, after all that was committed so far. A log that has
+/// never signed anything has nothing to export.
+async fn sources<'s>(logs: &[(&'s Journal, &'s Db)]) -> Result<Vec<Source<'s>>, ExportError> {
+    let mut sources = Vec::with_capacity(logs.len());
+    for (journal, db) in logs.iter().copied() {
+        journal.catch_up(db.tenant()).await?;
+        let Some(row) = sql::last_checkpoint(db).await? else {
+            continue;
+        };
+        let epoch = journal.keeper().epoch(db, row.epoch).await?;
+        sources.push(Source {
+            journal,
+            db,
+            row,
+            epoch,
+        });
+    }
+    Ok(sources)
+}
+
+fn keys(sources: &[Source<'_>]) -> Vec<VerifierKey> {
+    sources
+        .iter()
+        .map(|source| source.epoch.signer.verifier())
+        .collect()
+}
+
+/// Exports the trail of one case from the stores of blocks into `writer`. What was committed
+/// before the call is in it. Returns the number of entries.
 pub async fn process<W: Write>(
-    journal: &Journal,
-    db: &Db,
+    logs: &[(&Journal, &Db)],
     process_id: &str,
     writer: &mut Writer<W>,
 ) -> Result<u64, ExportError> {
-    journal.catch_up(db.tenant()).await?;
-    let row = sql::last_checkpoint(db).await?;
-    let Some(row) = row else { return Ok(0) };
-    let epoch = journal.keeper().epoch(db, row.epoch).await?;
-    let made = statement(db, epoch.signer.name(), process_id, row.size).await?;
+    let sources = sources(logs).await?;
+    let keys = keys(&sources);
+    let mut count = 0;
+    for source in &sources {
+        count += trail_of(source, process_id, &keys, writer).await?;
+    }
+    Ok(count)
+}
+
+async fn trail_of<W: Write>(
+    source: &Source<'_>,
+    process_id: &str,
+    keys: &[VerifierKey],
+    writer: &mut Writer<W>,
+) -> Result<u64, ExportError> {
+    let Source { db, row, epoch, .. } = source;
+    let made = statement(db, epoch.signer.name(), process_id, row.size, keys.to_vec()).await?;
     let origin = made.origin.clone();
-    writer.line(&Line::Log(log_line(journal, db, &epoch, &row, false)))?;
+    writer.line(&Line::Log(log_line(source, false)))?;
     writer.line(&Line::Checkpoint {
         origin: origin.clone(),
         note: row.note.clone(),
@@ -119,26 +165,43 @@ pub async fn process<W: Write>(
     Ok(made.count)
 }
 
-/// Exports a block's whole log, so that not only its entries but their completeness can be
+/// Exports whole logs of blocks, so that not only their entries but their completeness can be
 /// verified. Returns the number of entries.
 pub async fn complete<W: Write>(
-    journal: &Journal,
-    db: &Db,
+    logs: &[(&Journal, &Db)],
     writer: &mut Writer<W>,
 ) -> Result<u64, ExportError> {
-    journal.catch_up(db.tenant()).await?;
-    let row = sql::last_checkpoint(db).await?;
-    let Some(row) = row else { return Ok(0) };
+    let sources = sources(logs).await?;
+    let keys = keys(&sources);
+    let mut count = 0;
+    for source in &sources {
+        count += log_of(source, &keys, writer).await?;
+    }
+    Ok(count)
+}
+
+async fn log_of<W: Write>(
+    source: &Source<'_>,
+    keys: &[VerifierKey],
+    writer: &mut Writer<W>,
+) -> Result<u64, ExportError> {
+    let Source { db, row, epoch, .. } = source;
     let epochs = sql::epochs(db, 0, i64::from(u16::MAX)).await?;
-    let current = journal.keeper().epoch(db, row.epoch).await?;
-    let origin = current.signer.name().to_owned();
-    writer.line(&Line::Log(log_line(journal, db, &current, &row, true)))?;
+    let origin = epoch.signer.name().to_owned();
+    let mut made = Statement::new(&origin, None, counted(row.size));
+    made.logs = keys.to_vec();
+    writer.line(&Line::Log(log_line(source, true)))?;
     write_checkpoints(db, &origin, row.epoch, row.size, writer).await?;
     for (epoch, next) in epochs.iter().zip(epochs.iter().skip(1)) {
         if epoch.epoch >= row.epoch {
             break;
         }
-        writer.line(&Line::Log(old_log_line(journal, db, epoch, &origin)?))?;
+        writer.line(&Line::Log(old_log_line(
+            source.journal,
+            db,
+            epoch,
+            &origin,
+        )?))?;
         // What an older epoch signed beyond the start of the next was lost with the store.
         write_checkpoints(db, &epoch.origin, epoch.epoch, next.first_position, writer).await?;
     }
@@ -148,10 +211,16 @@ pub async fn complete<W: Write>(
         let Some(last) = placed.last() else { break };
         from = last.position + 1;
         for placed in placed {
+            let has_body = placed.entry.as_ref().is_some_and(|row| row.body.is_some());
+            made.add(&placed.leaf_hash, has_body);
             writer.line(&placed_line(&origin, placed, None, Vec::new()))?;
         }
     }
-    Ok(counted(row.size))
+    writer.line(&Line::Statement {
+        origin,
+        note: epoch.signer.sign(&made.text()),
+    })?;
+    Ok(made.count)
 }
 
 async fn write_checkpoints<W: Write>(
@@ -171,19 +240,13 @@ async fn write_checkpoints<W: Write>(
     Ok(())
 }
 
-fn log_line(
-    journal: &Journal,
-    db: &Db,
-    epoch: &OpenEpoch,
-    row: &CheckpointRow,
-    complete: bool,
-) -> LogLine {
+fn log_line(source: &Source<'_>, complete: bool) -> LogLine {
     LogLine {
-        origin: epoch.signer.name().to_owned(),
-        block: journal.block().to_owned(),
-        tenant: db.tenant().to_string(),
-        epoch: row.epoch,
-        key: epoch.signer.verifier().to_string(),
+        origin: source.epoch.signer.name().to_owned(),
+        block: source.journal.block().to_owned(),
+        tenant: source.db.tenant().to_string(),
+        epoch: source.row.epoch,
+        key: source.epoch.signer.verifier().to_string(),
         complete,
         carried_by: None,
     }
@@ -231,30 +294,25 @@ fn placed_line(
     }
 }
 
-/// Counts a case's entries below a tree size.
+/// Counts a case's entries below a tree size, for an export that holds these logs.
 pub(crate) async fn statement(
     db: &Db,
     origin: &str,
     process_id: &str,
     tree_size: i64,
+    logs: Vec<VerifierKey>,
 ) -> Result<Statement, JournalError> {
-    let mut made = Statement {
-        origin: origin.to_owned(),
-        process_id: process_id.to_owned(),
-        tree_size: counted(tree_size),
-        count: 0,
-        leaves: [0; 32],
-    };
+    let mut made = Statement::new(origin, Some(process_id), counted(tree_size));
+    made.logs = logs;
     let mut from = 0;
     loop {
         let leaves = entries::leaves_of_process(db, process_id, from, tree_size, BATCH).await?;
-        let Some((last, _)) = leaves.last() else {
+        let Some((last, ..)) = leaves.last() else {
             return Ok(made);
         };
         from = last + 1;
-        for (_, leaf) in leaves {
-            made.count += 1;
-            made.leaves = Statement::extend(&made.leaves, &leaf);
+        for (_, leaf, has_body) in leaves {
+            made.add(&leaf, has_body);
         }
     }
 }

@@ -18,7 +18,9 @@ impl Fault for JournalError {
             Self::Store(_) | Self::Key { .. } | Self::Answer(_) => Code::Internal,
             Self::Damaged { .. } => Code::DataLoss,
             Self::NotFound { .. } => Code::NotFound,
-            Self::NotSequenced | Self::State { .. } => Code::FailedPrecondition,
+            Self::NotSequenced | Self::State { .. } | Self::AnswerGone { .. } => {
+                Code::FailedPrecondition
+            }
             Self::Behind => Code::Unavailable,
         }
     }
@@ -28,6 +30,7 @@ impl Fault for JournalError {
             Self::RequestIdReused { .. } => "REQUEST_ID_REUSED",
             Self::RequestIdInvalid => "REQUEST_ID_INVALID",
             Self::InProgress { .. } => "REQUEST_IN_PROGRESS",
+            Self::AnswerGone { .. } => "REQUEST_ANSWER_GONE",
             Self::IntentLost { .. } => "INTENT_LOST",
             Self::Store(error) if error.is_retryable() => "STORE_UNAVAILABLE",
             Self::Store(_) => "STORE_FAILED",
@@ -57,6 +60,7 @@ impl Fault for JournalError {
         match self {
             Self::RequestIdReused { request_id }
             | Self::InProgress { request_id }
+            | Self::AnswerGone { request_id }
             | Self::IntentLost { request_id } => vec![("request_id", request_id.clone())],
             Self::NotFound { what } => vec![("what", (*what).to_owned())],
             Self::TreeSize { smallest, largest } => {

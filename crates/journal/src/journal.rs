@@ -48,7 +48,6 @@ pub struct Journal {
 struct Inner {
     tail: Arc<JournalTail>,
     stores: Stores,
-    keyring: Keyring,
     clock: SharedClock,
     entropy: SharedEntropy,
     config: JournalConfig,
@@ -80,17 +79,15 @@ impl std::fmt::Debug for Journal {
 }
 
 impl Journal {
-    /// The journal over stores that were opened with `tail`.
+    /// The journal over stores that were opened with `tail`, whose keys it signs with.
     pub fn new(
         tail: &Arc<JournalTail>,
         stores: Stores,
-        keyring: &Keyring,
         clock: SharedClock,
         entropy: SharedEntropy,
         config: JournalConfig,
     ) -> Self {
         let inner = Inner {
-            keyring: keyring.scoped(tail.block()),
             tail: Arc::clone(tail),
             stores,
             clock,
@@ -166,7 +163,7 @@ impl Journal {
     }
 
     pub(crate) fn keyring(&self) -> &Keyring {
-        &self.inner.keyring
+        self.inner.tail.keyring()
     }
 
     pub(crate) fn clock(&self) -> &SharedClock {
@@ -181,7 +178,7 @@ impl Journal {
         Keeper {
             block: self.block(),
             config: &self.inner.config,
-            keyring: &self.inner.keyring,
+            keyring: self.keyring(),
             entropy: &*self.inner.entropy,
         }
     }

@@ -2,18 +2,21 @@
 //!
 //! The key (caller, RPC, request id) decides, in the transaction of the effect. The normal path
 //! does not look first; after any failure the ledger is read once, and a stored answer wins
-//! over the error. Only successes are stored, since a refusal had no effect.
+//! over the error. Only successes are stored, since a refusal had no effect. Answers may hold
+//! what people told a block, so they are sealed with the block's key: a store's files show none.
 
 use std::marker::PhantomData;
 use std::time::Duration;
 
 use prost::Message;
+use publica_seal::Keyring;
 use publica_store::{BoxFuture, Db, StoreError, Tx};
 use publica_types::{Origin, Timestamp};
 
 use crate::error::JournalError;
 use crate::merkle::{Hash, digest};
 use crate::store::ledger::{self as sql, LedgerRow};
+use crate::tail::JournalTail;
 
 const MAX_REQUEST_ID: usize = 64;
 
@@ -45,12 +48,72 @@ pub(crate) struct Key {
     pub(crate) request_id: String,
 }
 
+/// What answers are sealed for.
+const PURPOSE: &str = "journal.answer";
+
+impl Key {
+    /// Binds a sealed answer to its place, so that it does not open in another row.
+    fn digest(&self) -> Hash {
+        let parts = [&self.caller, self.rpc, &self.request_id];
+        let mut text = Vec::new();
+        for part in parts {
+            text.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            text.extend_from_slice(part.as_bytes());
+        }
+        digest(&text)
+    }
+
+    fn seal(&self, keyring: &Keyring, answer: &[u8]) -> Vec<u8> {
+        keyring.seal_block(PURPOSE, &[&self.digest(), answer].concat())
+    }
+
+    fn open(&self, keyring: &Keyring, sealed: &[u8]) -> Result<Vec<u8>, JournalError> {
+        let mut plain = keyring
+            .open_block(PURPOSE, sealed)
+            .map_err(|error| JournalError::Key {
+                reason: error.to_string(),
+            })?;
+        if !plain.starts_with(&self.digest()) {
+            return Err(JournalError::Damaged {
+                reason: "a kept answer belongs to another request".to_owned(),
+            });
+        }
+        Ok(plain.split_off(self.digest().len()))
+    }
+}
+
 /// An answer on its way into the ledger.
 #[derive(Debug)]
 pub(crate) struct Kept {
+    key: Key,
+    fingerprint: Hash,
+    answer: Vec<u8>,
+}
+
+/// An answer as it stands in the ledger.
+#[derive(Debug)]
+pub(crate) struct Sealed {
     pub(crate) key: Key,
     pub(crate) fingerprint: Hash,
     pub(crate) answer: Vec<u8>,
+}
+
+impl Kept {
+    pub(crate) fn seal(self, keyring: &Keyring) -> Sealed {
+        Sealed {
+            answer: self.key.seal(keyring, &self.answer),
+            key: self.key,
+            fingerprint: self.fingerprint,
+        }
+    }
+}
+
+/// The keys of the block whose store this is.
+fn keyring(db: &Db) -> Result<&Keyring, JournalError> {
+    let reason = "this store was not opened with a journal";
+    db.tail::<JournalTail>()
+        .map(JournalTail::keyring)
+        .ok_or_else(|| StoreError::Misuse { reason }.into())
 }
 
 impl Call<'_> {
@@ -123,7 +186,7 @@ where
     E: From<JournalError>,
 {
     match sql::find(db, key).await {
-        Ok(Some(row)) => match row.replay(key, fingerprint, db.now())? {
+        Ok(Some(row)) => match row.replay(keyring(db)?, key, fingerprint, db.now())? {
             Some(answer) => {
                 metrics::counter!("publica_journal_replays_total", "rpc" => key.rpc).increment(1);
                 Ok(answer)
@@ -143,6 +206,7 @@ impl LedgerRow {
     /// The stored answer; `None` for an intent that nobody holds any more.
     fn replay<R: Message + Default>(
         &self,
+        keyring: &Keyring,
         key: &Key,
         fingerprint: &Hash,
         now: Timestamp,
@@ -151,14 +215,13 @@ impl LedgerRow {
         if self.fingerprint != fingerprint {
             return Err(JournalError::RequestIdReused { request_id });
         }
-        match &self.answer {
-            Some(answer) => R::decode(answer.as_slice())
+        match (&self.sealed_answer, self.held_until) {
+            (Some(sealed), _) => R::decode(key.open(keyring, sealed)?.as_slice())
                 .map(Some)
                 .map_err(JournalError::Answer),
-            None if self.held_until.is_some_and(|until| until > now) => {
-                Err(JournalError::InProgress { request_id })
-            }
-            None => Ok(None),
+            (None, Some(until)) if until > now => Err(JournalError::InProgress { request_id }),
+            (None, Some(_)) => Ok(None),
+            (None, None) => Err(JournalError::AnswerGone { request_id }),
         }
     }
 }
@@ -206,7 +269,7 @@ where
     let row = sql::find(db, &key).await?.ok_or(JournalError::InProgress {
         request_id: key.request_id.clone(),
     })?;
-    match row.replay(&key, &call.fingerprint, db.now())? {
+    match row.replay(keyring(db)?, &key, &call.fingerprint, db.now())? {
         Some(answer) => Ok(Begun::Done(answer)),
         // It ran out between the two statements; whoever asks again gets it.
         None => Err(JournalError::InProgress {
@@ -219,7 +282,8 @@ where
 struct Completing<I, F> {
     input: I,
     unit: F,
-    key: Option<Key>,
+    /// Where the answer goes, and what it is sealed with.
+    key: Option<(Key, Keyring)>,
     attempt: i64,
 }
 
@@ -237,17 +301,21 @@ impl<R: Message + Default + 'static> Intent<R> {
         E: From<StoreError> + From<JournalError> + Send + 'static,
         F: for<'a> Fn(&'a mut Tx<'_>, &'a I) -> BoxFuture<'a, Result<R, E>> + Send + Sync + 'static,
     {
+        let key = match self.key {
+            Some(key) => Some((key, keyring(db)?.clone())),
+            None => None,
+        };
         let completing = Completing {
             input,
             unit,
-            key: self.key,
+            key,
             attempt: self.attempt,
         };
         db.write(self.name, completing, |tx, completing| {
             Box::pin(async move {
                 let response: R = (completing.unit)(tx, &completing.input).await?;
-                if let Some(key) = &completing.key {
-                    let answer = response.encode_to_vec();
+                if let Some((key, keyring)) = &completing.key {
+                    let answer = key.seal(keyring, &response.encode_to_vec());
                     if !sql::complete(tx, key, completing.attempt, &answer).await? {
                         let request_id = key.request_id.clone();
                         return Err(JournalError::IntentLost { request_id }.into());

@@ -1,7 +1,11 @@
 //! What the shared services add to a block's policy.
 
 use futures::future::BoxFuture;
-use publica_auth::{DenialSink, DeniedCall};
+use http::HeaderMap;
+use publica_auth::{Caller, DenialSink, DeniedCall, RefusedCall};
+use publica_types::Origin;
+use serde_json::json;
+use tonic::Code;
 
 use crate::entry::{Entry, Outcome};
 use crate::journal::Journal;
@@ -80,10 +84,7 @@ impl DenialSink for Journal {
                 .method
                 .rsplit_once('.')
                 .map_or(call.method.as_str(), |(_, m)| m);
-            let mut request = tonic::Request::new(());
-            *request.metadata_mut() = tonic::metadata::MetadataMap::from_headers(call.headers);
-            request.extensions_mut().insert(call.caller);
-            let origin = publica_rpc::origin(&request);
+            let origin = origin(call.caller, call.headers);
             let entry = Entry::new(format!("{}.call.denied", self.block()))
                 .subject("method", method)
                 .outcome(Outcome::Denied);
@@ -92,4 +93,30 @@ impl DenialSink for Journal {
             }
         })
     }
+
+    fn refused(&self, call: RefusedCall) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let reason = publica_rpc::reason(&call.status).unwrap_or_default();
+            let outcome = match call.status.code() {
+                Code::PermissionDenied => Outcome::Denied,
+                _ => Outcome::Refused,
+            };
+            let origin = origin(call.caller, call.headers);
+            let entry = Entry::new(format!("{}.call.refused", self.block()))
+                .subject("rpc", call.method)
+                .outcome(outcome)
+                .body(json!({ "reason": reason }));
+            if let Err(error) = self.record(&origin, entry).await {
+                tracing::error!(block = self.block(), %error, "a refusal was not recorded");
+            }
+        })
+    }
+}
+
+/// Who made a call that the layers around a block saw, and in which case.
+fn origin(caller: Caller, headers: HeaderMap) -> Origin {
+    let mut request = tonic::Request::new(());
+    *request.metadata_mut() = tonic::metadata::MetadataMap::from_headers(headers);
+    request.extensions_mut().insert(caller);
+    publica_rpc::origin(&request)
 }

@@ -205,7 +205,9 @@ impl Sequencer {
     ) -> Result<(), JournalError> {
         let (size, root) = (state.edge.size(), state.edge.root());
         let row = checkpoint(&state.epoch, size, root, self.db.now());
-        let note = row.note.clone();
+        // First outside: whatever leaves this store was witnessed. The leaves are committed, so a
+        // witness that is ahead of the signature contradicts nothing.
+        keeper.witness(&self.db, &row.note).await;
         self.db
             .write("journal.sign", (lease.clone(), row), |tx, (lease, row)| {
                 Box::pin(async move {
@@ -216,7 +218,6 @@ impl Sequencer {
             .await?;
         state.signed = size;
         self.signed_at = Some(Instant::now());
-        keeper.witness(&self.db, &note).await;
         Ok(())
     }
 }

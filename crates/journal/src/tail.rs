@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use publica_seal::Keyring;
 use publica_store::{BoxFuture, Engine, StoreError, Tail, TailItem, Tx};
 use publica_types::{Clock, Origin, SharedClock, SharedEntropy, Timestamp, Uuid, new_uuid};
 use tokio::sync::watch;
@@ -34,6 +35,7 @@ pub fn append(tx: &mut Tx<'_>, origin: &Origin, entry: Entry) {
 #[derive(Debug)]
 pub struct JournalTail {
     block: &'static str,
+    keyring: Keyring,
     clock: SharedClock,
     entropy: SharedEntropy,
     /// Microseconds of the last entry's id, so that ids ascend in the order of writing.
@@ -52,11 +54,17 @@ impl Clock for At {
 }
 
 impl JournalTail {
-    /// The tail of a block's stores.
-    pub fn new(block: &'static str, clock: SharedClock, entropy: SharedEntropy) -> Arc<Self> {
+    /// The tail of a block's stores. Kept answers are sealed with the block's part of `keyring`.
+    pub fn new(
+        block: &'static str,
+        keyring: &Keyring,
+        clock: SharedClock,
+        entropy: SharedEntropy,
+    ) -> Arc<Self> {
         let (written, _) = watch::channel(0);
         Arc::new(Self {
             block,
+            keyring: keyring.scoped(block),
             clock,
             entropy,
             last: AtomicI64::new(0),
@@ -67,6 +75,11 @@ impl JournalTail {
     /// The block whose journal this writes.
     pub fn block(&self) -> &'static str {
         self.block
+    }
+
+    /// The block's keys.
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.keyring
     }
 
     /// Changes whenever a unit is about to commit entries.
@@ -118,7 +131,9 @@ impl JournalTail {
         let Sorted { rows, kept } = sorted;
         match (rows.as_slice(), kept) {
             ([], None) => return Ok(()),
-            ([one], Some(kept)) => sql::entry_and_answer(tx, one, &kept).await?,
+            ([one], Some(kept)) => {
+                sql::entry_and_answer(tx, one, &kept.seal(&self.keyring)).await?;
+            }
             ([one], None) => sql::entry(tx, one).await?,
             (many, kept) => {
                 for batch in many.chunks(BATCH) {
@@ -128,7 +143,7 @@ impl JournalTail {
                     }
                 }
                 if let Some(kept) = kept {
-                    sql::answer(tx, &kept).await?;
+                    sql::answer(tx, &kept.seal(&self.keyring)).await?;
                 }
             }
         }

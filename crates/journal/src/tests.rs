@@ -16,6 +16,7 @@ use crate::{Entry, Journal, JournalConfig, JournalTail, append};
 mod ledger;
 mod log;
 mod property;
+mod restore;
 mod service;
 
 pub(crate) fn migrations() -> Migrations {
@@ -42,11 +43,11 @@ impl Bench {
 
     pub(crate) async fn with(db: &TestDatabase, keyring: Keyring, config: JournalConfig) -> Self {
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-        let tail = JournalTail::new("payments", clock.clone(), entropy.clone());
+        let tail = JournalTail::new("payments", &keyring, clock.clone(), entropy.clone());
         let hook: Arc<dyn Tail> = tail.clone();
         let stores = db.stores_with(migrations(), clock.clone(), hook).await;
         let store = stores.of(&Tenant::default()).await.unwrap();
-        let journal = Journal::new(&tail, stores.clone(), &keyring, clock, entropy, config);
+        let journal = Journal::new(&tail, stores.clone(), clock, entropy, config);
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
         Self {
             journal,

@@ -3,7 +3,7 @@
 //!
 //! A file starts with a `header` and ends with an `end` line. Between them stand, for each log,
 //! a `log` line with its key, its `checkpoint`s, `consistency` proofs between them, `entry`
-//! lines, and for the trail of one case a signed `statement` of how many entries it has. A
+//! lines, and a signed `statement` of how many entries it has and which logs stand in the file. A
 //! `complete` log holds all entries from position 0; a missing row is shown by a `leaf` line.
 
 use publica_types::{Timestamp, Uuid};
@@ -11,12 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::{EntryRow, Outcome};
 use crate::merkle::{Hash, digest};
-use crate::note::NoteError;
+use crate::note::{NoteError, VerifierKey};
 
 /// Name of the format in the header.
 pub const FORMAT: &str = "publica-trail";
 /// Version of the format in the header.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// Logs of one export, at most: their keys must fit into a signed note.
+pub const MAX_LOGS: usize = 100;
 
 /// One line of an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +58,7 @@ pub enum Line {
         #[serde(with = "hashes")]
         proof: Vec<Hash>,
     },
-    /// A signed count of a case's entries.
+    /// A signed count of a log's entries, of one case or of all.
     Statement {
         /// Name of the log.
         origin: String,
@@ -193,54 +195,114 @@ impl From<EntryFields> for EntryRow {
     }
 }
 
-/// What a log signs about the trail of one case: how many entries there are below a tree size,
-/// and a hash over their leaves, so that none can be left out of an export unnoticed.
+/// What a log signs about an export of it: how many entries there are below a tree size, and a
+/// hash over their leaves, so that none can be left out unnoticed; and which logs stand in the
+/// export, so that no other log can be left out of it or get another key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
     /// Name of the log.
     pub origin: String,
-    /// The case.
-    pub process_id: String,
+    /// The case; `None` when all entries are counted.
+    pub process_id: Option<String>,
     /// Size of the tree.
     pub tree_size: u64,
     /// Number of entries.
     pub count: u64,
+    /// Number of entries that still have their body. The owner of a store may drop those of old
+    /// months.
+    pub bodies: u64,
     /// Hash over the leaf hashes in order of position.
     pub leaves: Hash,
+    /// The logs in the export, this one among them, at most [`MAX_LOGS`].
+    pub logs: Vec<VerifierKey>,
 }
 
-const STATEMENT_KIND: &str = "publica-trail-statement/1";
+const STATEMENT_KIND: &str = "publica-trail-statement/2";
+/// Stands for the case when there is none; a case is in hexadecimal.
+const NO_PROCESS: &str = "-";
 
 impl Statement {
+    /// A statement that counts nothing yet.
+    pub fn new(origin: &str, process_id: Option<&str>, tree_size: u64) -> Self {
+        Self {
+            origin: origin.to_owned(),
+            process_id: process_id.map(str::to_owned),
+            tree_size,
+            count: 0,
+            bodies: 0,
+            leaves: [0; 32],
+            logs: Vec::new(),
+        }
+    }
+
+    /// Counts the next entry.
+    pub fn add(&mut self, leaf: &Hash, has_body: bool) {
+        self.count += 1;
+        self.bodies += u64::from(has_body);
+        self.leaves = Self::extend(&self.leaves, leaf);
+    }
+
     /// The text that is signed. The first line keeps it from being mistaken for a checkpoint.
     pub fn text(&self) -> String {
-        format!(
-            "{STATEMENT_KIND}\n{}\n{}\n{}\n{}\n{}\n",
+        let process = self.process_id.as_ref().map(hex::encode);
+        let mut text = format!(
+            "{STATEMENT_KIND}\n{}\n{}\n{}\n{}\n{}\n{}\n",
             self.origin,
-            hex::encode(&self.process_id),
+            process.as_deref().unwrap_or(NO_PROCESS),
             self.tree_size,
             self.count,
+            self.bodies,
             hex::encode(self.leaves)
-        )
+        );
+        for log in &self.logs {
+            text.push_str(&log.to_string());
+            text.push('\n');
+        }
+        text
     }
 
     /// Reads the signed text.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
         let malformed = || NoteError::Malformed("it is no trail statement");
         let lines: Vec<&str> = text.lines().collect();
-        let [STATEMENT_KIND, origin, process, size, count, leaves] = lines.as_slice() else {
+        let [
+            STATEMENT_KIND,
+            origin,
+            process,
+            size,
+            count,
+            bodies,
+            leaves,
+            logs @ ..,
+        ] = lines.as_slice()
+        else {
             return Err(malformed());
         };
-        let process = hex::decode(process).map_err(|_| malformed())?;
+        if logs.len() > MAX_LOGS {
+            return Err(NoteError::Malformed("it names too many logs"));
+        }
+        let process_id = match *process {
+            NO_PROCESS => None,
+            process => {
+                let process = hex::decode(process).map_err(|_| malformed())?;
+                Some(String::from_utf8(process).map_err(|_| malformed())?)
+            }
+        };
+        let number = |text: &str| text.parse::<u64>().map_err(|_| malformed());
         let leaves = hex::decode(leaves)
             .ok()
             .and_then(|bytes| Hash::try_from(bytes).ok());
         Ok(Self {
             origin: (*origin).to_owned(),
-            process_id: String::from_utf8(process).map_err(|_| malformed())?,
-            tree_size: size.parse().map_err(|_| malformed())?,
-            count: count.parse().map_err(|_| malformed())?,
+            process_id,
+            tree_size: number(size)?,
+            count: number(count)?,
+            bodies: number(bodies)?,
             leaves: leaves.ok_or_else(malformed)?,
+            logs: logs
+                .iter()
+                .map(|log| VerifierKey::parse(log))
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -321,14 +383,19 @@ mod tests {
 
     #[test]
     fn statements_survive_text() {
-        let statement = Statement {
-            origin: "log".into(),
-            process_id: "case 7\nwith a line".into(),
-            tree_size: 10,
-            count: 2,
-            leaves: [3; 32],
-        };
+        let mut statement = Statement::new("log", Some("case 7\nwith a line"), 10);
+        statement.add(&[3; 32], true);
+        statement.add(&[4; 32], false);
+        statement.logs = vec![
+            VerifierKey::new("log", [1; 32]),
+            VerifierKey::new("b", [2; 32]),
+        ];
+        assert_eq!((statement.count, statement.bodies), (2, 1));
         assert_eq!(Statement::parse(&statement.text()).unwrap(), statement);
+        let whole = Statement::new("log", None, 10);
+        assert_eq!(Statement::parse(&whole.text()).unwrap(), whole);
         assert!(Statement::parse("log\n1\nAAAA\n").is_err());
+        statement.logs = vec![VerifierKey::new("log", [1; 32]); MAX_LOGS + 1];
+        assert!(Statement::parse(&statement.text()).is_err());
     }
 }

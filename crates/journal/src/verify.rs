@@ -1,175 +1,42 @@
 //! Verification of exported trails, with no network and no database.
 //!
 //! What can be wrong is told apart: a row that was changed, a row that is missing, a checkpoint
-//! that was rewritten. Complete logs of any length are verified in flat memory.
+//! that was rewritten, a log that is missing or has another key. Complete logs of any length are
+//! verified in flat memory.
+//!
+//! A file proves what its keys signed. Whose keys they are it cannot prove: an auditor keeps them,
+//! or a checkpoint, apart from the file, and gives them to the [`Verifier`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead};
 use std::path::Path;
 
 use crate::entry::EntryRow;
 use crate::merkle::{self, Hash};
-use crate::note::{Head, VerifierKey};
+use crate::note::{Head, NoteError, VerifierKey};
 use crate::trail::{EntryLine, FORMAT, Line, LogLine, Statement, VERSION};
 
 mod log;
+mod pin;
+mod report;
 
 use log::Log;
+use pin::Given;
+pub use pin::Pin;
+pub use report::{Finding, Kind, LogReport, Report};
 
 /// Longest line that is read; an entry's body is far smaller.
 const MAX_LINE_BYTES: usize = 8 * 1024 * 1024;
-/// More findings than this are only counted.
-const MAX_FINDINGS: usize = 1_000;
-
-/// What is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// A row is not the one that its leaf commits to.
-    Tampered,
-    /// A row is missing.
-    Dropped,
-    /// A checkpoint is not what the log once signed.
-    Rewritten,
-    /// A key is not among those that were to be trusted.
-    Untrusted,
-    /// The file is not in the format.
-    Malformed,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tampered => "tampered row",
-            Self::Dropped => "dropped row",
-            Self::Rewritten => "rewritten checkpoint",
-            Self::Untrusted => "untrusted key",
-            Self::Malformed => "malformed file",
-        })
-    }
-}
-
-/// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What kind of wrong.
-    pub kind: Kind,
-    /// Name of the log, or of the file where no log is concerned.
-    pub place: String,
-    /// The whole story in one sentence.
-    pub message: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.kind, self.place, self.message)
-    }
-}
-
-/// What was verified about one log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogReport {
-    /// Name of the log.
-    pub origin: String,
-    /// The block.
-    pub block: String,
-    /// The tenant.
-    pub tenant: String,
-    /// Entries whose proof holds.
-    pub entries: u64,
-    /// Checkpoints whose signature and place hold.
-    pub checkpoints: u64,
-    /// Whether the file held all of its entries.
-    pub complete: bool,
-    /// The key that the log was verified with.
-    pub key: String,
-}
-
-/// The result of a verification.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Each log found.
-    pub logs: Vec<LogReport>,
-    /// What is wrong, at most a thousand.
-    pub findings: Vec<Finding>,
-    /// How many more things are wrong.
-    pub more_findings: u64,
-    /// The case, when the files hold one case's trail.
-    pub process_id: Option<String>,
-}
-
-impl Report {
-    /// Whether nothing is wrong and there was something to verify.
-    pub fn is_valid(&self) -> bool {
-        self.findings.is_empty() && !self.logs.is_empty()
-    }
-
-    /// Entries whose proof holds, in all logs.
-    pub fn entries(&self) -> u64 {
-        self.logs.iter().map(|log| log.entries).sum()
-    }
-
-    /// Checkpoints that hold, in all logs.
-    pub fn checkpoints(&self) -> u64 {
-        self.logs.iter().map(|log| log.checkpoints).sum()
-    }
-
-    /// Whether something of this kind was found.
-    pub fn has(&self, kind: Kind) -> bool {
-        self.findings.iter().any(|finding| finding.kind == kind)
-    }
-
-    fn add(&mut self, kind: Kind, place: &str, message: impl Into<String>) {
-        if self.findings.len() < MAX_FINDINGS {
-            let message = message.into();
-            self.findings.push(Finding {
-                kind,
-                place: place.to_owned(),
-                message,
-            });
-        } else {
-            self.more_findings += 1;
-        }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for log in &self.logs {
-            let extent = if log.complete {
-                "complete log"
-            } else {
-                "trail"
-            };
-            writeln!(
-                f,
-                "{} ({}): {extent}, {} entries and {} checkpoints hold",
-                log.block, log.origin, log.entries, log.checkpoints
-            )?;
-        }
-        for finding in &self.findings {
-            writeln!(f, "{finding}")?;
-        }
-        if self.more_findings > 0 {
-            writeln!(f, "and {} more findings", self.more_findings)?;
-        }
-        if self.logs.is_empty() {
-            writeln!(f, "nothing to verify")?;
-        }
-        Ok(())
-    }
-}
-
 /// Verifies one or several exports against each other and, optionally, against keys and
 /// checkpoints that the auditor kept from earlier.
 #[derive(Debug, Default)]
 pub struct Verifier {
     report: Report,
+    given: Given,
+    /// What logs signed, in any file.
+    heads: HashMap<String, BTreeMap<u64, Hash>>,
+    /// Logs of the file that is being read.
     logs: BTreeMap<String, Log>,
-    /// Public keys to trust; empty trusts the keys in the files.
-    trusted: BTreeSet<[u8; 32]>,
-    /// Notes to compare with, by origin.
-    known: HashMap<String, Vec<String>>,
     process_id: Option<String>,
 }
 
@@ -179,23 +46,26 @@ impl Verifier {
         Self::default()
     }
 
-    /// Trusts this key (and no others but those named so).
-    pub fn trust(&mut self, key: &VerifierKey) {
-        self.trusted.insert(*key.public_key());
+    /// Demands that a log has this key. Once a key is given, each log needs one, or a checkpoint
+    /// that was given, and each log that was given a key must be there. Fails if the log was
+    /// given another key before.
+    pub fn pin(&mut self, pin: Pin) -> Result<(), NoteError> {
+        self.given.pin(pin)
     }
 
-    /// Compares with a checkpoint that was kept from earlier.
-    pub fn compare(&mut self, note: &str) -> Result<(), crate::note::NoteError> {
-        let head = Head::peek(note)?;
-        self.known
-            .entry(head.origin)
-            .or_default()
-            .push(note.to_owned());
-        Ok(())
+    /// Compares with a checkpoint that was kept from earlier, and demands its key of its log.
+    pub fn compare(&mut self, note: &str) -> Result<(), NoteError> {
+        self.given.compare(note)
     }
 
     /// Reads one export; `name` stands for it in messages.
-    pub fn read(&mut self, name: &str, mut from: impl BufRead) -> io::Result<()> {
+    pub fn read(&mut self, name: &str, from: impl BufRead) -> io::Result<()> {
+        let read = self.lines(name, from);
+        self.end_file(name);
+        read
+    }
+
+    fn lines(&mut self, name: &str, mut from: impl BufRead) -> io::Result<()> {
         let mut count = 0_u64;
         let mut ended = false;
         let mut buffer = Vec::new();
@@ -343,21 +213,29 @@ impl Verifier {
                 return;
             }
         };
-        if !self.trusted.is_empty() && !self.trusted.contains(key.public_key()) {
-            let message = format!("{key} is not among the trusted keys");
-            self.report.add(Kind::Untrusted, &line.origin, message);
-        }
         if let Some(log) = self.logs.get(&line.origin) {
             if log.key() != &key {
                 self.report
                     .add(Kind::Untrusted, &line.origin, "it appears with two keys");
+            } else if log.line() != &line {
+                self.report
+                    .add(Kind::Malformed, &line.origin, "it is introduced twice");
             }
             return;
         }
+        let said = (line.block.as_str(), line.tenant.as_str(), line.epoch);
+        if pin::parts(&line.origin) != Some(said) {
+            let message = format!(
+                "block {}, tenant {} and epoch {} are not those in the name that signed",
+                line.block, line.tenant, line.epoch
+            );
+            self.report.add(Kind::Mislabelled, &line.origin, message);
+        }
+        let (pinned, known) = self.given.meet(&key, &mut self.report);
         let origin = line.origin.clone();
-        let mut log = Log::new(line, key);
-        for note in self.known.get(&origin).into_iter().flatten() {
-            log.known(&mut self.report, note);
+        let mut log = Log::new(line, key, pinned);
+        for head in known {
+            log.known(&mut self.report, head);
         }
         self.logs.insert(origin, log);
     }
@@ -371,13 +249,92 @@ impl Verifier {
         }
     }
 
+    /// Ends a file: what its logs lack, and whether they are the ones that were exported.
+    fn end_file(&mut self, name: &str) {
+        let mut logs = std::mem::take(&mut self.logs);
+        let process = self.process_id.take();
+        for log in logs.values() {
+            self.check_carried(&logs, log);
+        }
+        let mut lists = Vec::new();
+        for (origin, log) in &mut logs {
+            let signed = log.finish(&mut self.report, process.as_deref());
+            lists.extend(signed.map(|list| (origin.clone(), list)));
+            self.remember(log);
+        }
+        for (origin, list) in lists {
+            self.check_list(name, &logs, &origin, &list);
+        }
+        self.report
+            .logs
+            .extend(logs.into_values().map(Log::into_report));
+    }
+
+    /// An older epoch has no entries of its own only if another log of the file has them all.
+    fn check_carried(&mut self, logs: &BTreeMap<String, Log>, log: &Log) {
+        let line = log.line();
+        let Some(by) = &line.carried_by else { return };
+        let carries = logs.get(by).is_some_and(|other| {
+            let carrier = other.line();
+            carrier.complete
+                && carrier.carried_by.is_none()
+                && (&carrier.block, &carrier.tenant) == (&line.block, &line.tenant)
+                && carrier.epoch > line.epoch
+                && other.key().public_key() == log.key().public_key()
+        });
+        if !carries || line.complete {
+            let message = format!("{by} does not carry its entries");
+            self.report.add(Kind::Malformed, &line.origin, message);
+        }
+    }
+
+    /// Compares what a log signed with what it signed in other files.
+    fn remember(&mut self, log: &Log) {
+        let origin = &log.line().origin;
+        let seen = self.heads.entry(origin.clone()).or_default();
+        for (size, root) in log.signed() {
+            let before = *seen.entry(size).or_insert(root);
+            if before != root {
+                let message =
+                    format!("two checkpoints of size {size} in two files have different roots");
+                self.report.add(Kind::Rewritten, origin, message);
+            }
+        }
+    }
+
+    /// Compares the logs of a file with those that `by` signed were exported with it.
+    fn check_list(
+        &mut self,
+        name: &str,
+        logs: &BTreeMap<String, Log>,
+        by: &str,
+        list: &[VerifierKey],
+    ) {
+        for key in list {
+            match logs.get(key.name()) {
+                None => {
+                    let message = format!("the log {} is missing, as {by} signed", key.name());
+                    self.report.add(Kind::Dropped, name, message);
+                }
+                Some(log) if log.key() != key => {
+                    let message = format!("{by} signed that its key is {key}");
+                    self.report.add(Kind::Untrusted, key.name(), message);
+                }
+                Some(_) => {}
+            }
+        }
+        for (origin, log) in logs {
+            let carried = log.line().carried_by.is_some();
+            if !carried && !list.iter().any(|key| key.name() == origin) {
+                let message = format!("it is not among the logs that {by} was exported with");
+                self.report.add(Kind::Malformed, origin, message);
+            }
+        }
+    }
+
     /// Ends the verification.
     pub fn finish(mut self) -> Report {
-        let trail = self.process_id.is_some();
-        for log in self.logs.into_values() {
-            let done = log.finish(&mut self.report, trail);
-            self.report.logs.push(done);
-        }
+        self.given.finish(&mut self.report);
         self.report
     }
 }

@@ -1,5 +1,6 @@
 //! The way into one store.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::postgres::{Isolation, Runner};
 use crate::query::Target;
 use crate::unit::{Queued, attempt};
 use crate::writer::Writer;
-use crate::{Engine, NoTail, Query, Sql, StoreError, Tx, measure};
+use crate::{Engine, NoTail, Query, Sql, StoreError, Tail, Tx, measure};
 
 /// One tenant's store of a block. Cheap to clone.
 #[derive(Clone)]
@@ -31,6 +32,7 @@ pub(crate) struct Inner {
     pub(crate) backend: Backend,
     pub(crate) tenant: Tenant,
     pub(crate) clock: SharedClock,
+    pub(crate) tail: Arc<dyn Tail>,
     pub(crate) unit_timeout: Duration,
     pub(crate) tracker: TaskTracker,
     /// Told when the store closes, whoever still has a handle on it.
@@ -70,6 +72,12 @@ impl Db {
     /// The time on the clock that the store was opened with.
     pub fn now(&self) -> Timestamp {
         self.inner.clock.now()
+    }
+
+    /// The tail that the store was opened with, if it is a `T`.
+    pub fn tail<T: Tail>(&self) -> Option<&T> {
+        let tail: &dyn Any = &*self.inner.tail;
+        tail.downcast_ref()
     }
 
     /// The same store, whose writes are kept apart as if they ran one after another. For

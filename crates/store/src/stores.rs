@@ -284,6 +284,7 @@ impl Inner {
             backend,
             tenant: tenant.clone(),
             clock: Arc::clone(&self.clock),
+            tail: Arc::clone(&self.tail),
             unit_timeout: self.config.database.unit_timeout(),
             tracker,
             stop,

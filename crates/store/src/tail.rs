@@ -11,7 +11,7 @@ pub type TailItem = Box<dyn Any + Send>;
 
 /// Writes what a unit collected, as the last call before it commits. The journal is one: its
 /// entries, pending rows and ledger row leave in a single statement.
-pub trait Tail: Send + Sync + 'static {
+pub trait Tail: Any + Send + Sync {
     /// Writes `items` through `tx`. An error fails the unit.
     fn flush<'a>(
         &'a self,

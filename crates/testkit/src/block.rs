@@ -40,6 +40,7 @@ pub fn env(name: &str) -> TestEnv {
         entropy: entropy.clone(),
         peers: directory.identified_by(Arc::new(credentials)),
         data_dir: folder.path().to_owned(),
+        witness_dir: folder.path().join("witness"),
         profile: Profile::Local,
         keyring: Keyring::ephemeral(entropy).scoped(name),
         tokens: tokens().clone(),

@@ -70,6 +70,10 @@ spec:
         {{- include "publica.containerSecurity" . | nindent 8 }}
       volumeMounts:
         {{- include "publica.mounts" . | nindent 8 }}
+        {{- if ne .Values.block "gateway" }}
+        - name: witness
+          mountPath: /var/lib/publica-witness
+        {{- end }}
   volumes:
     - name: config
       configMap:
@@ -78,12 +82,25 @@ spec:
     {{- if ne .Values.store.engine "sqlite" }}
     {{- include "publica.emptyData" . | nindent 4 }}
     {{- end }}
+    {{- if ne .Values.block "gateway" }}
+    {{- if .Values.witness.existingClaim }}
+    - name: witness
+      persistentVolumeClaim:
+        claimName: {{ .Values.witness.existingClaim | quote }}
+    {{- else if ne .Values.store.engine "sqlite" }}
+    # Lasts as long as the pod; existingClaim outlives it.
+    - name: witness
+      emptyDir:
+        sizeLimit: 16Mi
+    {{- end }}
+    {{- end }}
 {{- end -}}
 
 {{/* The settings file of one role. */}}
 {{- define "publica.config" -}}
 profile = "production"
 data = "/var/lib/publica"
+witness = "/var/lib/publica-witness"
 
 [admin]
 listen = "0.0.0.0:9090"
@@ -150,6 +167,18 @@ spec:
         resources:
           requests:
             storage: {{ .Values.store.size }}
+    {{- if and (ne .Values.block "gateway") (not .Values.witness.existingClaim) }}
+    - metadata:
+        name: witness
+      spec:
+        accessModes: [ReadWriteOnce]
+        {{- with .Values.store.storageClass }}
+        storageClassName: {{ . | quote }}
+        {{- end }}
+        resources:
+          requests:
+            storage: {{ .Values.witness.size }}
+    {{- end }}
 {{- else }}
 apiVersion: apps/v1
 kind: Deployment

@@ -228,11 +228,18 @@ pub struct GetTrailStatementRequest {
     /// Size of the tree; 0 means the newest checkpoint's.
     #[prost(int64, tag = "2")]
     pub tree_size: i64,
+    /// Verifier keys of all logs that stand in the same export, in the C2SP signed-note form, at most
+    /// 100, this log's own among them; none means this log alone. They are signed with the statement,
+    /// so that no log can be left out or given another key unnoticed.
+    #[prost(string, repeated, tag = "3")]
+    pub logs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Response of GetTrailStatement.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetTrailStatementResponse {
-    /// Signed note: kind, origin, process id, tree size, entry count, hash over the leaf hashes.
+    /// Signed note: kind, origin, process id in hexadecimal, tree size, count of entries, count of
+    /// those that still have their body, hash over the leaf hashes, and the verifier keys of the logs
+    /// in the export, a line each.
     #[prost(string, tag = "1")]
     pub note: ::prost::alloc::string::String,
     /// Number of entries.
@@ -541,7 +548,8 @@ pub mod journal_service_client {
         }
         /// Signs how many entries a process has below a tree size, so that an exported trail cannot lose
         /// one unnoticed.
-        /// Errors: INVALID_ARGUMENT without a process id, NOT_FOUND while nothing has been signed yet.
+        /// Errors: INVALID_ARGUMENT without a process id or for logs that are malformed, more than 100 or
+        /// without this log's own key, NOT_FOUND while nothing has been signed yet.
         pub async fn get_trail_statement(
             &mut self,
             request: impl tonic::IntoRequest<super::GetTrailStatementRequest>,
@@ -665,7 +673,8 @@ pub mod journal_service_server {
         >;
         /// Signs how many entries a process has below a tree size, so that an exported trail cannot lose
         /// one unnoticed.
-        /// Errors: INVALID_ARGUMENT without a process id, NOT_FOUND while nothing has been signed yet.
+        /// Errors: INVALID_ARGUMENT without a process id or for logs that are malformed, more than 100 or
+        /// without this log's own key, NOT_FOUND while nothing has been signed yet.
         async fn get_trail_statement(
             &self,
             request: tonic::Request<super::GetTrailStatementRequest>,

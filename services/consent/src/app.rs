@@ -8,8 +8,8 @@ use prost::Message;
 use publica_host::Env;
 use publica_jose::{Alg, JwkSet, SigningKey};
 use publica_journal::merkle::{Frontier, leaf_hash};
-use publica_journal::{Call, Entry, Journal, Outcome, fingerprint};
-use publica_rpc::{Fault as _, PageToken, Peers, page_size};
+use publica_journal::{Call, Entry, Journal, fingerprint};
+use publica_rpc::{PageToken, Peers, page_size};
 use publica_seal::Keyring;
 use publica_store::{Db, Gather, Stores};
 use publica_types::{SharedClock, SharedEntropy, Tenant, Timestamp, new_uuid};
@@ -222,26 +222,6 @@ impl App {
         let sealed = store::keys::find(db, SEAL_KEY).await?.unwrap_or_default();
         let pkcs8 = self.0.keyring.open_block(SEAL_KEY, &sealed)?;
         Ok(SigningKey::from_pkcs8(Alg::EdDsa, &pkcs8)?)
-    }
-
-    /// Journals a refusal of a known caller and passes it on.
-    pub(crate) async fn refused(&self, who: &Who, rpc: &'static str, error: Error) -> Error {
-        if !error.is_refusal() || who.is_anonymous() {
-            return error;
-        }
-        let outcome = if error.is_denial() {
-            Outcome::Denied
-        } else {
-            Outcome::Refused
-        };
-        let entry = Entry::new("consent.call.refused")
-            .subject("rpc", rpc)
-            .outcome(outcome)
-            .body(json!({ "reason": error.reason() }));
-        match self.0.journal.record(&who.origin, entry).await {
-            Ok(()) => error,
-            Err(unwritten) => Error::Journal(unwritten),
-        }
     }
 }
 

@@ -330,11 +330,6 @@ impl Error {
             Self::Invalid(_) | Self::Refused { .. } | Self::Signature(_)
         )
     }
-
-    /// Whether the caller had no right.
-    pub(crate) fn is_denial(&self) -> bool {
-        self.code() == Code::PermissionDenied
-    }
 }
 
 impl Fault for Error {

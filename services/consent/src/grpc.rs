@@ -24,7 +24,6 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::app::{App, Who};
-use crate::error::Error;
 
 /// All services of the block over its use cases.
 #[derive(Clone)]
@@ -50,21 +49,6 @@ pub(crate) fn routes(app: &App) -> Routes {
         .add_service(ImportServiceServer::new(api))
 }
 
-impl Api {
-    /// The answer, or the refusal once it is journalled.
-    async fn settle<T>(
-        &self,
-        who: &Who,
-        rpc: &'static str,
-        answer: Result<T, Error>,
-    ) -> Result<Response<T>, Status> {
-        match answer {
-            Ok(answer) => Ok(Response::new(answer)),
-            Err(error) => Err(self.0.refused(who, rpc, error).await.into()),
-        }
-    }
-}
-
 /// Implements a service whose methods are use cases of the same shape; those that stream come
 /// last.
 macro_rules! serve {
@@ -79,9 +63,7 @@ macro_rules! serve {
                     request: Request<pb::$request>,
                 ) -> Result<Response<pb::$response>, Status> {
                     let who = Who::of(&request);
-                    let answer = self.0.$case(&who, request.into_inner()).await;
-                    let rpc = concat!(stringify!($service), ".", stringify!($method));
-                    self.settle(&who, rpc, answer).await
+                    Ok(self.0.$case(&who, request.into_inner()).await.map(Response::new)?)
                 }
             )*
             $(
@@ -92,9 +74,7 @@ macro_rules! serve {
                     request: Request<pb::$asked>,
                 ) -> Result<Response<Self::$stream>, Status> {
                     let who = Who::of(&request);
-                    let answer = self.0.$follow(&who, request.into_inner()).await;
-                    let rpc = concat!(stringify!($service), ".", stringify!($watch));
-                    let stream = self.settle(&who, rpc, answer).await?.into_inner();
+                    let stream = self.0.$follow(&who, request.into_inner()).await?;
                     Ok(Response::new(stream.boxed()))
                 }
             )*

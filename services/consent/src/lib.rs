@@ -56,7 +56,12 @@ impl Block for Consent {
             return Err(OpenError::new(Self::NAME, "reading its settings", why));
         }
         config.database = config.database.or_sqlite(&env.data_dir.join("consent.db"));
-        let tail = JournalTail::new(Self::NAME, env.clock.clone(), env.entropy.clone());
+        let tail = JournalTail::new(
+            Self::NAME,
+            &env.keyring,
+            env.clock.clone(),
+            env.entropy.clone(),
+        );
         let settings = StoresConfig::new(config.database.clone(), env.tenants.clone());
         let stores = Stores::open(settings, migrations(), env.clock.clone(), tail.clone())
             .await
@@ -64,10 +69,9 @@ impl Block for Consent {
         let journal = Journal::new(
             &tail,
             stores.clone(),
-            &env.keyring,
             env.clock.clone(),
             env.entropy.clone(),
-            config.journal.clone(),
+            config.journal.witnessed_in(&env.witness_dir),
         );
         let app = App::new(stores.clone(), env, config.rules(), journal);
         Ok(Self { app, stores })

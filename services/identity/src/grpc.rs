@@ -11,13 +11,11 @@ mod sign_in;
 mod tokens;
 
 use prost::Message;
-use publica_auth::CallerKind;
-use publica_journal::{Entry, Outcome, fingerprint};
+use publica_journal::fingerprint;
 use publica_proto::identity::v1 as pb;
 use publica_proto::imports::v1::import_service_server::ImportServiceServer;
 use publica_rpc::Fault as _;
 use publica_types::Origin;
-use serde_json::json;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
@@ -60,27 +58,14 @@ pub(crate) fn routes(app: &App) -> Routes {
 /// A call as the services see it: who makes it, and what it is called in the journal.
 struct Call {
     origin: Origin,
-    known: bool,
     rpc: &'static str,
 }
 
 impl Call {
     fn of<T>(request: &Request<T>, rpc: &'static str) -> Self {
-        let caller = publica_rpc::caller(request);
-        let known = caller.is_some_and(|caller| caller.kind != CallerKind::Anonymous);
         Self {
             origin: publica_rpc::origin(request),
-            known,
             rpc,
-        }
-    }
-
-    /// A call that a browser or a client starts before anybody is known. Whoever brings it here
-    /// (the gateway) did not ask for anything, so its refusal is none of theirs.
-    fn open<T>(request: &Request<T>, rpc: &'static str) -> Self {
-        Self {
-            known: false,
-            ..Self::of(request, rpc)
         }
     }
 
@@ -94,35 +79,11 @@ impl Call {
     }
 }
 
-impl Services {
-    /// The answer to a call. A refusal of a known caller is journalled before it leaves;
-    /// anonymous ones are only counted, since a flood must not fill a store.
-    async fn answer<T>(
-        &self,
-        call: &Call,
-        result: Result<T, Error>,
-    ) -> Result<Response<T>, Status> {
-        let error = match result {
-            Ok(message) => return Ok(Response::new(message)),
-            Err(error) => error,
-        };
+/// The answer to a call. The layers around the block journal the refusals of known callers.
+fn answer<T>(result: Result<T, Error>) -> Result<Response<T>, Status> {
+    result.map(Response::new).map_err(|error| {
         let reason = error.reason();
         metrics::counter!("publica_identity_refusals_total", "reason" => reason).increment(1);
-        let fault = matches!(
-            error.code(),
-            tonic::Code::Internal | tonic::Code::Unavailable | tonic::Code::DataLoss
-        );
-        if call.known && !fault {
-            let entry = Entry::new("identity.call.refused")
-                .subject("rpc", call.rpc)
-                .outcome(Outcome::Refused)
-                .body(json!({ "reason": reason }));
-            self.0
-                .journal
-                .record(&call.origin, entry)
-                .await
-                .map_err(Error::from)?;
-        }
-        Err(error.into())
-    }
+        error.into()
+    })
 }

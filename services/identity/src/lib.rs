@@ -52,7 +52,12 @@ impl Block for Identity {
 
     async fn open(mut config: IdentityConfig, env: &Env) -> Result<Self, OpenError> {
         config.database = config.database.or_sqlite(&env.data_dir.join("identity.db"));
-        let tail = JournalTail::new(Self::NAME, env.clock.clone(), env.entropy.clone());
+        let tail = JournalTail::new(
+            Self::NAME,
+            &env.keyring,
+            env.clock.clone(),
+            env.entropy.clone(),
+        );
         let settings = StoresConfig::new(config.database.clone(), env.tenants.clone());
         let stores = Stores::open(settings, migrations(), env.clock.clone(), tail.clone())
             .await
@@ -61,10 +66,9 @@ impl Block for Identity {
         let journal = Journal::new(
             &tail,
             stores.clone(),
-            &keyring,
             env.clock.clone(),
             env.entropy.clone(),
-            config.journal.clone(),
+            config.journal.witnessed_in(&env.witness_dir),
         );
         let app = App::new(Parts {
             profile: env.profile,

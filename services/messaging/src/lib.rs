@@ -97,7 +97,12 @@ impl Block for Messaging {
             allow_private: config.callbacks.allow_private,
             secret: Secret::new(secret),
         };
-        let tail = JournalTail::new(Self::NAME, Arc::clone(&env.clock), Arc::clone(&env.entropy));
+        let tail = JournalTail::new(
+            Self::NAME,
+            &env.keyring,
+            Arc::clone(&env.clock),
+            Arc::clone(&env.entropy),
+        );
         let settings = StoresConfig::new(config.database.clone(), env.tenants.clone());
         let stores = Stores::open(settings, migrations(), Arc::clone(&env.clock), tail.clone())
             .await
@@ -105,10 +110,9 @@ impl Block for Messaging {
         let journal = Journal::new(
             &tail,
             stores.clone(),
-            &env.keyring,
             Arc::clone(&env.clock),
             Arc::clone(&env.entropy),
-            config.journal.clone(),
+            config.journal.witnessed_in(&env.witness_dir),
         );
         let app = App::new(Parts {
             stores,

@@ -61,7 +61,12 @@ impl Block for Payments {
 
     async fn open(mut config: Config, env: &Env) -> Result<Self, OpenError> {
         config.database = config.database.or_sqlite(&env.data_dir.join("payments.db"));
-        let tail = JournalTail::new(Self::NAME, env.clock.clone(), env.entropy.clone());
+        let tail = JournalTail::new(
+            Self::NAME,
+            &env.keyring,
+            env.clock.clone(),
+            env.entropy.clone(),
+        );
         let settings = StoresConfig::new(config.database.clone(), env.tenants.clone());
         let stores = Stores::open(settings, migrations(), env.clock.clone(), tail.clone())
             .await
@@ -69,10 +74,9 @@ impl Block for Payments {
         let journal = Journal::new(
             &tail,
             stores.clone(),
-            &env.keyring,
             env.clock.clone(),
             env.entropy.clone(),
-            config.journal.clone(),
+            config.journal.witnessed_in(&env.witness_dir),
         );
         let open_partners = config
             .open_partners

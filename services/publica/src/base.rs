@@ -31,6 +31,7 @@ pub(crate) const WORKLOAD_KEY: &str = "workload.jwk";
 pub(crate) struct Base {
     pub(crate) profile: Profile,
     pub(crate) data: PathBuf,
+    witness: PathBuf,
     pub(crate) server: ServerConfig,
     pub(crate) tenants: Vec<Tenant>,
     pub(crate) clock: SharedClock,
@@ -77,6 +78,7 @@ impl Base {
         Ok(Self {
             profile: suite.profile,
             data: suite.data.clone(),
+            witness: suite.witness(),
             server: suite.server.clone(),
             tenants: suite.tenants.clone(),
             clock,
@@ -104,6 +106,7 @@ impl Base {
             entropy: self.entropy.clone(),
             peers: self.peers.identified_by(Arc::new(credentials)),
             data_dir,
+            witness_dir: self.witness.clone(),
             profile: self.profile,
             keyring: self.keyring.scoped(B::NAME),
             tokens: self.tokens.clone(),
@@ -115,6 +118,8 @@ impl Base {
     /// Opens a block and puts its layers around it.
     pub(crate) async fn open<B: Block>(&self, config: B::Config) -> Result<Part, OpenError> {
         let env = self.env::<B>()?;
+        private_folder(&env.witness_dir)
+            .map_err(|error| OpenError::new(B::NAME, "making the folder of witnesses", error))?;
         let block = Arc::new(B::open(config, &env).await?);
         let mut open = self.health.clone();
         if self.server.reflects(self.profile) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use publica_host::Profile;
+use publica_journal::verify::Pin;
 
 /// Government building blocks: identity, signature, payments, messaging, registration and
 /// consent, each on its own or all in one process.
@@ -108,14 +109,18 @@ pub(crate) enum Command {
     Import(ImportArgs),
 
     /// Verify an exported trail: Merkle proofs and signatures, without network or database.
-    #[command(after_help = "Example:\n  publica verify 8-trail.jsonl")]
-    Verify {
-        /// Exported trail (JSON Lines); - reads standard input.
-        export: PathBuf,
-        /// Print the report as JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    ///
+    /// An export holds the trail of one case, or whole logs, as JSON Lines. `publica journey
+    /// --keep DIR` leaves one with the keys of its logs; clients make their own from each block's
+    /// JournalService over gRPC (GetCheckpoint, ListEntries with proofs, GetTrailStatement).
+    ///
+    /// Found is what was changed, left out, put in or signed twice: entries, bodies, checkpoints
+    /// and whole logs. What a file cannot prove is whose keys signed it, as a forger can sign
+    /// with keys of their own. Keep the keys of the logs, or a checkpoint of each, apart from the
+    /// file and give them here; otherwise the verdict says that the keys come from the file
+    /// itself.
+    #[command(after_help = VERIFY_HELP)]
+    Verify(VerifyArgs),
 
     /// Check a payment's receipt: its path to the approved digest, without network or database.
     VerifyReceipt {
@@ -182,6 +187,39 @@ const MAX_SCOPE: usize = 200;
 
 const ROLE_HELP: &str = "Settings come from the file, then from variables such as\n\
     PUBLICA_PAYMENTS__DATABASE__URL. `publica check-config FILE` reports all problems in them.";
+
+const VERIFY_HELP: &str = "Examples:\n  publica verify kept/8-trail.jsonl\n  \
+    publica verify kept/8-trail.jsonl --keys kept/8-keys.txt\n  \
+    publica verify trail.jsonl --checkpoint payments.checkpoint --json\n  \
+    publica verify - < trail.jsonl\n\n\
+    Keys: ListEpochs and GetCheckpoint of a block's JournalService give its log's key and newest\n\
+    checkpoint, and each report prints the keys. A log keeps its key over its epochs, so ORIGIN\n\
+    may leave out the epoch at its end: town.example/payments/default. Once a key is given, each\n\
+    log needs one or a checkpoint, and each log that was given a key must be in the export.\n\n\
+    Exit codes: 0 valid, 1 not valid or not readable, 2 wrong usage.";
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Exported trail (JSON Lines), or a folder of some; - reads standard input.
+    pub(crate) export: PathBuf,
+
+    /// Key that a log must have, in the form name+id+base64; may be repeated.
+    #[arg(long, value_name = "ORIGIN=KEY")]
+    pub(crate) key: Vec<Pin>,
+
+    /// File of such keys, one a line; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keys: Vec<PathBuf>,
+
+    /// File of a checkpoint that was kept from earlier, whose key its log must have and whose
+    /// tree it must continue; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Vec<PathBuf>,
+
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct JourneyArgs {

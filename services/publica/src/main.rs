@@ -65,7 +65,7 @@ async fn run(command: Command) -> anyhow::Result<u8> {
         Command::Migrate(args) => migrate::run(args).await,
         Command::CheckConfig { file } => check_config::run(&file),
         Command::Import(args) => import::run(args).await,
-        Command::Verify { export, json } => verify::run(&export, json),
+        Command::Verify(args) => verify::run(&args),
         Command::VerifyReceipt { receipt } => verify_receipt::run(&receipt),
         Command::Keys(args) => keys::run(&args),
         Command::Token(args) => token::run(args),

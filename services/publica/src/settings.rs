@@ -41,6 +41,10 @@ macro_rules! suite {
             pub(crate) profile: Profile,
             /// Folder of embedded stores and keys.
             pub(crate) data: PathBuf,
+            /// Folder, outside that of the stores, where journals leave their last checkpoints, so
+            /// that a store which was brought back from a copy is noticed. Beside the data folder
+            /// unless named.
+            pub(crate) witness: Option<PathBuf>,
             /// The tenants, each with stores of its own.
             pub(crate) tenants: Vec<Tenant>,
             /// Bounds of every server.
@@ -70,6 +74,7 @@ macro_rules! suite {
                 Self {
                     profile: Profile::default(),
                     data: PathBuf::from("publica-data"),
+                    witness: None,
                     tenants: vec![Tenant::default()],
                     server: ServerConfig::default(),
                     admin: ListenConfig::on(ADMIN_PORT),
@@ -143,6 +148,15 @@ impl Suite {
         ListenConfig::on(port.map_or(GATEWAY_PORT, |place| FIRST_PORT + place))
     }
 
+    /// Where journals leave their last checkpoints.
+    pub(crate) fn witness(&self) -> PathBuf {
+        self.witness.clone().unwrap_or_else(|| {
+            let mut name = self.data.file_name().unwrap_or_default().to_owned();
+            name.push("-witness");
+            self.data.with_file_name(name)
+        })
+    }
+
     /// The identity block beside the gateway is found at the gateway's address and believed
     /// without being configured, unless the settings say where else it is.
     pub(crate) fn adopt_issuer(&mut self, mut gateway: SocketAddr) {
@@ -205,6 +219,9 @@ impl Suite {
             "seal.create",
             "is refused in the production profile",
         );
+        let what = "must name a folder in the production profile, apart from the stores and not \
+            brought back with them";
+        problems.require(self.witness.is_some(), "witness", what);
         let anonymous = self.gateway.anonymous_scopes.is_empty();
         let what = "is for the conformance profile";
         problems.require(anonymous, "gateway.anonymous_scopes", what);
@@ -217,6 +234,11 @@ impl Settings for Suite {
             !self.tenants.is_empty(),
             "tenants",
             "must name at least one tenant",
+        );
+        problems.require(
+            !self.witness().starts_with(&self.data),
+            "witness",
+            "must not be in the data folder, whose copies would bring it back",
         );
         problems.within("server", |problems| self.server.check(problems));
         problems.within("telemetry", |problems| self.telemetry.check(problems));

@@ -57,7 +57,12 @@ impl Block for Registration {
         config.database = config
             .database
             .or_sqlite(&env.data_dir.join("registration.db"));
-        let tail = JournalTail::new(Self::NAME, env.clock.clone(), env.entropy.clone());
+        let tail = JournalTail::new(
+            Self::NAME,
+            &env.keyring,
+            env.clock.clone(),
+            env.entropy.clone(),
+        );
         let settings = StoresConfig::new(config.database.clone(), env.tenants.clone());
         let stores = Stores::open(settings, migrations(), env.clock.clone(), tail.clone())
             .await
@@ -65,10 +70,9 @@ impl Block for Registration {
         let journal = Journal::new(
             &tail,
             stores.clone(),
-            &env.keyring,
             env.clock.clone(),
             env.entropy.clone(),
-            config.journal.clone(),
+            config.journal.witnessed_in(&env.witness_dir),
         );
         let peers = env.peers.clone();
         let gate = Gate::new(

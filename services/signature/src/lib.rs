@@ -59,7 +59,12 @@ impl Block for Signature {
         config.database = config
             .database
             .or_sqlite(&env.data_dir.join("signature.db"));
-        let tail = JournalTail::new(Self::NAME, env.clock.clone(), env.entropy.clone());
+        let tail = JournalTail::new(
+            Self::NAME,
+            &env.keyring,
+            env.clock.clone(),
+            env.entropy.clone(),
+        );
         let settings = StoresConfig::new(config.database.clone(), env.tenants.clone());
         let stores = Stores::open(settings, migrations(), env.clock.clone(), tail.clone())
             .await
@@ -67,10 +72,9 @@ impl Block for Signature {
         let journal = Journal::new(
             &tail,
             stores.clone(),
-            &env.keyring,
             env.clock.clone(),
             env.entropy.clone(),
-            config.journal.clone(),
+            config.journal.witnessed_in(&env.witness_dir),
         );
         let app = App {
             stores,

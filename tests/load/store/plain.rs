@@ -26,8 +26,8 @@ const ENTRY: &str = "INSERT INTO journal (entry_id, time, actor, action, outcome
 
 const PENDING: &str = "INSERT INTO journal_pending (entry_id, leaf_hash) VALUES ($1, $2)";
 
-const LEDGER: &str = "INSERT INTO request_ledger (caller, rpc, request_id, fingerprint, answer, \
-    attempt, time) VALUES ($1, $2, $3, $4, $5, 1, $6)";
+const LEDGER: &str = "INSERT INTO request_ledger (caller, rpc, request_id, fingerprint, \
+    sealed_answer, attempt, time) VALUES ($1, $2, $3, $4, $5, 1, $6)";
 
 /// A database, reached without the store.
 pub(super) enum Plain {

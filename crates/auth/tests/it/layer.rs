@@ -8,8 +8,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use publica_auth::{
-    Access, AnonymousRole, AuthConfig, AuthLayer, Caller, DenialSink, DeniedCall, TokenSource,
-    Verifier,
+    Access, AnonymousRole, AuthConfig, AuthLayer, Caller, DenialSink, DeniedCall, RefusedCall,
+    TokenSource, Verifier,
 };
 use publica_types::Tenant;
 use tonic::body::Body;
@@ -36,6 +36,15 @@ impl DenialSink for Notes {
     fn denied(&self, call: DeniedCall) -> BoxFuture<'_, ()> {
         async move {
             let note = (call.caller.subject, call.method, call.denial.reason());
+            self.0.lock().unwrap().push(note);
+        }
+        .boxed()
+    }
+
+    fn refused(&self, call: RefusedCall) -> BoxFuture<'_, ()> {
+        async move {
+            assert_eq!(call.headers["x-process-id"], "case-7");
+            let note = (call.caller.subject, call.method.to_owned(), "refused");
             self.0.lock().unwrap().push(note);
         }
         .boxed()
@@ -229,4 +238,47 @@ async fn the_caller_cannot_be_brought_along() {
         assert_eq!(caller.is_some(), passes);
         assert!(caller.is_none_or(|caller| caller == "anonymous"));
     }
+}
+
+/// A service that refuses, or fails, with this code.
+async fn answered(bench: &Bench, path: &str, token: Option<String>, code: Code) -> Code {
+    let service = tower::service_fn(move |_: Request<Body>| async move {
+        Ok::<_, Infallible>(Status::new(code, "so").into_http())
+    });
+    let mut request = Request::builder()
+        .uri(path)
+        .header("x-process-id", "case-7");
+    if let Some(token) = token {
+        request = request.header("authorization", token);
+    }
+    let mut service = bench.layer.layer(service);
+    let service = service.ready().await.unwrap();
+    let request = request.body(Body::empty()).unwrap();
+    let response = service.call(request).await.unwrap();
+    Status::from_header_map(response.headers()).unwrap().code()
+}
+
+#[tokio::test]
+async fn refusals_of_known_callers_are_recorded_and_failures_are_not() {
+    let bench = bench(|verifier| verifier);
+    let token = Some(bench.bearer("consent:record:*"));
+    // Twice: the first call verifies the token, the second knows it.
+    for _ in 0..2 {
+        let code = answered(&bench, READ, token.clone(), Code::NotFound).await;
+        assert_eq!(code, Code::NotFound);
+        let noted = std::mem::take(&mut *bench.notes.0.lock().unwrap());
+        assert_eq!(noted, [("clerk".to_owned(), READ.to_owned(), "refused")]);
+    }
+    for code in [
+        Code::Internal,
+        Code::Unavailable,
+        Code::DataLoss,
+        Code::Cancelled,
+    ] {
+        assert_eq!(answered(&bench, READ, token.clone(), code).await, code);
+    }
+    // What is open to everybody is nobody's refusal, whoever brings the call.
+    answered(&bench, OPEN, token, Code::NotFound).await;
+    answered(&bench, OPEN, None, Code::NotFound).await;
+    assert!(bench.notes.0.lock().unwrap().is_empty());
 }

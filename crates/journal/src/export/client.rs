@@ -14,7 +14,7 @@ use tonic::codegen::{Body as HttpBody, Bytes, StdError};
 use super::Writer;
 use crate::entry::{EntryRow, Outcome};
 use crate::merkle::Hash;
-use crate::note::Head;
+use crate::note::{Head, VerifierKey};
 use crate::trail::{EntryLine, Line, LogLine};
 
 const PAGE: i32 = 500;
@@ -25,12 +25,23 @@ const BEHIND_MAX: u32 = 6;
 /// Why an export over gRPC failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The block refused or could not be reached.
-    #[error("the block refused: {0}")]
-    Call(#[from] Status),
-    /// The block's answer makes no sense.
-    #[error("the block's answer is malformed: {0}")]
-    Answer(&'static str),
+    /// A block refused or could not be reached.
+    #[error("the journal of {block} refused: {status}")]
+    Call {
+        /// The block.
+        block: String,
+        /// What it said.
+        #[source]
+        status: Status,
+    },
+    /// A block's answer makes no sense.
+    #[error("the answer of {block} is malformed: {what}")]
+    Answer {
+        /// The block.
+        block: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// The file.
     #[error("the export could not be written")]
     Write(#[from] io::Error),
@@ -47,14 +58,151 @@ pub struct Client<S> {
     pub service: JournalServiceClient<S>,
 }
 
-/// Exports the trail of one case from a block into `writer`, which may go on to hold the trails
-/// of other blocks. What was committed before the call is in it. Returns the number of entries;
-/// a block without any leaves no trace in the export.
+/// What an export of one log leads to.
+struct Newest {
+    checkpoint: proto::Checkpoint,
+    head: Head,
+    key: VerifierKey,
+}
+
+impl<S> Client<S>
+where
+    S: GrpcService<Body>,
+    S::Error: Into<StdError>,
+    S::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
+    <S::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
+{
+    fn refused(&self) -> impl Fn(Status) -> ClientError + use<S> {
+        let block = self.block.clone();
+        move |status| ClientError::Call {
+            block: block.clone(),
+            status,
+        }
+    }
+
+    fn malformed(&self, what: &'static str) -> ClientError {
+        ClientError::Answer {
+            block: self.block.clone(),
+            what,
+        }
+    }
+
+    /// The key of the log in its present epoch, for an auditor to keep; `None` while it has
+    /// signed nothing.
+    pub async fn key(&mut self) -> Result<Option<VerifierKey>, ClientError> {
+        Ok(self.newest(false).await?.map(|newest| newest.key))
+    }
+
+    /// The newest checkpoint, of all that was committed before the call if it is to be `fresh`;
+    /// `None` while nothing was signed.
+    async fn newest(&mut self, fresh: bool) -> Result<Option<Newest>, ClientError> {
+        let mut patience = 1..BEHIND_MAX;
+        let checkpoint = loop {
+            let request = proto::GetCheckpointRequest { fresh };
+            match self.service.get_checkpoint(request).await {
+                Ok(response) => break response.into_inner().checkpoint,
+                Err(status) if status.code() == tonic::Code::NotFound => return Ok(None),
+                Err(status) if is_behind(&status) && patience.next().is_some() => {}
+                Err(status) => return Err(self.refused()(status)),
+            }
+        };
+        let checkpoint =
+            checkpoint.ok_or_else(|| self.malformed("there is no checkpoint in it"))?;
+        let head = Head::peek(&checkpoint.note)
+            .map_err(|_| self.malformed("the checkpoint is malformed"))?;
+        let key = VerifierKey::parse(&checkpoint.verifier_key)
+            .map_err(|_| self.malformed("the key is malformed"))?;
+        Ok(Some(Newest {
+            checkpoint,
+            head,
+            key,
+        }))
+    }
+
+    async fn export<W: Write>(
+        &mut self,
+        process_id: &str,
+        newest: Newest,
+        logs: &[String],
+        writer: &mut Writer<W>,
+    ) -> Result<u64, ClientError> {
+        let Newest {
+            checkpoint, head, ..
+        } = newest;
+        let statement = proto::GetTrailStatementRequest {
+            process_id: process_id.to_owned(),
+            tree_size: checkpoint.tree_size,
+            logs: logs.to_vec(),
+        };
+        let statement = self
+            .service
+            .get_trail_statement(statement)
+            .await
+            .map_err(self.refused())?
+            .into_inner();
+        let origin = head.origin.clone();
+        writer.line(&Line::Log(LogLine {
+            origin: origin.clone(),
+            block: self.block.clone(),
+            tenant: self.tenant.clone(),
+            epoch: checkpoint.epoch,
+            key: checkpoint.verifier_key,
+            complete: false,
+            carried_by: None,
+        }))?;
+        writer.line(&Line::Checkpoint {
+            origin: origin.clone(),
+            note: checkpoint.note,
+        })?;
+        self.entries(process_id, &head, writer).await?;
+        writer.line(&Line::Statement {
+            origin,
+            note: statement.note,
+        })?;
+        Ok(u64::try_from(statement.entry_count).unwrap_or(0))
+    }
+
+    /// Writes the case's entries with their proofs in the tree of `head`.
+    async fn entries<W: Write>(
+        &mut self,
+        process_id: &str,
+        head: &Head,
+        writer: &mut Writer<W>,
+    ) -> Result<(), ClientError> {
+        let mut request = proto::ListEntriesRequest {
+            page_size: PAGE,
+            process_id: process_id.to_owned(),
+            with_proofs: true,
+            tree_size: i64::try_from(head.size).unwrap_or(i64::MAX),
+            ..proto::ListEntriesRequest::default()
+        };
+        loop {
+            let page = self
+                .service
+                .list_entries(request.clone())
+                .await
+                .map_err(self.refused())?
+                .into_inner();
+            for entry in page.entries {
+                let line = line(&head.origin, head.size, entry);
+                writer.line(&line.map_err(|what| self.malformed(what))?)?;
+            }
+            if page.next_page_token.is_empty() {
+                return Ok(());
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+}
+
+/// Exports the trail of one case from blocks into `writer`. What was committed before the call is
+/// in it. Returns the number of entries of each block, in their order. A block without any
+/// entries of the case signs that, too; one that has never signed anything leaves no trace.
 pub async fn process<S, W>(
-    client: &mut Client<S>,
+    clients: &mut [Client<S>],
     process_id: &str,
     writer: &mut Writer<W>,
-) -> Result<u64, ClientError>
+) -> Result<Vec<u64>, ClientError>
 where
     S: GrpcService<Body>,
     S::Error: Into<StdError>,
@@ -62,51 +210,23 @@ where
     <S::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
     W: Write,
 {
-    let mut patience = 1..BEHIND_MAX;
-    let checkpoint = loop {
-        let fresh = proto::GetCheckpointRequest { fresh: true };
-        match client.service.get_checkpoint(fresh).await {
-            Ok(response) => break response.into_inner().checkpoint,
-            Err(status) if status.code() == tonic::Code::NotFound => return Ok(0),
-            Err(status) if is_behind(&status) && patience.next().is_some() => {}
-            Err(status) => return Err(status.into()),
-        }
-    };
-    let checkpoint = checkpoint.ok_or(ClientError::Answer("there is no checkpoint in it"))?;
-    let statement = proto::GetTrailStatementRequest {
-        process_id: process_id.to_owned(),
-        tree_size: checkpoint.tree_size,
-    };
-    let statement = client
-        .service
-        .get_trail_statement(statement)
-        .await?
-        .into_inner();
-    if statement.entry_count == 0 {
-        return Ok(0);
+    let mut newest = Vec::with_capacity(clients.len());
+    for client in clients.iter_mut() {
+        newest.push(client.newest(true).await?);
     }
-    let head = Head::peek(&checkpoint.note)
-        .map_err(|_| ClientError::Answer("the checkpoint is malformed"))?;
-    let origin = head.origin.clone();
-    writer.line(&Line::Log(LogLine {
-        origin: origin.clone(),
-        block: client.block.clone(),
-        tenant: client.tenant.clone(),
-        epoch: checkpoint.epoch,
-        key: checkpoint.verifier_key,
-        complete: false,
-        carried_by: None,
-    }))?;
-    writer.line(&Line::Checkpoint {
-        origin: origin.clone(),
-        note: checkpoint.note,
-    })?;
-    entries(client, process_id, &head, writer).await?;
-    writer.line(&Line::Statement {
-        origin,
-        note: statement.note,
-    })?;
-    Ok(u64::try_from(statement.entry_count).unwrap_or(0))
+    let logs: Vec<String> = newest
+        .iter()
+        .flatten()
+        .map(|newest| newest.key.to_string())
+        .collect();
+    let mut counts = Vec::with_capacity(clients.len());
+    for (client, newest) in clients.iter_mut().zip(newest) {
+        counts.push(match newest {
+            Some(newest) => client.export(process_id, newest, &logs, writer).await?,
+            None => 0,
+        });
+    }
+    Ok(counts)
 }
 
 /// Whether a log has yet to give what was written its place. The block has waited for that.
@@ -114,50 +234,12 @@ fn is_behind(status: &Status) -> bool {
     publica_rpc::reason(status).as_deref() == Some("JOURNAL_BEHIND")
 }
 
-/// Writes the case's entries with their proofs in the tree of `head`.
-async fn entries<S, W>(
-    client: &mut Client<S>,
-    process_id: &str,
-    head: &Head,
-    writer: &mut Writer<W>,
-) -> Result<(), ClientError>
-where
-    S: GrpcService<Body>,
-    S::Error: Into<StdError>,
-    S::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
-    <S::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
-    W: Write,
-{
-    let mut request = proto::ListEntriesRequest {
-        page_size: PAGE,
-        process_id: process_id.to_owned(),
-        with_proofs: true,
-        tree_size: i64::try_from(head.size).unwrap_or(i64::MAX),
-        ..proto::ListEntriesRequest::default()
-    };
-    loop {
-        let page = client
-            .service
-            .list_entries(request.clone())
-            .await?
-            .into_inner();
-        for entry in page.entries {
-            writer.line(&line(&head.origin, head.size, entry)?)?;
-        }
-        if page.next_page_token.is_empty() {
-            return Ok(());
-        }
-        request.page_token = page.next_page_token;
-    }
+fn hash(bytes: &[u8]) -> Result<Hash, &'static str> {
+    Hash::try_from(bytes).map_err(|_| "a hash has the wrong length")
 }
 
-fn hash(bytes: &[u8]) -> Result<Hash, ClientError> {
-    Hash::try_from(bytes).map_err(|_| ClientError::Answer("a hash has the wrong length"))
-}
-
-fn line(origin: &str, tree_size: u64, entry: proto::Entry) -> Result<Line, ClientError> {
-    let position =
-        u64::try_from(entry.position).map_err(|_| ClientError::Answer("a position is negative"))?;
+fn line(origin: &str, tree_size: u64, entry: proto::Entry) -> Result<Line, &'static str> {
+    let position = u64::try_from(entry.position).map_err(|_| "a position is negative")?;
     let leaf = hash(&entry.leaf_hash)?;
     let proof = entry
         .inclusion_proof
@@ -178,24 +260,20 @@ fn line(origin: &str, tree_size: u64, entry: proto::Entry) -> Result<Line, Clien
 }
 
 /// The entry as it was hashed; what was absent came empty.
-fn row(entry: proto::Entry) -> Result<EntryRow, ClientError> {
+fn row(entry: proto::Entry) -> Result<EntryRow, &'static str> {
     let optional = |text: String| (!text.is_empty()).then_some(text);
     let outcome = match entry.outcome() {
         proto::Outcome::Done => Outcome::Done,
         proto::Outcome::Refused => Outcome::Refused,
         proto::Outcome::Denied => Outcome::Denied,
         proto::Outcome::Unspecified => {
-            return Err(ClientError::Answer("an entry has no outcome"));
+            return Err("an entry has no outcome");
         }
     };
-    let time = entry
-        .create_time
-        .ok_or(ClientError::Answer("an entry has no time"))?;
+    let time = entry.create_time.ok_or("an entry has no time")?;
     Ok(EntryRow {
-        entry_id: Uuid::parse_str(&entry.entry_id)
-            .map_err(|_| ClientError::Answer("an entry's id is not a UUID"))?,
-        time: from_timestamp("create_time", &time)
-            .map_err(|_| ClientError::Answer("a time is out of range"))?,
+        entry_id: Uuid::parse_str(&entry.entry_id).map_err(|_| "an entry's id is not a UUID")?,
+        time: from_timestamp("create_time", &time).map_err(|_| "a time is out of range")?,
         actor: entry.actor,
         on_behalf_of: optional(entry.on_behalf_of),
         action: entry.action,

@@ -13,11 +13,15 @@ use crate::error::JournalError;
 use crate::export::statement;
 use crate::journal::Journal;
 use crate::merkle::Hash;
+use crate::note::VerifierKey;
 use crate::store::entries::{self, Filter, Placed};
 use crate::store::log::{self as sql, CheckpointRow, EpochRow};
+use crate::trail::MAX_LOGS;
 use crate::tree::{Reader, counted};
 
 const WATCH_BATCH: i64 = 256;
+/// A log's name has at most some 330 characters, its key 60 more.
+const MAX_KEY_BYTES: usize = 500;
 
 /// The service over one block's journal.
 #[derive(Debug)]
@@ -337,7 +341,9 @@ impl JournalService for LogService {
         }
         let row = checkpoint(&db, request.tree_size).await?;
         let epoch = self.journal.keeper().epoch(&db, row.epoch).await?;
-        let made = statement(&db, epoch.signer.name(), &request.process_id, row.size).await?;
+        let logs = exported_logs(&request.logs, &epoch.signer.verifier())?;
+        let name = epoch.signer.name();
+        let made = statement(&db, name, &request.process_id, row.size, logs).await?;
         Ok(Response::new(proto::GetTrailStatementResponse {
             note: epoch.signer.sign(&made.text()),
             entry_count: i64::try_from(made.count).unwrap_or(i64::MAX),
@@ -370,6 +376,29 @@ impl JournalService for LogService {
             next_page_token,
         }))
     }
+}
+
+/// The logs of the export that a statement is for. The log vouches for its own key alone, but its
+/// signature keeps the list as it was when the export was made.
+fn exported_logs(asked: &[String], own: &VerifierKey) -> Result<Vec<VerifierKey>, Status> {
+    if asked.is_empty() {
+        return Ok(vec![own.clone()]);
+    }
+    if asked.len() > MAX_LOGS {
+        return Err(invalid("logs", "must be at most 100").into());
+    }
+    if asked.iter().any(|key| key.len() > MAX_KEY_BYTES) {
+        return Err(invalid("logs", "must have at most 500 bytes each").into());
+    }
+    let logs: Vec<VerifierKey> = asked
+        .iter()
+        .map(|key| VerifierKey::parse(key))
+        .collect::<Result<_, _>>()
+        .map_err(|_| invalid("logs", "must be verifier keys in the C2SP form"))?;
+    if !logs.contains(own) {
+        return Err(invalid("logs", "must name this log's own key").into());
+    }
+    Ok(logs)
 }
 
 /// Where a consumer that learnt its position in `epoch` must go on. What it saw beyond the start

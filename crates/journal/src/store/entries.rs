@@ -48,7 +48,8 @@ publica_store::statements! {
             AND journal.action <> $2 AND leaf.position < $3 \
             ORDER BY leaf.position DESC LIMIT $4",
     },
-    LEAVES_OF_PROCESS = "SELECT leaf.position, leaf.leaf_hash FROM journal \
+    LEAVES_OF_PROCESS = "SELECT leaf.position, leaf.leaf_hash, journal.body IS NOT NULL \
+        FROM journal \
         JOIN journal_leaf AS leaf ON leaf.entry_id = journal.entry_id \
         WHERE journal.process_id = $1 AND leaf.position >= $2 AND leaf.position < $3 \
         ORDER BY leaf.position LIMIT $4",
@@ -178,15 +179,15 @@ pub async fn about(
     Ok(found)
 }
 
-/// Leaves of a case, in order, at most `limit`.
+/// Leaves of a case with whether their entries have a body, in order, at most `limit`.
 pub(crate) async fn leaves_of_process(
     db: &Db,
     process_id: &str,
     from: i64,
     to: i64,
     limit: i64,
-) -> Result<Vec<(i64, Hash)>, StoreError> {
-    let rows: Vec<(i64, Vec<u8>)> = db
+) -> Result<Vec<(i64, Hash, bool)>, StoreError> {
+    let rows: Vec<(i64, Vec<u8>, bool)> = db
         .query(LEAVES_OF_PROCESS)
         .bind(process_id)
         .bind(from)
@@ -195,6 +196,6 @@ pub(crate) async fn leaves_of_process(
         .fetch_all()
         .await?;
     rows.into_iter()
-        .map(|(position, leaf)| Ok((position, hash(&leaf)?)))
+        .map(|(position, leaf, has_body)| Ok((position, hash(&leaf)?, has_body)))
         .collect()
 }

@@ -9,21 +9,24 @@ use crate::ledger::Key;
 use crate::merkle::Hash;
 
 publica_store::statements! {
-    FIND = "SELECT fingerprint, answer, held_until FROM request_ledger \
+    FIND = "SELECT fingerprint, sealed_answer, held_until FROM request_ledger \
         WHERE caller = $1 AND rpc = $2 AND request_id = $3",
     HOLD = "INSERT INTO request_ledger \
         (caller, rpc, request_id, fingerprint, attempt, held_until, time) \
         VALUES ($1, $2, $3, $4, 1, $5, $6) \
         ON CONFLICT (caller, rpc, request_id) DO UPDATE \
         SET attempt = request_ledger.attempt + 1, held_until = excluded.held_until \
-        WHERE request_ledger.answer IS NULL AND request_ledger.held_until <= $6 \
+        WHERE request_ledger.sealed_answer IS NULL AND request_ledger.held_until <= $6 \
         AND request_ledger.fingerprint = excluded.fingerprint RETURNING attempt",
-    COMPLETE = "UPDATE request_ledger SET answer = $5, held_until = NULL, time = $6 \
-        WHERE caller = $1 AND rpc = $2 AND request_id = $3 AND attempt = $4 AND answer IS NULL",
+    COMPLETE = "UPDATE request_ledger SET sealed_answer = $5, held_until = NULL, time = $6 \
+        WHERE caller = $1 AND rpc = $2 AND request_id = $3 AND attempt = $4 \
+        AND sealed_answer IS NULL",
     RENEW = "UPDATE request_ledger SET held_until = $5 \
-        WHERE caller = $1 AND rpc = $2 AND request_id = $3 AND attempt = $4 AND answer IS NULL",
+        WHERE caller = $1 AND rpc = $2 AND request_id = $3 AND attempt = $4 \
+        AND sealed_answer IS NULL",
     ABANDON = "DELETE FROM request_ledger \
-        WHERE caller = $1 AND rpc = $2 AND request_id = $3 AND attempt = $4 AND answer IS NULL",
+        WHERE caller = $1 AND rpc = $2 AND request_id = $3 AND attempt = $4 \
+        AND sealed_answer IS NULL",
     PRUNE = "DELETE FROM request_ledger WHERE (caller, rpc, request_id) IN \
         (SELECT caller, rpc, request_id FROM request_ledger WHERE time < $1 \
         ORDER BY time LIMIT $2)",
@@ -33,7 +36,7 @@ publica_store::statements! {
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct LedgerRow {
     pub(crate) fingerprint: Vec<u8>,
-    pub(crate) answer: Option<Vec<u8>>,
+    pub(crate) sealed_answer: Option<Vec<u8>>,
     pub(crate) held_until: Option<Timestamp>,
 }
 
@@ -75,7 +78,7 @@ pub(crate) async fn complete(
     tx: &mut Tx<'_>,
     key: &Key,
     attempt: i64,
-    answer: &[u8],
+    sealed_answer: &[u8],
 ) -> Result<bool, StoreError> {
     let now = tx.now();
     let changed = tx
@@ -84,7 +87,7 @@ pub(crate) async fn complete(
         .bind(key.rpc)
         .bind(key.request_id.as_str())
         .bind(attempt)
-        .bind(answer)
+        .bind(sealed_answer)
         .bind(now)
         .execute()
         .await?;

@@ -38,6 +38,7 @@ publica_store::statements! {
         FROM journal_epoch WHERE epoch > $1 ORDER BY epoch LIMIT $2",
     LAST_EPOCH = "SELECT epoch, origin, first_position, sealed_seed, public_key, last_known, \
         time FROM journal_epoch ORDER BY epoch DESC LIMIT 1",
+    KNOWS_ORIGIN = "SELECT COUNT(*) FROM journal_epoch WHERE origin = $1",
     NEXT_EPOCH_START = "SELECT MIN(first_position) FROM journal_epoch WHERE epoch > $1",
     PUT_EPOCH = "INSERT INTO journal_epoch \
         (epoch, origin, first_position, sealed_seed, public_key, last_known, time) \
@@ -205,6 +206,12 @@ pub(crate) async fn epochs(db: &Db, after: i64, limit: i64) -> Result<Vec<EpochR
 
 pub(crate) async fn last_epoch(db: &Db) -> Result<Option<EpochRow>, StoreError> {
     db.query(LAST_EPOCH).fetch_optional().await
+}
+
+/// Whether the log ever had this name.
+pub(crate) async fn knows_origin(db: &Db, origin: &str) -> Result<bool, StoreError> {
+    let count: i64 = db.query(KNOWS_ORIGIN).bind(origin).fetch_scalar().await?;
+    Ok(count > 0)
 }
 
 /// Where the earliest epoch after `epoch` began.

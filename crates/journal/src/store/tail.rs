@@ -5,7 +5,7 @@ use publica_types::{Timestamp, Uuid};
 use serde_json::{Value, json};
 
 use crate::entry::EntryRow;
-use crate::ledger::Kept;
+use crate::ledger::Sealed;
 
 // Several inserts in one call: SQLite takes them as several statements of one text, where `$n`
 // addresses the same values throughout, and PostgreSQL as expressions of one statement.
@@ -26,18 +26,19 @@ publica_store::statements! {
             subject_kind, subject_id, process_id, request_id, trace_id, body_sha256, body) \
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13); \
             INSERT INTO journal_pending (entry_id, leaf_hash) VALUES ($1, $14); \
-            INSERT INTO request_ledger (caller, rpc, request_id, fingerprint, answer, attempt, \
-            time) VALUES ($15, $16, $17, $18, $19, 1, $2)",
+            INSERT INTO request_ledger (caller, rpc, request_id, fingerprint, sealed_answer, \
+            attempt, time) VALUES ($15, $16, $17, $18, $19, 1, $2)",
         postgres: "WITH entry AS (INSERT INTO journal (entry_id, time, actor, on_behalf_of, \
             action, outcome, subject_kind, subject_id, process_id, request_id, trace_id, \
             body_sha256, body) \
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)), \
             pending AS (INSERT INTO journal_pending (entry_id, leaf_hash) VALUES ($1, $14)) \
-            INSERT INTO request_ledger (caller, rpc, request_id, fingerprint, answer, attempt, \
-            time) VALUES ($15, $16, $17, $18, $19, 1, $2)",
+            INSERT INTO request_ledger (caller, rpc, request_id, fingerprint, sealed_answer, \
+            attempt, time) VALUES ($15, $16, $17, $18, $19, 1, $2)",
     },
-    ANSWER = "INSERT INTO request_ledger (caller, rpc, request_id, fingerprint, answer, attempt, \
-        time) VALUES ($1, $2, $3, $4, $5, 1, $6)",
+    ANSWER = "INSERT INTO request_ledger \
+        (caller, rpc, request_id, fingerprint, sealed_answer, attempt, time) \
+        VALUES ($1, $2, $3, $4, $5, 1, $6)",
     // A list of rows is one JSON text on SQLite and one array a column on PostgreSQL.
     ENTRIES = {
         sqlite: "INSERT INTO journal (entry_id, time, actor, on_behalf_of, action, outcome, \
@@ -88,7 +89,7 @@ pub(crate) async fn entry(tx: &mut Tx<'_>, row: &EntryRow) -> Result<(), StoreEr
 pub(crate) async fn entry_and_answer(
     tx: &mut Tx<'_>,
     row: &EntryRow,
-    kept: &Kept,
+    kept: &Sealed,
 ) -> Result<(), StoreError> {
     bind_entry!(tx.query(ENTRY_AND_ANSWER), row)
         .bind(kept.key.caller.as_str())
@@ -101,7 +102,7 @@ pub(crate) async fn entry_and_answer(
         .map(drop)
 }
 
-pub(crate) async fn answer(tx: &mut Tx<'_>, kept: &Kept) -> Result<(), StoreError> {
+pub(crate) async fn answer(tx: &mut Tx<'_>, kept: &Sealed) -> Result<(), StoreError> {
     let now = tx.now();
     tx.query(ANSWER)
         .bind(kept.key.caller.as_str())

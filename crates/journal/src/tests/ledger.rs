@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use publica_store::{StoreError, Tx};
 
+use super::property::meddle;
 use super::*;
 use crate::{Begun, Call, JournalError, fingerprint, intent, write};
 
@@ -34,6 +35,13 @@ fn call<'o>(origin: &'o Origin, id: &str, n: i64) -> Call<'o> {
         request_id: Some(id.to_owned()),
         fingerprint: fingerprint(&request(n)),
     }
+}
+
+/// What nobody may read in a store's files.
+const SECRET: &str = "household of Amara Okafor, account UNION-60515593";
+
+publica_store::statements! {
+    ANSWERS = "SELECT answer, sealed_answer FROM request_ledger",
 }
 
 /// Answers with the number of effects so far.
@@ -183,6 +191,92 @@ both_engines! {
         assert_eq!(entries(&bench).await, 0);
         heir.abandon(&bench.db).await.unwrap();
         effect(&bench, call(&origin, "r1", 1)).await.unwrap();
+        bench.stop().await;
+    }
+
+    async fn answers_are_sealed_where_they_lie(db: TestDatabase) {
+        let bench = Bench::new(&db).await;
+        let origin = Origin::actor("clerk:1");
+        effect(&bench, call(&origin, "short", 1)).await.unwrap();
+        let many = write(&bench.db, call(&origin, "many", 1), origin.clone(), |tx, origin| {
+            Box::pin(async move {
+                add_one(tx, origin).await?;
+                append(tx, origin, Entry::new("test.thing.made"));
+                Ok::<_, TestError>(SECRET.to_owned())
+            })
+        });
+        assert_eq!(many.await.unwrap(), SECRET);
+        let alone = write(&bench.db, call(&origin, "alone", 1), (), |_, ()| {
+            Box::pin(async { Ok::<_, TestError>(SECRET.to_owned()) })
+        });
+        alone.await.unwrap();
+        let hold = Duration::from_mins(1);
+        let Begun::Fresh(held) =
+            intent::<String>(&bench.db, call(&origin, "held", 1), hold).await.unwrap()
+        else {
+            panic!("nobody was there before");
+        };
+        held.complete(&bench.db, (), |_, ()| {
+            Box::pin(async { Ok::<_, TestError>(SECRET.to_owned()) })
+        })
+        .await
+        .unwrap();
+        let rows: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> =
+            bench.db.query(ANSWERS).fetch_all().await.unwrap();
+        assert_eq!(rows.len(), 4);
+        for (clear, sealed) in rows {
+            assert_eq!(clear, None);
+            let sealed = sealed.unwrap();
+            assert!(!sealed.windows(SECRET.len()).any(|part| part == SECRET.as_bytes()));
+        }
+        for id in ["many", "alone", "held"] {
+            let again: Result<String, TestError> =
+                write(&bench.db, call(&origin, id, 1), (), |_, ()| {
+                    Box::pin(async { Err(TestError::Refused) })
+                })
+                .await;
+            assert_eq!(again.unwrap(), SECRET, "{id}");
+        }
+
+        // An answer opens only where it was put.
+        meddle(
+            &bench,
+            "UPDATE request_ledger SET sealed_answer = (SELECT sealed_answer FROM request_ledger \
+             WHERE request_id = 'many') WHERE request_id = 'short'",
+        )
+        .await;
+        let moved = effect(&bench, call(&origin, "short", 1)).await;
+        assert!(matches!(moved, Err(TestError::Journal(JournalError::Damaged { .. }))));
+        bench.stop().await;
+    }
+
+    async fn answers_kept_in_clear_are_dropped_but_not_their_requests(db: TestDatabase) {
+        let bench = Bench::new(&db).await;
+        let origin = Origin::actor("clerk:1");
+        effect(&bench, call(&origin, "old", 1)).await.unwrap();
+        // As the release before kept it.
+        meddle(
+            &bench,
+            "UPDATE request_ledger SET answer = sealed_answer, sealed_answer = NULL",
+        )
+        .await;
+        let migration = include_str!("../../migrations/sqlite/0003_sealed_answers.sql");
+        let drop_them = migration.lines().find(|line| line.starts_with("UPDATE")).unwrap();
+        assert!(
+            include_str!("../../migrations/postgres/0003_sealed_answers.sql").contains(drop_them)
+        );
+        meddle(&bench, drop_them).await;
+        let rows: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> =
+            bench.db.query(ANSWERS).fetch_all().await.unwrap();
+        assert_eq!(rows, [(None, None)]);
+        let gone = effect(&bench, call(&origin, "old", 1)).await;
+        assert!(
+            matches!(gone, Err(TestError::Journal(JournalError::AnswerGone { .. }))),
+            "{gone:?}"
+        );
+        let begun = intent::<Answer>(&bench.db, call(&origin, "old", 1), Duration::ZERO).await;
+        assert!(matches!(begun, Err(JournalError::AnswerGone { .. })), "{begun:?}");
+        assert_eq!(entries(&bench).await, 1, "no second effect");
         bench.stop().await;
     }
 }

@@ -129,7 +129,7 @@ async fn settled(bench: &Bench, seed: u64, at_work: Arc<()>, written: &mut Writt
 
 async fn exported(bench: &Bench) -> Report {
     let mut writer = Writer::new(Vec::new(), None).unwrap();
-    export::complete(&bench.journal, &bench.db, &mut writer)
+    export::complete(&[(&bench.journal, &bench.db)], &mut writer)
         .await
         .unwrap();
     verify::trail(writer.finish().unwrap().as_slice()).unwrap()
@@ -137,14 +137,14 @@ async fn exported(bench: &Bench) -> Report {
 
 async fn exported_case(bench: &Bench, process: &str) -> Report {
     let mut writer = Writer::new(Vec::new(), Some(process)).unwrap();
-    export::process(&bench.journal, &bench.db, process, &mut writer)
+    export::process(&[(&bench.journal, &bench.db)], process, &mut writer)
         .await
         .unwrap();
     verify::trail(writer.finish().unwrap().as_slice()).unwrap()
 }
 
 /// Changes the store behind the journal's back.
-async fn meddle(bench: &Bench, sql: &'static str) {
+pub(super) async fn meddle(bench: &Bench, sql: &'static str) {
     bench
         .db
         .write("test.meddle", sql, |tx, sql| {

@@ -90,7 +90,7 @@ async fn received(receiver: &mut mpsc::UnboundedReceiver<Received>) -> Received 
 }
 
 both_engines! {
-    async fn entries_are_listed_proven_and_exported(db: TestDatabase) {
+    async fn entries_are_listed_and_proven(db: TestDatabase) {
         let bench = Bench::new(&db).await;
         bench.run();
         let mut client = JournalServiceClient::new(link(&bench));
@@ -150,16 +150,72 @@ both_engines! {
         let wrong = proto::GetConsistencyProofRequest { old_size: 31, new_size: 30 };
         let wrong = client.get_consistency_proof(wrong).await;
         assert_eq!(wrong.unwrap_err().code(), Code::InvalidArgument);
+        bench.stop().await;
+    }
 
+    async fn a_case_is_exported_by_a_client(db: TestDatabase) {
+        let bench = Bench::new(&db).await;
+        bench.run();
+        let client = JournalServiceClient::new(link(&bench));
+        for n in 0..30 {
+            bench.add(n, if n % 3 == 0 { "p" } else { "q" }).await;
+        }
         let mut writer = Writer::new(Vec::new(), Some("p")).unwrap();
-        let mut exporter = Client {
+        let mut exporters = [Client {
             block: "payments".into(),
             tenant: "default".into(),
             service: client.clone(),
-        };
-        assert_eq!(export::over_grpc(&mut exporter, "p", &mut writer).await.unwrap(), 10);
+        }];
+        let counts = export::over_grpc(&mut exporters, "p", &mut writer).await.unwrap();
+        assert_eq!(counts, [10]);
+        let key = exporters[0].key().await.unwrap().unwrap();
+        let mut verifier = verify::Verifier::new();
+        verifier.pin(verify::Pin::of(key.clone())).unwrap();
+        verifier.read("export", writer.finish().unwrap().as_slice()).unwrap();
+        let report = verifier.finish();
+        assert!(report.is_valid() && report.is_pinned(), "{report}");
+        assert_eq!(report.entries(), 10);
+
+        // A block says so, too, when a case has left nothing there.
+        let mut writer = Writer::new(Vec::new(), Some("none")).unwrap();
+        let counts = export::over_grpc(&mut exporters, "none", &mut writer).await.unwrap();
         let report = verify::trail(writer.finish().unwrap().as_slice()).unwrap();
-        assert!(report.is_valid() && report.entries() == 10, "{report}");
+        assert!(counts == [0] && report.is_valid() && report.logs.len() == 1, "{report}");
+        bench.stop().await;
+    }
+
+    async fn a_statement_names_the_logs_of_its_export(db: TestDatabase) {
+        let bench = Bench::new(&db).await;
+        bench.run();
+        bench.add(0, "p").await;
+        let mut client = JournalServiceClient::new(link(&bench));
+        let fresh = proto::GetCheckpointRequest { fresh: true };
+        let head = client.get_checkpoint(fresh).await.unwrap().into_inner().checkpoint.unwrap();
+        let key = crate::note::VerifierKey::parse(&head.verifier_key).unwrap();
+        let other = crate::note::VerifierKey::new("other", [1; 32]).to_string();
+        let lists = [
+            vec![other.clone()],
+            vec!["nonsense".to_owned()],
+            vec![key.to_string(); 101],
+            vec![key.to_string(), "x".repeat(501)],
+        ];
+        for logs in lists {
+            let request = proto::GetTrailStatementRequest {
+                process_id: "p".into(),
+                tree_size: 0,
+                logs,
+            };
+            let refused = client.get_trail_statement(request).await.unwrap_err();
+            assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+        }
+        let request = proto::GetTrailStatementRequest {
+            process_id: "p".into(),
+            tree_size: 0,
+            logs: vec![key.to_string(), other.clone()],
+        };
+        let note = client.get_trail_statement(request).await.unwrap().into_inner().note;
+        let made = crate::trail::Statement::parse(key.open(&note).unwrap()).unwrap();
+        assert_eq!(made.logs[1].to_string(), other);
         bench.stop().await;
     }
 

@@ -1,6 +1,6 @@
 //! What is known about one log while its lines are read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{EntryLine, EntryRow, Hash, Head, Kind, LogLine, LogReport, Report, Statement};
 use super::{VerifierKey, merkle};
@@ -14,40 +14,62 @@ struct Signed {
     checked: bool,
 }
 
+/// The case that an entry is of, if any.
+#[derive(Debug)]
+struct Case(Option<String>);
+
 #[derive(Debug)]
 pub(super) struct Log {
     line: LogLine,
     key: VerifierKey,
+    pinned: bool,
     heads: BTreeMap<u64, Signed>,
     /// Sizes whose checkpoint was found wanting, so that it is not reported again.
     broken: Vec<u64>,
+    /// Sizes of checkpoints in the file.
+    own: BTreeSet<u64>,
+    /// Sizes of checkpoints that were given apart from the file.
+    known: BTreeSet<u64>,
     frontier: Frontier,
     next: u64,
+    /// Entries whose proof holds.
     entries: u64,
+    missing_bodies: u64,
     tampered: bool,
-    /// Leaves of the trail, hashed together, and their number.
-    trail: (Hash, u64),
+    /// What a statement must say of the leaves that were read.
+    found: (Hash, u64),
+    /// The case of the first entry.
+    process: Option<Case>,
     last_position: Option<u64>,
     statements: Vec<Statement>,
     carries: Vec<Head>,
 }
 
 impl Log {
-    pub(super) fn new(line: LogLine, key: VerifierKey) -> Self {
+    pub(super) fn new(line: LogLine, key: VerifierKey, pinned: bool) -> Self {
         Self {
             line,
             key,
+            pinned,
             heads: BTreeMap::new(),
             broken: Vec::new(),
+            own: BTreeSet::new(),
+            known: BTreeSet::new(),
             frontier: Frontier::default(),
             next: 0,
             entries: 0,
+            missing_bodies: 0,
             tampered: false,
-            trail: ([0; 32], 0),
+            found: ([0; 32], 0),
+            process: None,
             last_position: None,
             statements: Vec::new(),
             carries: Vec::new(),
         }
+    }
+
+    pub(super) fn line(&self) -> &LogLine {
+        &self.line
     }
 
     pub(super) fn key(&self) -> &VerifierKey {
@@ -58,9 +80,16 @@ impl Log {
         report.add(kind, &self.line.origin, message);
     }
 
-    /// Takes a checkpoint that the auditor kept: it is part of what the export must agree with.
-    pub(super) fn known(&mut self, report: &mut Report, note: &str) {
-        self.checkpoint(report, note);
+    /// Takes a checkpoint that the auditor kept, whose signature holds: it is part of what the
+    /// export must agree with.
+    pub(super) fn known(&mut self, report: &mut Report, head: Head) {
+        self.known.insert(head.size);
+        self.head(report, &head);
+    }
+
+    /// What the log signed, as far as signatures hold.
+    pub(super) fn signed(&self) -> impl Iterator<Item = (u64, Hash)> + '_ {
+        self.heads.iter().map(|(size, signed)| (*size, signed.root))
     }
 
     /// Takes a checkpoint. One of an older epoch is returned with the origin of the log that
@@ -85,6 +114,12 @@ impl Log {
             self.report(report, Kind::Rewritten, message);
             return None;
         }
+        self.own.insert(head.size);
+        self.head(report, &head);
+        self.line.carried_by.clone().map(|by| (by, head))
+    }
+
+    fn head(&mut self, report: &mut Report, head: &Head) {
         match self.heads.get(&head.size) {
             Some(signed) if signed.root != head.root => {
                 let size = head.size;
@@ -104,7 +139,6 @@ impl Log {
             }
         }
         self.check_size(report, head.size);
-        self.line.carried_by.clone().map(|by| (by, head))
     }
 
     pub(super) fn consistency(&mut self, report: &mut Report, old: u64, new: u64, proof: &[Hash]) {
@@ -141,16 +175,17 @@ impl Log {
                 return;
             }
         };
-        let ours = statement.origin == self.line.origin
-            && process.is_none_or(|process| process == statement.process_id);
-        if ours {
-            self.statements.push(statement);
-        } else {
+        let whole = statement.process_id.is_none();
+        let ours = statement.origin == self.line.origin && whole == self.line.complete;
+        if !ours || statement.process_id.as_deref() != process {
             self.report(
                 report,
                 Kind::Malformed,
-                "a statement is about another log or case",
+                "a statement is about another log or case than the header names",
             );
+        }
+        if ours {
+            self.statements.push(statement);
         }
     }
 
@@ -165,6 +200,18 @@ impl Log {
         } = line;
         let row = EntryRow::from(entry);
         let mut sound = true;
+        self.missing_bodies += u64::from(row.body.is_none());
+        let first = self
+            .process
+            .get_or_insert_with(|| Case(row.process_id.clone()));
+        let of_one_case = self.line.complete || first.0 == row.process_id;
+        if self.line.carried_by.is_some() {
+            self.report(
+                report,
+                Kind::Malformed,
+                "it has entries, though another log carries them",
+            );
+        }
         if !row.body_fits() {
             sound = false;
             let message = format!(
@@ -176,7 +223,7 @@ impl Log {
             sound = false;
             let message = format!("entry {} at position {position} was changed", row.entry_id);
             self.report(report, Kind::Tampered, message);
-        } else if process.is_some() && process != row.process_id.as_deref() {
+        } else if !of_one_case || (process.is_some() && process != row.process_id.as_deref()) {
             sound = false;
             let message = format!("entry {} belongs to another case", row.entry_id);
             self.report(report, Kind::Tampered, message);
@@ -190,11 +237,16 @@ impl Log {
                 self.report(report, Kind::Tampered, message);
             }
             self.last_position = Some(position);
-            self.trail = (Statement::extend(&self.trail.0, &leaf), self.trail.1 + 1);
+            self.find(&leaf);
             sound &= self.proven(report, &row, position, tree_size, &leaf, &proof);
         }
         self.tampered |= !sound;
         self.entries += u64::from(sound);
+    }
+
+    /// Counts a leaf as a statement does.
+    fn find(&mut self, leaf: &Hash) {
+        self.found = (Statement::extend(&self.found.0, leaf), self.found.1 + 1);
     }
 
     fn proven(
@@ -245,6 +297,7 @@ impl Log {
             self.tampered = true;
         }
         self.next = position + 1;
+        self.find(leaf);
         self.frontier.push(*leaf, |_, _| {});
         self.check_size(report, self.frontier.size());
     }
@@ -280,14 +333,39 @@ impl Log {
         self.carries.push(head);
     }
 
-    pub(super) fn finish(mut self, report: &mut Report, trail: bool) -> LogReport {
-        if self.line.complete {
-            self.finish_complete(report);
-        } else if trail && self.line.carried_by.is_none() {
-            self.finish_trail(report);
+    /// Ends the log. Returns the logs that it signed were exported together.
+    pub(super) fn finish(
+        &mut self,
+        report: &mut Report,
+        process: Option<&str>,
+    ) -> Option<Vec<VerifierKey>> {
+        self.finish_known(report);
+        if self.line.carried_by.is_some() {
+            return None;
         }
-        let broken = &self.broken;
-        let holds = |size: &u64, signed: &Signed| signed.checked && !broken.contains(size);
+        let newest = self.statements.iter().max_by_key(|made| made.tree_size);
+        let Some(statement) = newest.cloned() else {
+            let message = "no signed statement says how many entries it has";
+            self.report(report, Kind::Dropped, message);
+            self.finish_complete(report, 0);
+            return None;
+        };
+        if self.line.complete {
+            self.finish_complete(report, statement.tree_size);
+            let same = (statement.leaves, statement.count) == self.found;
+            if !same && !self.tampered && self.next == statement.tree_size {
+                let message = "the entries are not those that the signed statement counts";
+                self.report(report, Kind::Tampered, message);
+            }
+        } else {
+            self.finish_trail(report, &statement, process);
+        }
+        self.finish_bodies(report, &statement);
+        Some(statement.logs)
+    }
+
+    pub(super) fn into_report(self) -> LogReport {
+        let holds = |size: &u64, signed: &Signed| signed.checked && !self.broken.contains(size);
         let holding = self
             .heads
             .iter()
@@ -295,23 +373,54 @@ impl Log {
             .count();
         LogReport {
             entries: self.entries,
+            missing_bodies: self.missing_bodies,
             checkpoints: u64::try_from(holding).unwrap_or(u64::MAX),
             complete: self.line.complete,
             key: self.key.to_string(),
+            pinned: self.pinned,
             origin: self.line.origin,
             block: self.line.block,
             tenant: self.line.tenant,
         }
     }
 
-    fn finish_complete(&mut self, report: &mut Report) {
+    /// Says which of the checkpoints that were given the file does not lead to. Those beyond the
+    /// end of a complete log are reported with its end.
+    fn finish_known(&self, report: &mut Report) {
+        if self.line.complete || self.line.carried_by.is_some() {
+            return;
+        }
+        for size in self.known.difference(&self.own) {
+            let checked = self.heads.get(size).is_some_and(|signed| signed.checked);
+            let origin = &self.line.origin;
+            if checked {
+                continue;
+            }
+            if self.own.last().is_some_and(|end| end < size) {
+                let message = format!(
+                    "it ends before size {size}, to which the checkpoint that was given commits"
+                );
+                self.report(report, Kind::Dropped, message);
+            } else {
+                report.note(format!(
+                    "the checkpoint of {origin} of size {size} that was given vouches for the key \
+                     alone: the file holds no proof that leads from it"
+                ));
+            }
+        }
+    }
+
+    fn finish_complete(&mut self, report: &mut Report, stated: u64) {
+        if !self.line.complete {
+            return;
+        }
         let size = self.frontier.size();
         let carried = self.carries.iter().map(|head| head.size);
-        let beyond = self.heads.keys().copied().chain(carried).max();
-        let beyond = beyond.filter(|beyond| *beyond > self.next);
+        let beyond = self.heads.keys().copied().chain(carried).chain([stated]);
+        let beyond = beyond.max().filter(|beyond| *beyond > self.next);
         if let Some(beyond) = beyond {
             let message = format!(
-                "the log ends at {}, but a checkpoint commits to {beyond} entries",
+                "the log ends at {}, but {beyond} entries were signed for",
                 self.next
             );
             self.report(report, Kind::Dropped, message);
@@ -325,17 +434,20 @@ impl Log {
         }
     }
 
-    fn finish_trail(&mut self, report: &mut Report) {
-        let Some(statement) = self
-            .statements
-            .iter()
-            .max_by_key(|statement| statement.tree_size)
-        else {
-            let message = "no signed statement says how many entries the trail has";
-            self.report(report, Kind::Dropped, message);
-            return;
-        };
-        let (leaves, count) = self.trail;
+    fn finish_trail(&mut self, report: &mut Report, statement: &Statement, process: Option<&str>) {
+        let size = statement.tree_size;
+        if !self.heads.contains_key(&size) && self.broken.is_empty() {
+            let message = format!("no checkpoint of size {size} fits the signed statement");
+            self.report(report, Kind::Malformed, message);
+        }
+        // Entries of another case than the header's were reported one by one.
+        let of = self.process.as_ref();
+        let theirs = of.is_some_and(|case| case.0 != statement.process_id);
+        if theirs && process.is_none() {
+            let message = "the entries are not of the case that the signed statement is about";
+            self.report(report, Kind::Tampered, message);
+        }
+        let (leaves, count) = self.found;
         if count < statement.count {
             let message = format!(
                 "{} of {} entries of the trail are missing",
@@ -346,6 +458,19 @@ impl Log {
         } else if (count > statement.count || leaves != statement.leaves) && !self.tampered {
             let message = "the entries are not those that the signed statement counts";
             self.report(report, Kind::Tampered, message);
+        }
+    }
+
+    /// The owner of a store may drop the bodies of old months. What was there when the export
+    /// was made must be there now.
+    fn finish_bodies(&self, report: &mut Report, statement: &Statement) {
+        let gone = statement.count.saturating_sub(statement.bodies);
+        if self.missing_bodies > gone {
+            let message = format!(
+                "{} bodies are missing that the log still had when it was exported",
+                self.missing_bodies - gone
+            );
+            self.report(report, Kind::Dropped, message);
         }
     }
 }

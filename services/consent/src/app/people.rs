@@ -42,13 +42,6 @@ impl Who {
             .is_some_and(|caller| caller.kind == CallerKind::Person)
     }
 
-    /// Whether nobody knows who calls.
-    pub(crate) fn is_anonymous(&self) -> bool {
-        self.caller
-            .as_ref()
-            .is_none_or(|caller| caller.kind == CallerKind::Anonymous)
-    }
-
     /// Whether the caller has a scope.
     pub(crate) fn may(&self, scope: &str) -> bool {
         self.caller

@@ -7,7 +7,7 @@ use publica_rpc::Refusal;
 use tonic::{Code, Request, Response, Status};
 
 use crate::convert::client_from;
-use crate::grpc::{Call, Services};
+use crate::grpc::{Call, Services, answer};
 
 /// Scopes that register clients: ours, and that of the published interface.
 const CREATE: [&str; 2] = ["identity:client:write", "add_oidc_client"];
@@ -36,7 +36,7 @@ impl ClientService for Services {
         let mutation = call.mutation(&request, &request.request_id);
         let client = client_from(request.client.unwrap_or_default());
         let result = self.0.create_client(&mutation, &caller, client).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn update_client(
@@ -49,7 +49,7 @@ impl ClientService for Services {
         let mutation = call.mutation(&request, &request.request_id);
         let client = client_from(request.client.unwrap_or_default());
         let result = self.0.update_client(&mutation, &caller, client).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn get_client(
@@ -59,7 +59,7 @@ impl ClientService for Services {
         let call = Call::of(&request, "/publica.identity.v1.ClientService/GetClient");
         let request = request.into_inner();
         let result = self.0.get_client(&call.origin, &request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn list_clients(
@@ -69,6 +69,6 @@ impl ClientService for Services {
         let call = Call::of(&request, "/publica.identity.v1.ClientService/ListClients");
         let request = request.into_inner();
         let result = self.0.list_clients(&call.origin, &request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 }

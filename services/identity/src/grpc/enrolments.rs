@@ -4,7 +4,7 @@ use publica_proto::identity::v1 as pb;
 use publica_proto::identity::v1::enrolment_service_server::EnrolmentService;
 use tonic::{Request, Response, Status};
 
-use crate::grpc::{Call, Services};
+use crate::grpc::{Call, Services, answer};
 
 #[tonic::async_trait]
 impl EnrolmentService for Services {
@@ -19,7 +19,7 @@ impl EnrolmentService for Services {
         let request = request.into_inner();
         let mutation = call.mutation(&request, &request.request_id);
         let result = self.0.submit_packet(&mutation, request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn get_enrolment(
@@ -35,7 +35,7 @@ impl EnrolmentService for Services {
             .0
             .get_enrolment(&call.origin, &request.registration_id)
             .await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn list_enrolments(
@@ -48,6 +48,6 @@ impl EnrolmentService for Services {
         );
         let request = request.into_inner();
         let result = self.0.list_enrolments(&call.origin, &request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 }

@@ -4,7 +4,7 @@ use publica_proto::identity::v1 as pb;
 use publica_proto::identity::v1::factor_service_server::FactorService;
 use tonic::{Request, Response, Status};
 
-use crate::grpc::{Call, Services};
+use crate::grpc::{Call, Services, answer};
 
 #[tonic::async_trait]
 impl FactorService for Services {
@@ -16,7 +16,7 @@ impl FactorService for Services {
         let request = request.into_inner();
         let mutation = call.mutation(&request, &request.request_id);
         let result = self.0.set_factor(&mutation, request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn list_factors(
@@ -26,7 +26,7 @@ impl FactorService for Services {
         let call = Call::of(&request, "/publica.identity.v1.FactorService/ListFactors");
         let request = request.into_inner();
         let result = self.0.list_factors(&call.origin, &request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn lock_factor(
@@ -37,7 +37,7 @@ impl FactorService for Services {
         let request = request.into_inner();
         let mutation = call.mutation(&request, &request.request_id);
         let result = self.0.lock_factor(&mutation, request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn unlock_factor(
@@ -48,6 +48,6 @@ impl FactorService for Services {
         let request = request.into_inner();
         let mutation = call.mutation(&request, &request.request_id);
         let result = self.0.unlock_factor(&mutation, request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 }

@@ -4,7 +4,7 @@ use publica_proto::identity::v1 as pb;
 use publica_proto::identity::v1::identifier_service_server::IdentifierService;
 use tonic::{Request, Response, Status};
 
-use crate::grpc::{Call, Services};
+use crate::grpc::{Call, Services, answer};
 
 #[tonic::async_trait]
 impl IdentifierService for Services {
@@ -16,7 +16,7 @@ impl IdentifierService for Services {
         let request = request.into_inner();
         let mutation = call.mutation(&request, &request.request_id);
         let result = self.0.create_vid(&mutation, request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn attach_alias(
@@ -30,7 +30,7 @@ impl IdentifierService for Services {
         let request = request.into_inner();
         let mutation = call.mutation(&request, &request.request_id);
         let result = self.0.attach_alias(&mutation, request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn list_identifiers(
@@ -43,7 +43,7 @@ impl IdentifierService for Services {
         );
         let request = request.into_inner();
         let result = self.0.list_identifiers(&call.origin, &request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn revoke_identifier(
@@ -57,6 +57,6 @@ impl IdentifierService for Services {
         let request = request.into_inner();
         let mutation = call.mutation(&request, &request.request_id);
         let result = self.0.revoke_identifier(&mutation, request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 }

@@ -4,7 +4,7 @@ use publica_proto::identity::v1 as pb;
 use publica_proto::identity::v1::person_service_server::PersonService;
 use tonic::{Request, Response, Status};
 
-use crate::grpc::{Call, Services};
+use crate::grpc::{Call, Services, answer};
 
 #[tonic::async_trait]
 impl PersonService for Services {
@@ -16,7 +16,7 @@ impl PersonService for Services {
         let request = request.into_inner();
         let mutation = call.mutation(&request, &request.request_id);
         let result = self.0.enrol_persons(&mutation, request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn get_person(
@@ -26,7 +26,7 @@ impl PersonService for Services {
         let call = Call::of(&request, "/publica.identity.v1.PersonService/GetPerson");
         let request = request.into_inner();
         let result = self.0.get_person(&call.origin, &request.person_id).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn list_persons(
@@ -36,7 +36,7 @@ impl PersonService for Services {
         let call = Call::of(&request, "/publica.identity.v1.PersonService/ListPersons");
         let request = request.into_inner();
         let result = self.0.list_persons(&call.origin, &request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn search_persons(
@@ -46,7 +46,7 @@ impl PersonService for Services {
         let call = Call::of(&request, "/publica.identity.v1.PersonService/SearchPersons");
         let request = request.into_inner();
         let result = self.0.search_persons(&call.origin, &request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn update_person(
@@ -57,7 +57,7 @@ impl PersonService for Services {
         let request = request.into_inner();
         let mutation = call.mutation(&request, &request.request_id);
         let result = self.0.update_person(&mutation, request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn block_person(
@@ -68,7 +68,7 @@ impl PersonService for Services {
         let request = request.into_inner();
         let mutation = call.mutation(&request, &request.request_id);
         let result = self.0.block_person(&mutation, request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn unblock_person(
@@ -79,7 +79,7 @@ impl PersonService for Services {
         let request = request.into_inner();
         let mutation = call.mutation(&request, &request.request_id);
         let result = self.0.unblock_person(&mutation, request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn deactivate_person(
@@ -93,7 +93,7 @@ impl PersonService for Services {
         let request = request.into_inner();
         let mutation = call.mutation(&request, &request.request_id);
         let result = self.0.deactivate_person(&mutation, request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn record_death(
@@ -104,7 +104,7 @@ impl PersonService for Services {
         let request = request.into_inner();
         let mutation = call.mutation(&request, &request.request_id);
         let result = self.0.record_death(&mutation, request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn erase_person(
@@ -115,6 +115,6 @@ impl PersonService for Services {
         let request = request.into_inner();
         let mutation = call.mutation(&request, &request.request_id);
         let result = self.0.erase_person(&mutation, request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 }

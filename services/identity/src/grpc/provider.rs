@@ -4,17 +4,15 @@ use publica_proto::identity::v1 as pb;
 use publica_proto::identity::v1::provider_service_server::ProviderService;
 use tonic::{Request, Response, Status};
 
-use crate::grpc::{Call, Services};
+use crate::grpc::{Call, Services, answer};
 
 #[tonic::async_trait]
 impl ProviderService for Services {
     async fn get_metadata(
         &self,
-        request: Request<pb::GetMetadataRequest>,
+        _: Request<pb::GetMetadataRequest>,
     ) -> Result<Response<pb::GetMetadataResponse>, Status> {
-        let call = Call::of(&request, "/publica.identity.v1.ProviderService/GetMetadata");
-        let result = Ok(self.0.metadata());
-        self.answer(&call, result).await
+        answer(Ok(self.0.metadata()))
     }
 
     async fn get_key_set(
@@ -23,7 +21,7 @@ impl ProviderService for Services {
     ) -> Result<Response<pb::GetKeySetResponse>, Status> {
         let call = Call::of(&request, "/publica.identity.v1.ProviderService/GetKeySet");
         let result = self.0.published_keys(&call.origin).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn rotate_signing_key(
@@ -37,7 +35,7 @@ impl ProviderService for Services {
         let request = request.into_inner();
         let mutation = call.mutation(&request, &request.request_id);
         let result = self.0.rotate_signing_key(&mutation).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 
     async fn list_signing_keys(
@@ -50,6 +48,6 @@ impl ProviderService for Services {
         );
         let request = request.into_inner();
         let result = self.0.list_signing_keys(&call.origin, &request).await;
-        self.answer(&call, result).await
+        answer(result)
     }
 }

@@ -66,6 +66,7 @@ impl Order {
             entropy,
             peers: Peers::new(),
             data_dir: self.folder.clone(),
+            witness_dir: self.folder.join("witness"),
             profile: Profile::Local,
             tracker: TaskTracker::new(),
             tenants: vec![Tenant::default()],

@@ -1,13 +1,13 @@
 //! Step 8: one person's trail through all six blocks is exported as an outside client, over gRPC,
-//! and verified with nothing but the file.
+//! and verified with nothing but the file and the keys that the blocks name.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter};
+use std::io::{BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use publica_journal::export::{self, Writer};
-use publica_journal::verify;
+use publica_journal::verify::{self, Pin, Verifier};
 use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
@@ -15,7 +15,7 @@ use tonic::transport::Endpoint;
 use tonic::{Request, Status};
 
 use super::context::{Context, Decided, Parties};
-use super::report::Report;
+use super::report::{Report, Step};
 use super::spool::{CHUNK, chunks};
 use crate::base::new_private_file;
 
@@ -70,7 +70,7 @@ pub(crate) async fn run(
         .await?;
     let token = parties.auditor.token().await?;
     let token: MetadataValue<Ascii> = format!("Bearer {token}").parse()?;
-    let mut blocks = 0;
+    let mut clients = Vec::new();
     for block in BLOCKS {
         let name: MetadataValue<Ascii> = block.parse()?;
         let token = token.clone();
@@ -79,20 +79,29 @@ pub(crate) async fn run(
             call.metadata_mut().insert(publica_rpc::BLOCK, name.clone());
             Ok::<_, Status>(call)
         });
-        let mut client = export::Client {
+        clients.push(export::Client {
             block: (*block).to_owned(),
             tenant: "default".to_owned(),
             service: JournalServiceClient::new(service),
-        };
-        let entries = export::over_grpc(&mut client, &person.case_id, &mut writer)
-            .await
-            .with_context(|| format!("the journal of {block}"))?;
-        blocks += u64::from(entries > 0);
+        });
+    }
+    let entries = export::over_grpc(&mut clients, &person.case_id, &mut writer).await?;
+    let blocks = entries.iter().filter(|count| **count > 0).count();
+    let blocks = u64::try_from(blocks).unwrap_or_default();
+    writer.finish()?;
+    // Asked for apart from the export: an auditor has them from the blocks, never from the file.
+    let mut keys = String::new();
+    let mut verifier = Verifier::new();
+    for client in &mut clients {
+        let key = client.key().await?.context("a block has signed nothing")?;
+        keys.push_str(&format!("{key}\n"));
+        verifier.pin(Pin::of(key))?;
         step.advance(1);
     }
-    writer.finish()?;
+    new_private_file(&context.folder.join("8-keys.txt"))?.write_all(keys.as_bytes())?;
     let file = File::open(&export).with_context(|| export.display().to_string())?;
-    let report = verify::trail(BufReader::new(file))?;
+    verifier.read("the export", BufReader::new(file))?;
+    let report = verifier.finish();
     let unpaid = BLOCKS
         .iter()
         .filter(|block| **block == PAYING && !chosen.approved);
@@ -101,9 +110,14 @@ pub(crate) async fn run(
         blocks,
         expected: u64::try_from(BLOCKS.len() - unpaid.count()).unwrap_or_default(),
         entries: report.entries(),
-        valid: report.is_valid(),
+        valid: report.is_valid() && report.is_pinned(),
         export,
     };
+    tell(step, &report, &outcome)?;
+    Ok(Some(outcome))
+}
+
+fn tell(step: Step, report: &verify::Report, outcome: &Outcome) -> Result<()> {
     for finding in &report.findings {
         tracing::error!(place = finding.place, "{}", finding.message);
     }
@@ -115,8 +129,7 @@ pub(crate) async fn run(
     step.done(&format!(
         "the trail of line {}: {} entries in {} blocks, verified offline, {proofs}",
         outcome.line, outcome.entries, outcome.blocks
-    ))?;
-    Ok(Some(outcome))
+    ))
 }
 
 /// Whose trail is shown. Everybody's case travels with their items, so anybody's would do.

@@ -51,13 +51,58 @@ fn adds_up(output: &Output) {
     }
 }
 
+/// Looks for what the households said in all files of all stores, whatever block they are of.
+fn nothing_personal_lies_open(kept: &Path) {
+    let households = std::fs::read_to_string(kept.join("households.csv")).unwrap();
+    let mut seeds: Vec<&str> = Vec::new();
+    for row in households.lines().skip(1) {
+        let fields: Vec<&str> = row.split(',').collect();
+        // Names of a few bytes would be met by chance.
+        let names = fields[2..4].iter().filter(|name| name.len() >= 8);
+        seeds.extend([fields[1], fields[5], fields[9]].iter().chain(names));
+    }
+    seeds.retain(|seed| seed.len() >= 8);
+    assert!(seeds.len() > 600, "{}", seeds.len());
+    let mut found = Vec::new();
+    let mut stores = 0;
+    for block in std::fs::read_dir(kept.join("data")).unwrap() {
+        let block = block.unwrap().path();
+        if !block.is_dir() || block.ends_with("keys") {
+            continue;
+        }
+        for file in std::fs::read_dir(&block).unwrap() {
+            let file = file.unwrap().path();
+            let bytes = std::fs::read(&file).unwrap();
+            stores += u32::from(bytes.starts_with(b"SQLite format 3"));
+            let held = |seed: &&&str| memchr::memmem::find(&bytes, seed.as_bytes()).is_some();
+            let held: Vec<_> = seeds.iter().filter(held).take(3).collect();
+            if !held.is_empty() {
+                found.push(format!("{}: {held:?}", file.display()));
+            }
+        }
+    }
+    assert!(stores >= 6, "{stores}");
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 #[test]
 fn adds_up_on_embedded_stores_and_the_trail_verifies() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["journey", "--sign-in", "20", "--keep", "kept"];
     adds_up(&publica(&arguments, folder.path(), &[]));
+    nothing_personal_lies_open(&folder.path().join("kept"));
+    let keys = ["verify", "kept/8-trail.jsonl", "--keys", "kept/8-keys.txt"];
+    let verified = publica(&keys, folder.path(), &[]);
+    assert!(verified.status.success(), "{verified:?}");
+    let said = String::from_utf8_lossy(&verified.stdout);
+    assert!(said.ends_with("valid, by keys that were given\n"), "{said}");
     let verified = publica(&["verify", "kept/8-trail.jsonl"], folder.path(), &[]);
     assert!(verified.status.success(), "{verified:?}");
+    let said = String::from_utf8_lossy(&verified.stdout);
+    assert!(
+        said.ends_with("the keys come from the file itself\n"),
+        "{said}"
+    );
     // One changed byte of one entry is found.
     let trail = folder.path().join("kept/8-trail.jsonl");
     let text = std::fs::read_to_string(&trail).unwrap();

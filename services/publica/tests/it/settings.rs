@@ -140,6 +140,21 @@ fn all_problems_are_told_at_once() {
 }
 
 #[test]
+fn witnesses_are_kept_apart_from_the_stores() {
+    let (code, said) = check(
+        "data = '/srv/publica'\nwitness = '/srv/publica/witness'",
+        &[],
+    );
+    assert_eq!(code, Some(64), "{said}");
+    assert!(
+        said.contains("witness: must not be in the data folder"),
+        "{said}"
+    );
+    let (code, said) = check("data = '/srv/publica'\nwitness = '/srv/witness'", &[]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
 fn production_takes_no_defaults_for_secrets() {
     let (code, said) = check(
         "profile = 'production'\n[gateway]\nanonymous_scopes = ['*']",
@@ -147,7 +162,9 @@ fn production_takes_no_defaults_for_secrets() {
     );
     assert_eq!(code, Some(64), "{said}");
     assert!(
-        said.contains("seal:") && said.contains("gateway.anonymous_scopes"),
+        said.contains("seal:")
+            && said.contains("witness: must name a folder")
+            && said.contains("gateway.anonymous_scopes"),
         "{said}"
     );
     let (code, said) = check(
