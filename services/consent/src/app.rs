@@ -13,7 +13,6 @@ use publica_rpc::{PageToken, Peers, page_size};
 use publica_seal::Keyring;
 use publica_store::{Db, Gather, Stores};
 use publica_types::{SharedClock, SharedEntropy, Tenant, Timestamp, new_uuid};
-use serde_json::json;
 use tokio::sync::{Notify, Semaphore, broadcast};
 
 use crate::config::Rules;
