@@ -129,7 +129,8 @@ fn tell(step: Step, report: &verify::Report, outcome: &Outcome) -> Result<()> {
     step.done(&format!(
         "the trail of line {}: {} entries in {} blocks, verified offline, {proofs}",
         outcome.line, outcome.entries, outcome.blocks
-    ))
+    ))?;
+    Ok(())
 }
 
 /// Whose trail is shown. Everybody's case travels with their items, so anybody's would do.
