@@ -51,8 +51,9 @@ fn keys_are_made_once_and_open_a_production_suite() {
 
     // With them the production profile opens stores, and a token can be minted.
     let text = format!(
-        "profile = 'production'\nworkload_key = '{}'\n[seal]\nfile = '{}'\n",
+        "profile = 'production'\nworkload_key = '{}'\nwitness = '{}'\n[seal]\nfile = '{}'\n",
         files[1].display(),
+        folder.path().join("witness").display(),
         files[0].display()
     );
     let file = settings(folder.path(), &text);
