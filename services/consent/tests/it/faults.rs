@@ -354,6 +354,7 @@ fn signs_until_killed() {
 async fn sign_forever(order: &Order, link: Link) {
     let mut people = IndividualServiceClient::new(link.clone());
     let mut records = ConsentRecordServiceClient::new(link);
+    // A line is one write, so that no kill leaves half of one before the next process's lines.
     let mut told = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
@@ -396,7 +397,7 @@ async fn sign_forever(order: &Order, link: Link) {
             .unwrap()
             .into_inner();
         let id = stored.consent_record.unwrap().consent_record_id;
-        writeln!(told, "{id} 1").unwrap();
+        told.write_all(format!("{id} 1\n").as_bytes()).unwrap();
         let change = pb::ChangeConsentRecordRequest {
             consent_record_id: id.clone(),
             opt_in: Some(false),
@@ -406,7 +407,7 @@ async fn sign_forever(order: &Order, link: Link) {
             .change_consent_record(by_admin(change))
             .await
             .unwrap();
-        writeln!(told, "{id} 2").unwrap();
+        told.write_all(format!("{id} 2\n").as_bytes()).unwrap();
     }
 }
 

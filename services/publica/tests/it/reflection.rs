@@ -53,7 +53,7 @@ async fn definitions(channel: &Channel, symbol: &str) -> usize {
     let question = MessageRequest::FileContainingSymbol(symbol.to_owned());
     match ask(channel, question).await {
         Ok(MessageResponse::FileDescriptorResponse(files)) => files.file_descriptor_proto.len(),
-        Ok(MessageResponse::ErrorResponse(_)) => 0,
+        Ok(MessageResponse::ErrorResponse(_)) | Err(tonic::Code::NotFound) => 0,
         other => panic!("{other:?}"),
     }
 }

@@ -261,7 +261,7 @@ mod tests {
         let header = "instruction_id,functional_id,amount,currency\n";
         let wrong_header = || RowFault::Header {
             needed: "instruction_id, functional_id, amount, currency".to_owned(),
-            more: "narration".to_owned(),
+            more: "narration, process_id".to_owned(),
         };
         for (body, fault) in [
             (String::new(), wrong_header()),
