@@ -140,8 +140,8 @@ const ODD: &str = "H1,123456,Ada,Okafor,1980-01-01,both@example.org,en,4,0,NBANK
 /// The value of a line of the closing table.
 fn told<'a>(said: &'a str, name: &str) -> &'a str {
     let line = said.lines().find_map(|line| {
-        let marked = ["✓ ", "✗ ", "  "].into_iter();
-        let line = marked.filter_map(|mark| line.strip_prefix(mark)).next()?;
+        let mut marks = ["✓ ", "✗ ", "  "].into_iter();
+        let line = marks.find_map(|mark| line.strip_prefix(mark))?;
         line.strip_prefix(name)
     });
     let Some(line) = line else {
