@@ -23,6 +23,9 @@ const OTHER_NAMES: &[&str] = &[
     "services/signature/src/app/certificate.rs",
     // Prefixes of values of enums.
     "services/consent/src/app/imports/lines.rs",
+    // Names of statements.
+    "services/registration/src/store/file_list.rs",
+    "services/registration/src/store/task_list.rs",
 ];
 
 /// Files where reasons of a single word are given as well.
