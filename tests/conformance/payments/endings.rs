@@ -218,6 +218,8 @@ both_engines! {
         let mut work = WorkServiceClient::new(market.suite.block.as_caller(SCOPES));
         let dead = eventually(|| {
             let mut work = work.clone();
+            // What became of the second try may be noted only now, and the third is due after it.
+            clock.advance(DAY / 24);
             async move {
                 let listed = work.list_dead_jobs(ListDeadJobsRequest::default()).await;
                 listed.unwrap().into_inner().jobs.into_iter().next()
