@@ -166,21 +166,38 @@ fn documents(rendered: &str) -> impl Iterator<Item = &str> {
     rendered.split("\n---\n")
 }
 
-/// Has the program read every settings file that was rendered.
+/// Where pods find the keys of the suite.
+const KEYS: &str = "/var/lib/publica/keys";
+
+/// Has the program read every settings file that was rendered, with keys where it names them.
 fn settings(publica: &Path, rendered: &str) -> Result<()> {
     let files = settings_files(rendered);
     ensure!(!files.is_empty(), "no settings were rendered");
-    let path = std::env::temp_dir().join(format!("publica-charts-{}.toml", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("publica-charts-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let checked = settings_in(&folder, publica, &files);
+    std::fs::remove_dir_all(&folder)?;
+    checked
+}
+
+fn settings_in(folder: &Path, publica: &Path, files: &[String]) -> Result<()> {
+    let keys = folder.join("keys");
+    if !keys.exists() {
+        let mut make = Command::new(publica);
+        make.args(["keys", "--to"]).arg(&keys).env_clear();
+        let made = make.output()?;
+        ensure!(made.status.success(), "no keys could be made: {made:?}");
+    }
+    let path = folder.join("publica.toml");
     for text in files {
-        std::fs::write(&path, &text)?;
+        let here = text.replace(KEYS, &keys.display().to_string());
+        std::fs::write(&path, here)?;
         let checked = Command::new(publica)
             .arg("check-config")
             .arg(&path)
             .env_clear()
             .env("PUBLICA_IDENTITY__ISSUER", ISSUER)
-            .output();
-        std::fs::remove_file(&path)?;
-        let checked = checked?;
+            .output()?;
         if !checked.status.success() {
             let complaint = String::from_utf8_lossy(&checked.stderr);
             bail!("settings that cannot be used: {complaint}\n{text}");
