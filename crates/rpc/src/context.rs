@@ -18,6 +18,9 @@ pub struct CallContext {
     pub deadline: Instant,
     /// The trace this call is part of.
     pub trace: TraceContext,
+    /// Whether the call came with that trace; otherwise it was minted here, and a recorder begins
+    /// one of its own.
+    pub joined: bool,
     /// The caller's id of the request, if it gave a sound one.
     pub request_id: Option<HeaderValue>,
 }

@@ -226,13 +226,14 @@ impl Call {
         let given = headers
             .get(&TRACEPARENT)
             .and_then(|value| value.to_str().ok());
-        let trace = given.and_then(TraceContext::parse);
-        let trace = trace.unwrap_or_else(|| self.shared.trace_ids.root());
+        let given = given.and_then(TraceContext::parse);
+        let trace = given.unwrap_or_else(|| self.shared.trace_ids.root());
         let request_id = origin::request_id(headers).cloned();
         Ok((
             CallContext {
                 deadline: self.begun + time,
                 trace,
+                joined: given.is_some(),
                 request_id,
             },
             slot,

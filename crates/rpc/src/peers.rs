@@ -157,14 +157,13 @@ impl Peer {
         let context = CallContext::current();
         let left = self.time_left(headers, context.as_ref())?;
         headers.insert(deadline::GRPC_TIMEOUT.clone(), deadline::header(left));
-        let ids = &self.directory.trace_ids;
-        let trace = match &context {
-            Some(context) => ids.child(&context.trace),
-            None => ids.root(),
-        };
-        headers
-            .entry(&TRACEPARENT)
-            .or_insert_with(|| trace.header());
+        // Outside of a served call the peer begins the trace, and so decides whether to record it.
+        if let Some(context) = &context {
+            let ids = &self.directory.trace_ids;
+            headers
+                .entry(&TRACEPARENT)
+                .or_insert_with(|| ids.child(&context.trace).header());
+        }
         if let Some(id) = context.and_then(|context| context.request_id) {
             headers.entry(&REQUEST_ID_NAME).or_insert(id);
         }

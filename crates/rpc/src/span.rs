@@ -10,7 +10,8 @@ use crate::context::{CallContext, TraceContext};
 /// costs no span at all.
 pub const TARGET: &str = "publica_rpc::call";
 
-/// The span of a served call, joined to the caller's trace; `None` while nothing records.
+/// The span of a served call, joined to the caller's trace if it has one; `None` while nothing
+/// records. A call without a trace begins one, which the sampler decides on.
 pub(crate) fn server(method: &str, context: &mut CallContext) -> Option<Span> {
     let span = tracing::info_span!(
         target: TARGET,
@@ -23,9 +24,12 @@ pub(crate) fn server(method: &str, context: &mut CallContext) -> Option<Span> {
     if span.is_disabled() {
         return None;
     }
-    let parent = opentelemetry::Context::new().with_remote_span_context(context.trace.to_otel());
-    // Fails only when the recording layer is missing, and then there is nothing to join.
-    let _ = span.set_parent(parent);
+    if context.joined {
+        let caller = context.trace.to_otel();
+        let parent = opentelemetry::Context::new().with_remote_span_context(caller);
+        // Fails only when the recording layer is missing, and then there is nothing to join.
+        let _ = span.set_parent(parent);
+    }
     let own = span.context().span().span_context().clone();
     if own.is_valid() {
         context.trace = TraceContext::from_otel(&own);

@@ -88,9 +88,13 @@ async fn spans_join_their_caller_and_leave_before_the_end() {
     let token = std::fs::read_to_string(folder.path().join("admin.token")).unwrap();
     let url = format!("http://{}/{PATH}", suite.address("gateway"));
     let http = reqwest::Client::new();
-    let request = http.get(&url).bearer_auth(&token);
-    let request = request.header("traceparent", format!("00-{TRACE}-{PARENT}-01"));
-    assert_eq!(request.send().await.unwrap().status(), 200);
+    for parent in [Some(format!("00-{TRACE}-{PARENT}-01")), None] {
+        let mut request = http.get(&url).bearer_auth(&token);
+        if let Some(parent) = parent {
+            request = request.header("traceparent", parent);
+        }
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    }
     // Batches leave every five seconds; what is younger leaves because the suite stops.
     let ended = tokio::task::spawn_blocking(move || {
         suite.signal("TERM");
@@ -104,12 +108,19 @@ async fn spans_join_their_caller_and_leave_before_the_end() {
         .iter()
         .filter(|span| span.name.contains("publica.consent.v1."))
         .collect();
-    let [joined] = calls.as_slice() else {
-        panic!("one call came with a trace: {spans:?}");
+    let (joined, own): (Vec<&Span>, Vec<&Span>) = calls
+        .into_iter()
+        .partition(|span| hex::encode(&span.trace_id) == TRACE);
+    let [joined] = joined.as_slice() else {
+        panic!("one call came with a trace: {joined:?}");
     };
-    assert_eq!(hex::encode(&joined.trace_id), TRACE);
     assert_eq!(hex::encode(&joined.parent_span_id), PARENT);
     assert!(joined.end_time_unix_nano >= joined.start_time_unix_nano);
+    assert!(!own.is_empty(), "the other call begins a trace of its own");
+    for span in own {
+        assert!(span.parent_span_id.is_empty(), "{span:?}");
+        assert!(span.trace_id.iter().any(|byte| *byte != 0));
+    }
     assert_eq!(
         collector.resource("service.name").as_deref(),
         Some("publica")
