@@ -334,6 +334,15 @@ impl QueryPairs {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Names that come more than once, each of them once. Anybody may send long lists of names.
+    pub fn repeated(&self) -> Vec<&str> {
+        let (mut seen, mut told) = (HashSet::new(), HashSet::new());
+        let names = self.iter().map(|(name, _)| name);
+        names
+            .filter(|name| !seen.insert(*name) && told.insert(*name))
+            .collect()
+    }
+
     /// All pairs.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
@@ -446,5 +455,14 @@ mod tests {
         assert_eq!(query.get("b"), Some("é"));
         assert_eq!(query.get("c"), Some(""));
         assert_eq!(query.get("d"), None);
+    }
+
+    #[test]
+    fn repeated_names_are_told_once_however_many_there_are() {
+        let query = QueryPairs::parse("a=1&b=2&a=3&c=4&b=5&a=6");
+        assert_eq!(query.repeated(), ["a", "b"]);
+        assert!(QueryPairs::parse("a=1&b=1").repeated().is_empty());
+        let long: String = (0..100_000).map(|n| format!("{n}&")).collect();
+        assert!(QueryPairs::parse(&long).repeated().is_empty());
     }
 }

@@ -116,12 +116,7 @@ fn with_query(address: &str, parameters: &[(&str, &str)]) -> String {
 
 /// The parameters of a query, and the names of those that came more than once.
 pub(super) fn from_query(query: &QueryPairs) -> pb::AuthorizationParameters {
-    let mut repeated: Vec<String> = Vec::new();
-    for (name, _) in query.iter() {
-        if query.all(name).count() > 1 && !repeated.iter().any(|known| known == name) {
-            repeated.push(name.to_owned());
-        }
-    }
+    let repeated = query.repeated().into_iter().map(str::to_owned).collect();
     let present = |name: &&str| query.get(name).is_some();
     let refused = ["request", "request_uri"].into_iter().filter(present);
     let value = |name: &str| query.get(name).unwrap_or_default().to_owned();

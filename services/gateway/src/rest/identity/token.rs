@@ -237,7 +237,7 @@ fn form(headers: &HeaderMap, body: RawBody, dialect: Dialect) -> Result<QueryPai
         return Err(error_answer(error, "the parameters must come as a form"));
     }
     let form = QueryPairs::parse(text);
-    if form.iter().any(|(name, _)| form.all(name).count() > 1) {
+    if !form.repeated().is_empty() {
         return Err(error_answer(
             "invalid_request",
             "a parameter came more than once",
