@@ -9,6 +9,7 @@ use publica_proto::signature::v1 as peer;
 use publica_proto::signature::v1::validation_service_client::ValidationServiceClient;
 use publica_seal::SubjectKey;
 use publica_types::{Origin, Timestamp};
+use tonic::Code;
 
 use super::Shop;
 use super::delegations::Acting;
@@ -112,8 +113,20 @@ async fn judge(shop: &Shop, origin: &Origin, sent: &pb::Signature) -> Result<Jud
         hash: hash.into(),
     };
     let answer = client.validate_signature(publica_rpc::outgoing(origin, request));
-    let answer = answer.await.map_err(Error::Peer)?.into_inner();
-    let report = answer.signature.unwrap_or_default();
+    let answer = answer.await.map_err(|status| {
+        if matches!(
+            status.code(),
+            Code::PermissionDenied | Code::Unauthenticated
+        ) {
+            tracing::error!(
+                code = ?status.code(),
+                "the signature block refuses this service, which needs the scope \
+                 signature:validation:read"
+            );
+        }
+        Error::Peer(status)
+    })?;
+    let report = answer.into_inner().signature.unwrap_or_default();
     let passed = report.indication() == peer::Indication::TotalPassed;
     if !(passed && report.intact && report.trusted) {
         let what = "the signature block does not vouch for it over this payload";
@@ -140,9 +153,16 @@ pub(crate) async fn check_detached(
     let method = signature::check_form(&sent, now)?;
     let judged = judge(shop, origin, &sent).await?;
     let holder = judged.holder.as_str();
-    let is_holder = |one: &&&pb::Individual| {
-        !holder.is_empty() && (one.individual_id == holder || one.external_id == holder)
-    };
+    if holder.is_empty() {
+        tracing::warn!(
+            "the signature block named no holder; if the certificate is a person's, this service \
+             needs the scope signature:holder:read"
+        );
+        let what = "the signature block does not say to whom the certificate was issued";
+        return Err(Misfit { step: "key", what }.into());
+    }
+    let is_holder =
+        |one: &&&pb::Individual| one.individual_id == holder || one.external_id == holder;
     let Some(signer) = signers.iter().find(is_holder) else {
         let what = "the certificate was issued to somebody else";
         return Err(Misfit { step: "key", what }.into());
