@@ -114,6 +114,8 @@ pub(crate) struct ActiveChunk {
     pub(crate) attempt: i64,
     pub(crate) request: Arc<ActiveRequest>,
     pub(crate) members: Vec<Member>,
+    /// Whether any member has a case of its own, which most requests give none of.
+    pub(crate) has_cases: bool,
     fenced: AtomicBool,
 }
 
@@ -126,6 +128,7 @@ impl ActiveChunk {
         members: Vec<Member>,
     ) -> Self {
         let fenced = AtomicBool::new(false);
+        let has_cases = members.iter().any(|member| !member.process_id.is_empty());
         Self {
             chunk_id: ids.0,
             root_id: ids.1,
@@ -133,6 +136,7 @@ impl ActiveChunk {
             attempt,
             request,
             members,
+            has_cases,
             fenced,
         }
     }

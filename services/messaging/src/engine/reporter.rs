@@ -418,9 +418,10 @@ impl Reporter {
             let hash = self.shared.vault.address_hash(address);
             plan.suppressions.push(dead_address(id, hash, now));
         }
-        let member = chunk.members.iter().find(|member| member.pos == pos);
-        if let Some(member) = member.filter(|one| !one.process_id.is_empty())
-            && outcome.again.is_none()
+        if outcome.again.is_none()
+            && chunk.has_cases
+            && let Some(member) = chunk.members.iter().find(|member| member.pos == pos)
+            && !member.process_id.is_empty()
         {
             plan.ended.push(Ended {
                 request: Arc::clone(&chunk.request),
