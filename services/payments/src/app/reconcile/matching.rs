@@ -42,8 +42,9 @@ struct Met {
 /// The id of an item follows from what it is about, so that a repeat finds it there.
 fn item_id(statement_id: &str, new: &NewItem) -> Uuid {
     let name = match (new.line_no, new.payment) {
-        (Some(line_no), _) => format!("{statement_id}:{line_no}"),
-        (None, Some((batch, ordinal))) => format!("{batch}:{ordinal}"),
+        // A statement may be called like a batch.
+        (Some(line_no), _) => format!("line:{statement_id}:{line_no}"),
+        (None, Some((batch, ordinal))) => format!("payment:{batch}:{ordinal}"),
         (None, None) => statement_id.to_owned(),
     };
     named("reconciliation", name.as_bytes())
@@ -270,7 +271,10 @@ async fn write(tx: &mut Tx<'_>, met: &Met) -> Result<(), Error> {
             checker: String::new(),
             transfer_id: None,
         };
-        items::set(tx, known.item_id, &change).await?;
+        if !items::set(tx, known.item_id, &change).await? {
+            // Somebody decided on it since it was read; the next try reads it again.
+            return Err(StoreError::Conflict { source: None }.into());
+        }
         if let (Some(line_no), Some(ordinal)) = (known.line_no, known.ordinal) {
             let line = (known.statement_id.as_str(), line_no);
             let payment = Some((met.chunk.batch_id, ordinal));

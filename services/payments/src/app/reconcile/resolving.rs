@@ -29,6 +29,7 @@ impl App {
         request: pb::ResolveReconciliationItemRequest,
     ) -> Result<pb::ResolveReconciliationItemResponse, Error> {
         const RPC: &str = "/publica.payments.v1.ReconciliationService/ResolveReconciliationItem";
+        self.confine(origin, &[]).await?;
         check_reason(&request.reason)?;
         let post = match request.resolution() {
             pb::ReconciliationResolution::Accept => false,
@@ -82,6 +83,7 @@ impl App {
         request: pb::ApproveReconciliationItemRequest,
     ) -> Result<pb::ApproveReconciliationItemResponse, Error> {
         const RPC: &str = "/publica.payments.v1.ReconciliationService/ApproveReconciliationItem";
+        self.confine(origin, &[]).await?;
         let call = call(
             "payments.approve_item",
             RPC,
@@ -122,6 +124,7 @@ impl App {
         request: pb::DeclineReconciliationItemRequest,
     ) -> Result<pb::DeclineReconciliationItemResponse, Error> {
         const RPC: &str = "/publica.payments.v1.ReconciliationService/DeclineReconciliationItem";
+        self.confine(origin, &[]).await?;
         check_reason(&request.reason)?;
         let call = call(
             "payments.decline_item",
@@ -236,7 +239,11 @@ async fn deal_with(tx: &mut Tx<'_>, row: &ItemRow) -> Result<(), Error> {
     let marks = statement::lock_marks(tx, chunk.0, chunk.1).await?;
     let mut marks = marks.ok_or(Error::corrupt("the marks of a chunk are missing"))?;
     let place = marks.get_mut(stands.at);
-    *place.ok_or(Error::corrupt("the place of an item"))? = mark::ITEM;
+    let place = place.ok_or(Error::corrupt("the place of an item"))?;
+    if *place != mark::NONE {
+        return Err(Error::ItemState);
+    }
+    *place = mark::ITEM;
     statement::drop_open(tx, chunk, &marks).await?;
     Ok(())
 }
