@@ -342,6 +342,13 @@ both_engines! {
                 assert_eq!(read.status, status, "{by} {path} {}", read.body);
             }
         }
+        // What is held against statements is about everybody's payments.
+        for (by, status) in [(STRANGER, 403), ("source-1", 403), ("an operator", 200)] {
+            for path in ["/v1/reconciliation/items", "/v1/statements"] {
+                let read = suite.call_as(by, "GET", path, &COMMON, "").await;
+                assert_eq!(read.status, status, "{by} {path} {}", read.body);
+            }
+        }
         for (by, count) in [(STRANGER, 0), ("source-1", 1), ("treasury-1", 1), ("an operator", 1)] {
             let list = suite.call_as(by, "GET", "/v1/batches", &[], "").await.body;
             assert_eq!(list["batches"].as_array().unwrap().len(), count, "{by}");

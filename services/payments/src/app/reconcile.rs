@@ -75,6 +75,7 @@ impl App {
         origin: &Origin,
         mut stream: impl Messages<pb::UploadStatementRequest>,
     ) -> Result<pb::UploadStatementResponse, Error> {
+        self.confine(origin, &[]).await?;
         let missing = || Invalid::new().add("header", "is required in the first message");
         let mut message = next_message(&mut stream).await?.ok_or_else(missing)?;
         let header = read_header(message.header.take().ok_or_else(missing)?)?;
@@ -178,6 +179,7 @@ impl App {
         origin: &Origin,
         request: pb::GetStatementRequest,
     ) -> Result<pb::GetStatementResponse, Error> {
+        self.confine(origin, &[]).await?;
         let mut db = self.db(origin).await?;
         let row = sql::find(&mut db, &request.statement_id).await?;
         let row = row.ok_or(Error::not_found("statement"))?;
@@ -191,6 +193,7 @@ impl App {
         origin: &Origin,
         request: pb::ListStatementsRequest,
     ) -> Result<pb::ListStatementsResponse, Error> {
+        self.confine(origin, &[]).await?;
         let mut db = self.db(origin).await?;
         let limit = page_size(request.page_size, 100, 1_000)?;
         let after: Option<String> = PageToken::decode(&"statements", &request.page_token)?;
@@ -208,6 +211,7 @@ impl App {
         origin: &Origin,
         request: pb::ListReconciliationItemsRequest,
     ) -> Result<pb::ListReconciliationItemsResponse, Error> {
+        self.confine(origin, &[]).await?;
         let mut db = self.db(origin).await?;
         let limit = page_size(request.page_size, 100, 1_000)?;
         let wanted = (i64::from(request.state), i64::from(request.kind));
@@ -229,6 +233,7 @@ impl App {
         origin: &Origin,
         request: pb::GetReconciliationAgeingRequest,
     ) -> Result<pb::GetReconciliationAgeingResponse, Error> {
+        self.confine(origin, &[]).await?;
         if currency::known(&request.currency).is_none() {
             let unknown = Invalid::new().add("currency", "is not a currency that can be paid");
             return Err(unknown.into());
