@@ -129,17 +129,19 @@ async fn ask(
     let request = &asked.request;
     let biller = sql::find_biller(tx, &request.biller_id).await?;
     let biller = biller.ok_or(Error::not_found("biller"))?;
-    let transaction_id = twelve(
-        keyring,
-        &format!("rtp:{}:{}", biller.biller_id, request.rtp_id),
-    );
     if let Some(known) = sql::find_request(tx, &biller.biller_id, request.rtp_id).await? {
         return match known.fingerprint == asked.fingerprint {
-            true => Ok(pb::RequestToPayResponse { transaction_id }),
+            true => Ok(pb::RequestToPayResponse {
+                transaction_id: known.transaction_id,
+            }),
             false => Err(Error::SourceRequestReused),
         };
     }
     check_owner(tx, &biller, &request.bill_id).await?;
+    let transaction_id = twelve(
+        keyring,
+        &format!("rtp:{}:{}", biller.biller_id, request.rtp_id),
+    );
     let named = match request.institution_id.as_str() {
         "" => {
             let mapped = beneficiary::find(tx, source_no(&biller.source_id), &asked.payee).await?;

@@ -283,10 +283,7 @@ mod tests {
         let bytes = drawn(&lines(&report));
         assert!(bytes.starts_with(b"%PDF-"));
         let text = String::from_utf8_lossy(&bytes);
-        assert!(
-            text.contains("/Count 3") || text.contains("/Count 2"),
-            "pages"
-        );
+        assert!(text.contains("/Count 3"), "pages");
         assert_eq!(latin("a\u{e9}\u{623}"), [b'a', 0xe9, b'?']);
     }
 }
