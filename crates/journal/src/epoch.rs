@@ -142,7 +142,19 @@ impl Keeper<'_> {
     }
 
     async fn witnessed(&self, db: &Db) -> Option<String> {
-        tokio::fs::read_to_string(self.witness_file(db)?).await.ok()
+        let file = self.witness_file(db)?;
+        match tokio::fs::read_to_string(&file).await {
+            Ok(note) => Some(note),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::error!(
+                    file = %file.display(), %error,
+                    "the witness cannot be read, so a store that was brought back would not be \
+                     noticed; give this user access to it"
+                );
+                None
+            }
+        }
     }
 
     /// Leaves the last checkpoint outside the store.

@@ -151,9 +151,10 @@ impl Suite {
     /// Where journals leave their last checkpoints.
     pub(crate) fn witness(&self) -> PathBuf {
         self.witness.clone().unwrap_or_else(|| {
-            let mut name = self.data.file_name().unwrap_or_default().to_owned();
+            let data = absolute(&self.data);
+            let mut name = data.file_name().unwrap_or_default().to_owned();
             name.push("-witness");
-            self.data.with_file_name(name)
+            data.with_file_name(name)
         })
     }
 
@@ -228,6 +229,11 @@ impl Suite {
     }
 }
 
+/// The same path however it was written, as far as that can be told without looking.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 impl Settings for Suite {
     fn check(&self, problems: &mut Problems) {
         problems.require(
@@ -236,9 +242,9 @@ impl Settings for Suite {
             "must name at least one tenant",
         );
         problems.require(
-            !self.witness().starts_with(&self.data),
+            !absolute(&self.witness()).starts_with(absolute(&self.data)),
             "witness",
-            "must not be in the data folder, whose copies would bring it back",
+            "must name a folder outside of the data folder, whose copies would bring it back",
         );
         problems.within("server", |problems| self.server.check(problems));
         problems.within("telemetry", |problems| self.telemetry.check(problems));

@@ -141,15 +141,17 @@ fn all_problems_are_told_at_once() {
 
 #[test]
 fn witnesses_are_kept_apart_from_the_stores() {
-    let (code, said) = check(
+    for text in [
         "data = '/srv/publica'\nwitness = '/srv/publica/witness'",
-        &[],
-    );
-    assert_eq!(code, Some(64), "{said}");
-    assert!(
-        said.contains("witness: must not be in the data folder"),
-        "{said}"
-    );
+        "data = './publica'\nwitness = 'publica/witness'",
+    ] {
+        let (code, said) = check(text, &[]);
+        assert_eq!(code, Some(64), "{text}: {said}");
+        let wanted = "witness: must name a folder outside of the data folder";
+        assert!(said.contains(wanted), "{text}: {said}");
+    }
+    let (code, said) = check("data = '.'", &[]);
+    assert_eq!(code, Some(0), "{said}");
     let (code, said) = check("data = '/srv/publica'\nwitness = '/srv/witness'", &[]);
     assert_eq!(code, Some(0), "{said}");
 }
