@@ -16,16 +16,21 @@ pub(crate) fn run(receipt: &Path) -> Result<u8> {
     if receipt.as_os_str() == "-" {
         let input = std::io::stdin().lock();
         input
-            .take(MOST_BYTES)
+            .take(MOST_BYTES + 1)
             .read_to_end(&mut bytes)
             .context("reading standard input")?;
     } else {
         let name = || format!("reading {}", receipt.display());
         let file = std::fs::File::open(receipt).with_context(name)?;
-        file.take(MOST_BYTES)
+        file.take(MOST_BYTES + 1)
             .read_to_end(&mut bytes)
             .with_context(name)?;
     }
+    anyhow::ensure!(
+        u64::try_from(bytes.len()).is_ok_and(|length| length <= MOST_BYTES),
+        "{} is larger than 1 MiB, so it is no receipt of one payment",
+        receipt.display()
+    );
     match verify_receipt(&bytes) {
         Ok(proven) => {
             print::line(&format!(
