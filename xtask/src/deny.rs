@@ -28,7 +28,7 @@ struct Bans {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Ban {
     #[serde(rename = "crate")]
     name: String,
