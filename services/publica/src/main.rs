@@ -20,8 +20,8 @@ use commands::{
     verify_receipt,
 };
 
-/// A call through gateway and block makes some hundred small allocations and a few of 8 KiB, at
-/// which the system's allocator spends a seventh of the processor's time.
+/// A call through gateway and block makes some hundred small allocations and a few of 8 KiB, which
+/// the system's allocator is slow at.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
