@@ -18,6 +18,8 @@ mod traces;
 use metrics_exporter_prometheus::PrometheusHandle;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use publica_types::SharedClock;
+use tracing::Dispatch;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -84,13 +86,24 @@ pub fn start(
     let traces = traces::provider(&config.otlp, service, version)?;
     let style = config.log.style();
     let logs = LogLayer::new(style, service, version, clock, context, std::io::stdout);
-    tracing_subscriber::registry()
-        .with(logs::filtered(logs, &config.log.level))
-        .with(traces.as_ref().map(traces::layer))
+    subscriber(logs, &config.log.level, traces.as_ref())
         .try_init()
         .map_err(TelemetryError::Logs)?;
     log_panics();
     Ok(Telemetry { metrics, traces })
+}
+
+/// What gets logs and traces. An optional layer that is not there would have the spans and events
+/// of every library looked at, on every call; so there is none.
+fn subscriber<W>(logs: LogLayer<W>, level: &str, traces: Option<&SdkTracerProvider>) -> Dispatch
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let registry = tracing_subscriber::registry().with(logs::filtered(logs, level));
+    match traces {
+        Some(traces) => Dispatch::new(registry.with(traces::layer(traces))),
+        None => Dispatch::new(registry),
+    }
 }
 
 /// A panic becomes a log line like any other failure.
@@ -102,4 +115,38 @@ fn log_panics() {
             .unwrap_or_default();
         tracing::error!(place, "panicked");
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use publica_types::SystemClock;
+
+    use super::*;
+
+    #[test]
+    fn without_an_exporter_nothing_looks_at_spans() {
+        let clock = Arc::new(SystemClock);
+        let logs = LogLayer::new(Style::Json, "publica", "1.0", clock, |_| {}, std::io::sink);
+        tracing::dispatcher::with_default(&subscriber(logs, "info", None), || {
+            let span = tracing::info_span!(target: "publica_rpc::call", "rpc");
+            assert!(span.is_disabled());
+            assert!(!tracing::enabled!(tracing::Level::DEBUG));
+            assert!(tracing::event_enabled!(tracing::Level::INFO));
+        });
+    }
+
+    #[test]
+    fn with_an_exporter_the_suite_s_own_spans_are_recorded() {
+        let clock = Arc::new(SystemClock);
+        let logs = LogLayer::new(Style::Json, "publica", "1.0", clock, |_| {}, std::io::sink);
+        let provider = SdkTracerProvider::builder().build();
+        tracing::dispatcher::with_default(&subscriber(logs, "info", Some(&provider)), || {
+            let ours = tracing::info_span!(target: "publica_rpc::own", "rpc");
+            assert!(!ours.is_disabled());
+            let others = tracing::info_span!(target: "hyper::other", "rpc");
+            assert!(others.is_disabled());
+        });
+    }
 }

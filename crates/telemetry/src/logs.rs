@@ -7,7 +7,7 @@ use publica_types::{SharedClock, Timestamp};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
@@ -146,7 +146,9 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let levels = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
-    layer.with_filter(levels.and(filter_fn(|metadata| metadata.is_event())))
+    // Without a hint of its own it would hide the other filter's.
+    let events = filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE);
+    layer.with_filter(levels.and(events))
 }
 
 #[derive(Default)]

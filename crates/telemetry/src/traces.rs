@@ -54,7 +54,8 @@ where
         metadata.is_span()
             && metadata.target().starts_with("publica")
             && *metadata.level() <= Level::INFO
-    });
+    })
+    .with_max_level_hint(Level::INFO);
     tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("publica"))
         .with_filter(own)
