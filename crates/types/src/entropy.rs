@@ -1,5 +1,6 @@
 //! The injected source of randomness, and the ids minted from it.
 
+use std::cell::RefCell;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -23,13 +24,51 @@ pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) {
-        // The generator only fails when the operating system has no randomness at all;
-        // going on with predictable keys would be worse than stopping.
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is where injected randomness comes from"
-        )]
-        aws_lc_rs::rand::fill(bytes).expect("the operating system provides randomness");
+        if bytes.len() > SMALL {
+            return generate(bytes);
+        }
+        KEPT.with_borrow_mut(|kept| kept.give(bytes));
+    }
+}
+
+fn generate(bytes: &mut [u8]) {
+    // The generator only fails when the operating system has no randomness at all;
+    // going on with predictable keys would be worse than stopping.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where injected randomness comes from"
+    )]
+    aws_lc_rs::rand::fill(bytes).expect("the operating system provides randomness");
+}
+
+/// Ids and nonces are this long at most; keys are longer, and are never kept.
+const SMALL: usize = 16;
+/// Random bytes made at once. The generator asks the processor for fresh randomness at each call,
+/// which takes far longer than the bytes themselves.
+const AT_ONCE: usize = 512;
+
+thread_local! {
+    static KEPT: RefCell<Kept> = const { RefCell::new(Kept { bytes: [0; AT_ONCE], left: 0 }) };
+}
+
+/// Random bytes that nobody was given yet.
+struct Kept {
+    bytes: [u8; AT_ONCE],
+    left: usize,
+}
+
+impl Kept {
+    /// Gives away bytes, which are forgotten here.
+    fn give(&mut self, wanted: &mut [u8]) {
+        if self.left < wanted.len() {
+            generate(&mut self.bytes);
+            self.left = AT_ONCE;
+        }
+        let from = self.left - wanted.len();
+        let given = &mut self.bytes[from..self.left];
+        wanted.copy_from_slice(given);
+        given.fill(0);
+        self.left = from;
     }
 }
 
@@ -51,6 +90,30 @@ pub fn new_uuid(clock: &dyn Clock, entropy: &dyn Entropy) -> Uuid {
 mod tests {
     use super::*;
     use crate::Timestamp;
+
+    #[test]
+    fn small_pieces_differ_and_are_given_once() {
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..10_000 {
+            let mut piece = [0; 12];
+            SystemEntropy.fill(&mut piece);
+            assert!(seen.insert(piece));
+        }
+        let (mut kept, mut piece) = (
+            Kept {
+                bytes: [7; AT_ONCE],
+                left: 20,
+            },
+            [0; 16],
+        );
+        kept.give(&mut piece);
+        assert_eq!((piece, kept.left), ([7; 16], 4));
+        assert_eq!(kept.bytes[4..20], [0; 16]);
+        // What is left is too little, so that all of it is made anew.
+        kept.give(&mut piece);
+        assert_eq!(kept.left, AT_ONCE - 16);
+        assert_ne!(piece, [7; 16]);
+    }
 
     #[derive(Debug)]
     struct Fixed(i64);
