@@ -8,8 +8,8 @@ pub(crate) mod register;
 pub(crate) mod statistics;
 pub(crate) mod task;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use publica_auth::{Caller, CallerKind};
 use publica_gate::Gate;
@@ -22,6 +22,7 @@ use tonic::Request;
 use crate::domain::definition::Definition;
 use crate::error::Error;
 use crate::store;
+use crate::store::catalog::Services;
 
 /// The most definitions that are kept compiled.
 const MAX_COMPILED: usize = 256;
@@ -35,13 +36,15 @@ pub(crate) struct App {
     pub(crate) entropy: SharedEntropy,
     pub(crate) gate: Gate,
     pub(crate) compiled: Mutex<HashMap<(Tenant, String, i64), Arc<Definition>>>,
+    /// The services of each tenant whose store has been asked for one.
+    pub(crate) services: RwLock<BTreeMap<Tenant, Services>>,
 }
 
 /// Who calls, as far as the rules of this block care.
 #[derive(Debug, Clone)]
 pub(crate) struct Who {
     pub(crate) origin: Origin,
-    caller: Caller,
+    caller: Arc<Caller>,
 }
 
 impl Who {
@@ -49,7 +52,7 @@ impl Who {
     pub(crate) fn of<T>(request: &Request<T>) -> Self {
         let caller = publica_rpc::caller(request)
             .cloned()
-            .unwrap_or_else(Caller::anonymous);
+            .unwrap_or_else(|| Arc::new(Caller::anonymous()));
         Self {
             origin: publica_rpc::origin(request),
             caller,
@@ -144,6 +147,23 @@ impl App {
     /// The caller's store.
     pub(crate) async fn db(&self, origin: &Origin) -> Result<Db, Error> {
         Ok(self.stores.of(&origin.tenant).await?)
+    }
+
+    /// The services of a tenant.
+    pub(crate) fn services(&self, db: &Db) -> Services {
+        let known = self.services.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(services) = known.get(db.tenant()) {
+            return services.clone();
+        }
+        drop(known);
+        let mut known = self
+            .services
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let services = known.entry(db.tenant().clone());
+        services
+            .or_insert_with(|| store::catalog::services(db))
+            .clone()
     }
 
     pub(crate) fn new_id(&self) -> String {

@@ -15,8 +15,8 @@ mod grpc;
 mod policy;
 mod store;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use publica_auth::{Access, DenialSink};
@@ -91,6 +91,7 @@ impl Block for Registration {
             entropy: env.entropy.clone(),
             gate,
             compiled: Mutex::new(HashMap::new()),
+            services: RwLock::new(BTreeMap::new()),
         };
         Ok(Self {
             app: Arc::new(app),

@@ -107,7 +107,7 @@ impl App {
         let today = self.today();
         let routed = flow::arrive(&definition, &FileFacts::new(&definition, &data, &today))?;
         let input = Routing {
-            row: self.new_file(who, &request, service, &definition)?,
+            row: self.new_file(who, &request, &service, &definition)?,
             origin: who.origin.clone(),
             keyring: self.keyring.clone(),
             definition,
@@ -147,7 +147,7 @@ impl App {
         &self,
         who: &Who,
         request: &pb::SubmitApplicationRequest,
-        service: catalog::ServiceRow,
+        service: &catalog::ServiceRow,
         definition: &Definition,
     ) -> Result<FileRow, Error> {
         let form = definition
@@ -157,8 +157,8 @@ impl App {
         let case = who.origin.process_id.clone();
         Ok(FileRow {
             file_id: self.new_id(),
-            service_id: service.service_id,
-            service_name: service.name,
+            service_id: service.service_id.clone(),
+            service_name: service.name.clone(),
             service_version: service.version,
             applicant_id: request.applicant_id.clone(),
             eform_id: form.eform_id.clone(),

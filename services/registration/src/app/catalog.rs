@@ -1,5 +1,7 @@
 //! Services and their forms.
 
+use std::sync::Arc;
+
 use publica_journal::{Entry, append, write};
 use publica_proto::registration::v1 as pb;
 use publica_rpc::{PageToken, page_size};
@@ -71,9 +73,13 @@ impl App {
         })
     }
 
-    pub(crate) async fn service(&self, db: &Db, service_id: &str) -> Result<ServiceRow, Error> {
+    pub(crate) async fn service(
+        &self,
+        db: &Db,
+        service_id: &str,
+    ) -> Result<Arc<ServiceRow>, Error> {
         let row = match is_findable(service_id) {
-            true => catalog::find(db, service_id).await?,
+            true => self.services(db).ask(service_id.to_owned()).await?,
             false => None,
         };
         row.ok_or(Error::not_found("service"))

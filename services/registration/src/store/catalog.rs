@@ -1,11 +1,25 @@
 //! Services, their versions and their forms.
 
-use publica_store::{Db, StoreError, Tx, statements};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use publica_store::{Db, Gather, StoreError, Tx, statements};
 use publica_types::Timestamp;
 
 statements! {
     FIND = "SELECT service_id, name, version, kind, description, is_executable, is_closed, \
             properties, definition_hash FROM service WHERE service_id = $1",
+    // Services of a list of ids.
+    FIND_ALL = {
+        sqlite: "SELECT service_id, name, version, kind, description, is_executable, is_closed, \
+                 properties, definition_hash FROM json_each($1) k \
+                 CROSS JOIN service ON service_id = k.value",
+        postgres: "SELECT service_id, name, version, kind, description, is_executable, is_closed, \
+                   properties, definition_hash FROM service \
+                   WHERE service_id = ANY(ARRAY(SELECT jsonb_array_elements_text( \
+                   CAST(CAST($1 AS TEXT) AS JSONB))))",
+    },
     LIST = "SELECT service_id, name, version, kind, description, is_executable, is_closed, \
             properties, definition_hash FROM service \
             WHERE ($1 = '' OR name = $1) AND (name, service_id) > ($2, $3) \
@@ -56,6 +70,36 @@ pub(crate) struct FormRow {
     pub(crate) schema: Vec<u8>,
 }
 
+/// Looks services up by their ids, look-ups in flight sharing a statement.
+pub(crate) type Services = Gather<String, Option<Arc<ServiceRow>>>;
+
+/// The services of a store.
+pub(crate) fn services(db: &Db) -> Services {
+    Gather::reads("registration.services", db, |tx, ids| find_all(tx, ids))
+}
+
+/// Reads all ids at once, an id that many ask for only once.
+fn find_all<'a>(
+    tx: &'a mut Tx<'_>,
+    ids: &'a [String],
+) -> BoxFuture<'a, Result<Vec<Option<Arc<ServiceRow>>>, StoreError>> {
+    Box::pin(async move {
+        let wanted: BTreeSet<&String> = ids.iter().collect();
+        let list = serde_json::json!(wanted).to_string();
+        let rows = tx
+            .query(FIND_ALL)
+            .bind(list)
+            .fetch_all::<ServiceRow>()
+            .await?;
+        let found: HashMap<String, Arc<ServiceRow>> = rows
+            .into_iter()
+            .map(|row| (row.service_id.clone(), Arc::new(row)))
+            .collect();
+        Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+    })
+}
+
+/// A service, read by itself.
 pub(crate) async fn find(db: &Db, service_id: &str) -> Result<Option<ServiceRow>, StoreError> {
     db.query(FIND).bind(service_id).fetch_optional().await
 }

@@ -42,23 +42,47 @@ pub(crate) fn object(bytes: &[u8]) -> Map<String, Value> {
     serde_json::from_slice(bytes).unwrap_or_default()
 }
 
-pub(crate) fn service(service: &pb::Service) -> Value {
-    let properties: Vec<Value> = service
-        .properties
-        .iter()
-        .map(|property| json!({"code": property.code, "value": property.value}))
-        .collect();
-    let mut body = json!({
-        "id": service.service_id,
-        "name": service.name,
-        "version": service.version.to_string(),
-        "type": service.r#type,
-        "isExecutable": service.is_executable,
-        "isClosed": service.is_closed,
-        "serviceBody": properties,
-    });
-    put(&mut body, "description", &service.description);
-    body
+/// A service.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceModel<'s> {
+    id: &'s str,
+    name: &'s str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    description: &'s str,
+    version: String,
+    r#type: &'s str,
+    is_executable: bool,
+    is_closed: bool,
+    service_body: Vec<PropertyModel<'s>>,
+}
+
+#[derive(Debug, Serialize)]
+struct PropertyModel<'s> {
+    code: &'s str,
+    value: &'s str,
+}
+
+pub(crate) fn service(service: &pb::Service) -> ServiceModel<'_> {
+    ServiceModel {
+        id: &service.service_id,
+        name: &service.name,
+        description: &service.description,
+        version: service.version.to_string(),
+        r#type: &service.r#type,
+        is_executable: service.is_executable,
+        is_closed: service.is_closed,
+        service_body: service.properties.iter().map(PropertyModel::of).collect(),
+    }
+}
+
+impl<'s> PropertyModel<'s> {
+    fn of(one: &'s pb::Property) -> Self {
+        Self {
+            code: &one.code,
+            value: &one.value,
+        }
+    }
 }
 
 pub(crate) fn eform_item(eform: &pb::EForm) -> Value {

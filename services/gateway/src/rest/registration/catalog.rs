@@ -34,7 +34,7 @@ pub(super) async fn list(
 ) -> Response {
     let work = async {
         let entry = state.enter(&headers).await?;
-        let mut services: Vec<Value> = Vec::new();
+        let mut services: Vec<pb::Service> = Vec::new();
         let mut request = pb::ListServicesRequest {
             name: query.get("name").unwrap_or_default().to_owned(),
             page_size: 1_000,
@@ -45,13 +45,14 @@ pub(super) async fn list(
                 .list_services(entry.request(request.clone()))
                 .await?;
             let page = page.into_inner();
-            services.extend(page.services.iter().map(answer::service));
+            services.extend(page.services);
             if page.next_page_token.is_empty() {
                 break;
             }
             request.page_token = page.next_page_token;
         }
-        Ok(respond::json(StatusCode::OK, &services))
+        let shown: Vec<_> = services.iter().map(answer::service).collect();
+        Ok(respond::json(StatusCode::OK, &shown))
     };
     finish(&headers, work.await)
 }
