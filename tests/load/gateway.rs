@@ -1,5 +1,6 @@
-//! The cheapest published GET through gateway and block, all layers on, with one store read; in
-//! one process, and with gateway and block as processes of their own.
+//! The cheapest published GET through gateway and block, all layers on, with one store read, which
+//! is a service of the registration block; in one process, and with gateway and block as processes
+//! of their own. Beside it a policy of the consent block, whose answer is long and nested.
 //!
 //! The limit is nginx answering the same bytes from memory. Both are asked by wrk, over as many
 //! connections, one after the other.
@@ -27,39 +28,53 @@ pub(crate) async fn measure(load: Load, report: &mut Report) -> anyhow::Result<(
             format!("{tool} is not installed: apt-get install -y wrk nginx-light")
         })?;
     }
-    for database in [Database::sqlite(), Database::durable_postgres().await] {
-        let folder = tempfile::tempdir()?;
-        let place = Place {
-            folder: folder.path(),
-            database: &database,
-        };
-        place.migrate()?;
-        let together = place.together()?;
-        let address = together.address("gateway")?.to_owned();
-        let token = admin_token(&folder.path().join("data"))?;
-        let path = policy(&address, &token).await?;
-        let answer = Answer::get(&address, &path, &token).await?;
-        let limit = answer.through_nginx(folder.path(), load).await?;
-        let one = wrk(&format!("http://{address}{path}"), &token, load)?;
-        let engine = database.engine().as_str();
-        report.add("gateway", engine, one, LIMIT, limit.rate)?;
-        drop(together);
-        let (_block, gateway) = place.apart()?;
-        let address = gateway.address("gateway")?;
-        Answer::get(address, &path, &token).await?;
-        let two = wrk(&format!("http://{address}{path}"), &token, load)?;
-        report.add("gateway-two-processes", engine, two, LIMIT, limit.rate)?;
+    for block in ["registration", "consent"] {
+        for database in [Database::sqlite(), Database::durable_postgres().await] {
+            let folder = tempfile::tempdir()?;
+            let place = Place {
+                block,
+                folder: folder.path(),
+                database: &database,
+            };
+            place.measure(load, report).await?;
+        }
     }
     Ok(())
 }
 
-/// Where the suite is.
+/// Where the suite is, and what it is asked.
 struct Place<'p> {
+    block: &'static str,
     folder: &'p Path,
     database: &'p TestDatabase,
 }
 
 impl Place<'_> {
+    async fn measure(&self, load: Load, report: &mut Report) -> anyhow::Result<()> {
+        self.migrate()?;
+        let together = self.together()?;
+        let address = together.address("gateway")?.to_owned();
+        let token = admin_token(&self.folder.join("data"))?;
+        let path = match self.block {
+            "consent" => policy(&address, &token).await?,
+            _ => service(&address, &token).await?,
+        };
+        let answer = Answer::get(&address, &path, &token).await?;
+        let limit = answer.through_nginx(self.folder, load).await?;
+        let one = wrk(&format!("http://{address}{path}"), &token, load)?;
+        let engine = self.database.engine().as_str();
+        if self.block == "consent" {
+            return report.add("gateway-policy", engine, one, LIMIT, limit.rate);
+        }
+        report.add("gateway", engine, one, LIMIT, limit.rate)?;
+        drop(together);
+        let (_block, gateway) = self.apart()?;
+        let address = gateway.address("gateway")?;
+        Answer::get(address, &path, &token).await?;
+        let two = wrk(&format!("http://{address}{path}"), &token, load)?;
+        report.add("gateway-two-processes", engine, two, LIMIT, limit.rate)
+    }
+
     fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
         let mut command = publica()?;
         command
@@ -67,21 +82,22 @@ impl Place<'_> {
             .arg("--data")
             .arg(self.folder.join("data"));
         command.env(
-            "PUBLICA_CONSENT__DATABASE__URL",
+            format!("PUBLICA_{}__DATABASE__URL", self.block.to_uppercase()),
             self.database.config().url.expose(),
         );
         Ok(command)
     }
 
     fn migrate(&self) -> anyhow::Result<()> {
-        let mut command = self.command(&["migrate", "--blocks", "consent"])?;
+        let mut command = self.command(&["migrate", "--blocks", self.block])?;
         let status = command.stdout(Stdio::null()).status()?;
         anyhow::ensure!(status.success(), "the store was not made");
         Ok(())
     }
 
     fn together(&self) -> anyhow::Result<Program> {
-        let mut command = self.command(&["up", "--blocks", "consent,gateway"])?;
+        let blocks = format!("{},gateway", self.block);
+        let mut command = self.command(&["up", "--blocks", &blocks])?;
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         Program::start(&mut command)
     }
@@ -95,14 +111,33 @@ impl Place<'_> {
             let mut command = self.command(&[role])?;
             Program::start(command.arg("--config").arg(file))
         };
-        let block = role("consent", "")?;
+        let block = role(self.block, "")?;
         let peer = format!(
-            "[peers.consent]\nendpoint = 'http://{}'\n",
-            block.address("consent")?
+            "[peers.{}]\nendpoint = 'http://{}'\n",
+            self.block,
+            block.address(self.block)?
         );
         let gateway = role("gateway", &peer)?;
         Ok((block, gateway))
     }
+}
+
+/// Publishes a service; returns the path at which anybody with the right reads it.
+async fn service(address: &str, token: &str) -> anyhow::Result<String> {
+    let body = json!({
+        "serviceId": "permit", "name": "Permit",
+        "forms": [{"eFormId": "permit-form", "name": "Form", "containers": [{"key": "owner",
+            "fields": [{"key": "age", "type": "integer", "required": true, "min": 0}]}]}],
+        "decisions": [{"when": {"<": [{"var": "owner.age"}, 18]}, "outcome": "REJECTED",
+            "reason": "Too young."}],
+        "roles": [{"id": "clerk", "name": "Clerk"}],
+    });
+    let request = reqwest::Client::new()
+        .post(format!("http://{address}/registration/api/v1/services"))
+        .bearer_auth(token)
+        .json(&body);
+    request.send().await?.error_for_status()?;
+    Ok("/registration/services/permit".to_owned())
 }
 
 /// Publishes a policy; returns the path at which anybody with the right reads it.
