@@ -1,6 +1,7 @@
 //! API keys: long random texts, stored as keyed hashes.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use publica_jose::{base64url, base64url_decode};
@@ -71,7 +72,7 @@ pub(crate) struct ApiKeys {
 
 #[derive(Debug)]
 struct Record {
-    caller: Caller,
+    caller: Arc<Caller>,
     expires: Option<Timestamp>,
     revoked: bool,
 }
@@ -86,13 +87,13 @@ impl ApiKeys {
                 .ok_or_else(|| {
                     AuthError::Settings(vec![format!("auth.api_keys.{}.hash: not a hash", key.id)])
                 })?;
-            let caller = Caller {
+            let caller = Arc::new(Caller {
                 subject: format!("key:{}", key.id),
                 client_id: Some(key.id.clone()),
                 scopes: key.scopes.iter().cloned().collect::<BTreeSet<_>>(),
                 tenant: key.tenant.clone(),
                 kind: CallerKind::Machine,
-            };
+            });
             records.insert(
                 hash,
                 Record {
@@ -110,14 +111,14 @@ impl ApiKeys {
 
     /// The holder of a key. Looking up the keyed hash in a table tells an attacker nothing,
     /// because hashes of chosen keys cannot be computed without the secret.
-    pub(crate) fn caller(&self, key: &str, now: Timestamp) -> Result<Caller, Denial> {
+    pub(crate) fn caller(&self, key: &str, now: Timestamp) -> Result<Arc<Caller>, Denial> {
         if key.len() > MAX_BYTES {
             return Err(Denial::ApiKeyInvalid);
         }
         self.records
             .get(&self.hasher.hash(key))
             .filter(|record| !record.revoked && record.expires.is_none_or(|end| now < end))
-            .map(|record| record.caller.clone())
+            .map(|record| Arc::clone(&record.caller))
             .ok_or(Denial::ApiKeyInvalid)
     }
 }

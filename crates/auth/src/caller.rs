@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use publica_types::Tenant;
 
-/// Who calls. Put into the extensions of each request by the layer, and only by it.
+/// Who calls. Put into the extensions of each request by the layer, and only by it, as an
+/// `Arc<Caller>`: the same party sends many calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The party's id: a subject of its issuer, `block:<name>`, `key:<id>` or `anonymous`.

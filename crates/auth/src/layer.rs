@@ -1,12 +1,14 @@
 //! The layer that holds each call against a block's policy.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures::future::{BoxFuture, Either};
-use http::{HeaderMap, Request, Response};
-use publica_types::Tenant;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use pin_project_lite::pin_project;
+use publica_types::{Origin, Tenant};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
@@ -29,12 +31,13 @@ pub enum Access {
 #[derive(Debug, Clone)]
 pub struct DeniedCall {
     /// Who called.
-    pub caller: Caller,
-    /// The method, `/publica.<block>.v1.<Service>/<Method>`.
-    pub method: String,
+    pub caller: Arc<Caller>,
+    /// The method, `/publica.<block>.v1.<Service>/<Method>`, or `_OTHER` for one that is not
+    /// served: a caller's own text does not go into records.
+    pub method: &'static str,
     /// Why it was denied.
     pub denial: Denial,
-    /// The request's headers, for the case and request ids.
+    /// The headers that say in which case, under which id and for whom.
     pub headers: HeaderMap,
 }
 
@@ -42,12 +45,12 @@ pub struct DeniedCall {
 #[derive(Debug, Clone)]
 pub struct RefusedCall {
     /// Who called.
-    pub caller: Caller,
+    pub caller: Arc<Caller>,
     /// The method, `/publica.<block>.v1.<Service>/<Method>`.
     pub method: &'static str,
     /// What the block answers.
     pub status: Status,
-    /// The request's headers, for the case and request ids.
+    /// The headers that say in which case, under which id and for whom.
     pub headers: HeaderMap,
 }
 
@@ -61,8 +64,8 @@ pub trait DenialSink: std::fmt::Debug + Send + Sync {
     fn refused(&self, call: RefusedCall) -> BoxFuture<'_, ()>;
 }
 
-/// Lets a call pass if the policy and the caller's scopes allow it, with the [`Caller`] in the
-/// request's extensions. A method that no policy lists is denied to everybody.
+/// Lets a call pass if the policy and the caller's scopes allow it, with an `Arc` of the
+/// [`Caller`] in the request's extensions. A method that no policy lists is denied to everybody.
 #[derive(Debug, Clone)]
 pub struct AuthLayer {
     shared: Arc<Shared>,
@@ -144,8 +147,8 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    /// The first arm is taken when nothing has to be awaited before the call or after it.
-    type Future = Either<S::Future, BoxFuture<'static, Answer<S, B>>>;
+    /// The first arm is taken when nothing has to be awaited before the call.
+    type Future = Either<Watching<S::Future>, BoxFuture<'static, Answer<S, B>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -162,13 +165,7 @@ where
                     let path = request.uri().path();
                     let watched = self.shared.watch(path, &caller, request.headers());
                     request.extensions_mut().insert(caller);
-                    let call = self.inner.call(request);
-                    match watched {
-                        None => Either::Left(call),
-                        Some(watched) => {
-                            Either::Right(Box::pin(async move { watched.settle(call.await).await }))
-                        }
-                    }
+                    Either::Left(Watching::new(self.inner.call(request), watched))
                 }
                 Err(refused) => {
                     let shared = self.shared.clone();
@@ -192,11 +189,8 @@ where
                 Ok(caller) => {
                     let watched = shared.watch(parts.uri.path(), &caller, &parts.headers);
                     parts.extensions.insert(caller);
-                    let answer = inner.call(Request::from_parts(parts, body)).await;
-                    match watched {
-                        None => answer,
-                        Some(watched) => watched.settle(answer).await,
-                    }
+                    let call = inner.call(Request::from_parts(parts, body));
+                    Watching::new(call, watched).await
                 }
                 Err(refused) => Ok(shared
                     .refuse(refused, parts.uri.path(), parts.headers)
@@ -206,40 +200,102 @@ where
     }
 }
 
-/// A call of a known caller whose refusal would be recorded.
+/// Headers that a record of a refusal is made from.
+const KEPT_HEADERS: [&str; 3] = [Origin::PROCESS_ID, Origin::REQUEST_ID, Origin::ACTOR];
+
+/// A call of a known caller whose refusal would be recorded. Nearly all calls succeed, so this
+/// holds no more than it must.
+#[derive(Debug)]
 struct Watched {
     sink: Arc<dyn DenialSink>,
-    caller: Caller,
+    caller: Arc<Caller>,
     method: &'static str,
-    headers: HeaderMap,
+    kept: [Option<HeaderValue>; KEPT_HEADERS.len()],
 }
 
 impl Watched {
-    /// Records the answer if it is a refusal. A call that fails before its first message has its
-    /// status among the headers; what breaks off a stream later is none.
-    async fn settle<E>(self, answer: Result<Response<Body>, E>) -> Result<Response<Body>, E> {
-        let status = answer
-            .as_ref()
-            .ok()
-            .and_then(|response| Status::from_header_map(response.headers()))
-            .filter(|status| is_refusal(status.code()));
-        if let Some(status) = status {
-            let Self {
-                sink,
-                caller,
-                method,
-                headers,
-            } = self;
-            sink.refused(RefusedCall {
-                caller,
-                method,
-                status,
-                headers,
-            })
-            .await;
-        }
-        answer
+    fn refused(self, status: Status) -> BoxFuture<'static, ()> {
+        let named = KEPT_HEADERS.into_iter().zip(self.kept);
+        let headers = named
+            .filter_map(|(name, value)| Some((HeaderName::from_static(name), value?)))
+            .collect();
+        let call = RefusedCall {
+            caller: self.caller,
+            method: self.method,
+            status,
+            headers,
+        };
+        let sink = self.sink;
+        Box::pin(async move { sink.refused(call).await })
     }
+}
+
+pin_project! {
+    /// A call whose answer leaves only after its refusal, if it is one, was recorded.
+    #[derive(Debug)]
+    pub struct Watching<F> {
+        #[pin]
+        call: F,
+        watched: Option<Watched>,
+        recording: Option<Recording>,
+    }
+}
+
+/// A refusal that is being recorded.
+struct Recording {
+    answer: Option<Response<Body>>,
+    work: BoxFuture<'static, ()>,
+}
+
+impl std::fmt::Debug for Recording {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Recording")
+    }
+}
+
+impl<F> Watching<F> {
+    fn new(call: F, watched: Option<Watched>) -> Self {
+        Self {
+            call,
+            watched,
+            recording: None,
+        }
+    }
+}
+
+impl<F, E> Future for Watching<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if this.recording.is_none() {
+            let answer = ready!(this.call.poll(cx))?;
+            let Some((watched, status)) = this.watched.take().zip(refusal(&answer)) else {
+                return Poll::Ready(Ok(answer));
+            };
+            *this.recording = Some(Recording {
+                answer: Some(answer),
+                work: watched.refused(status),
+            });
+        }
+        if let Some(recording) = this.recording {
+            ready!(recording.work.as_mut().poll(cx));
+            if let Some(answer) = recording.answer.take() {
+                return Poll::Ready(Ok(answer));
+            }
+        }
+        // Only a future that is polled after its end comes here.
+        Poll::Pending
+    }
+}
+
+/// The refusal that an answer is. A call that fails before its first message has its status among
+/// the headers; what breaks off a stream later is none.
+fn refusal(answer: &Response<Body>) -> Option<Status> {
+    Status::from_header_map(answer.headers()).filter(|status| is_refusal(status.code()))
 }
 
 /// Whether a block decided so, rather than failed to.
@@ -266,10 +322,14 @@ fn is_refusal(code: Code) -> bool {
 }
 
 /// A denial, and the caller if it is known.
-type Refused = (Denial, Option<Caller>);
+type Refused = (Denial, Option<Arc<Caller>>);
 
 impl Shared {
-    fn judge(&self, path: &str, found: Result<Caller, Denial>) -> Result<Caller, Refused> {
+    fn judge(
+        &self,
+        path: &str,
+        found: Result<Arc<Caller>, Denial>,
+    ) -> Result<Arc<Caller>, Refused> {
         let Some(access) = self.methods.get(path) else {
             let known = found
                 .ok()
@@ -279,7 +339,9 @@ impl Shared {
         let caller = match (access, found) {
             // Its sink would look for the tenant's journal, so this denial has no known caller.
             (_, Ok(caller)) if !self.serves(&caller) => return Err((Denial::TenantUnknown, None)),
-            (Access::Public, found) => return Ok(found.unwrap_or_else(|_| Caller::anonymous())),
+            (Access::Public, found) => {
+                return Ok(found.unwrap_or_else(|_| Arc::new(Caller::anonymous())));
+            }
             (_, Err(denial)) => return Err((denial, None)),
             (_, Ok(caller)) => caller,
         };
@@ -304,7 +366,7 @@ impl Shared {
 
     /// What to remember of a call for the record of its refusal. Whoever brings a call that is
     /// open to everybody asked for nothing itself, so that its refusal is none of theirs.
-    fn watch(&self, path: &str, caller: &Caller, headers: &HeaderMap) -> Option<Watched> {
+    fn watch(&self, path: &str, caller: &Arc<Caller>, headers: &HeaderMap) -> Option<Watched> {
         let sink = self.sink.as_ref()?;
         let (method, access) = self.methods.get_key_value(path)?;
         if *access == Access::Public || caller.kind == CallerKind::Anonymous {
@@ -312,9 +374,9 @@ impl Shared {
         }
         Some(Watched {
             sink: Arc::clone(sink),
-            caller: caller.clone(),
+            caller: Arc::clone(caller),
             method,
-            headers: headers.clone(),
+            kept: KEPT_HEADERS.map(|name| headers.get(name).cloned()),
         })
     }
 
@@ -327,15 +389,14 @@ impl Shared {
         self.log.denied(
             self.verifier.now(),
             self.known_path(path),
-            caller.as_ref(),
+            caller.as_deref(),
             &denial,
         );
         let status = denial.status(domain(path));
         if let (Some(sink), Some(caller)) = (&self.sink, caller) {
-            let method = path.to_owned();
             sink.denied(DeniedCall {
                 caller,
-                method,
+                method: self.known_path(path),
                 denial,
                 headers,
             })
@@ -344,7 +405,7 @@ impl Shared {
         status.into_http()
     }
 
-    /// The path, if it is one of ours; a caller's own text does not go into the log.
+    /// The path, if it is one of ours; a caller's own text goes neither into logs nor records.
     fn known_path(&self, path: &str) -> &'static str {
         self.methods
             .get_key_value(path)

@@ -46,7 +46,7 @@ pub struct Verifier {
     cache: Cache,
     workloads: Workloads,
     api_keys: Option<ApiKeys>,
-    anonymous: Option<Caller>,
+    anonymous: Arc<Caller>,
 }
 
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Verifier {
             cache: Cache::new(config.cached_tokens),
             workloads: Workloads::new(config),
             api_keys,
-            anonymous: None,
+            anonymous: Arc::new(Caller::anonymous()),
         })
     }
 
@@ -110,13 +110,13 @@ impl Verifier {
         let mut caller = Caller::anonymous();
         caller.subject = format!("role:{}", role.name);
         caller.scopes = role.scopes.into_iter().collect();
-        self.anonymous = Some(caller);
+        self.anonymous = Arc::new(caller);
         self
     }
 
     /// Who sent this request. Without credentials the answer is [`Caller::anonymous`], or the
     /// anonymous role where there is one.
-    pub async fn caller(&self, parts: &Parts) -> Result<Caller, Denial> {
+    pub async fn caller(&self, parts: &Parts) -> Result<Arc<Caller>, Denial> {
         self.caller_of(&parts.headers, &parts.extensions).await
     }
 
@@ -125,7 +125,7 @@ impl Verifier {
         &self,
         headers: &HeaderMap,
         extensions: &Extensions,
-    ) -> Result<Caller, Denial> {
+    ) -> Result<Arc<Caller>, Denial> {
         if let Some(known) = self.quick(headers, extensions) {
             return known;
         }
@@ -140,7 +140,7 @@ impl Verifier {
         &self,
         headers: &HeaderMap,
         extensions: &Extensions,
-    ) -> Option<Result<Caller, Denial>> {
+    ) -> Option<Result<Arc<Caller>, Denial>> {
         let token = match credentials(headers) {
             Err(denial) => return Some(Err(denial)),
             Ok(Credentials::ApiKey(key)) => return Some(self.api_key(key)),
@@ -148,32 +148,32 @@ impl Verifier {
             Ok(Credentials::Token(token)) => token,
         };
         let known = self.cache.find(&cache::hash(token), self.clock.now())?;
-        Some(bound(&known, extensions).map(|()| (*known.caller).clone()))
+        Some(bound(&known, extensions).map(|()| known.caller))
     }
 
-    fn api_key(&self, key: &str) -> Result<Caller, Denial> {
+    fn api_key(&self, key: &str) -> Result<Arc<Caller>, Denial> {
         let keys = self.api_keys.as_ref().ok_or(Denial::ApiKeyInvalid)?;
         keys.caller(key, self.clock.now())
     }
 
-    fn without_credentials(&self, extensions: &Extensions) -> Result<Caller, Denial> {
+    fn without_credentials(&self, extensions: &Extensions) -> Result<Arc<Caller>, Denial> {
         if let Some(chain) = peer_certificates(extensions) {
-            return self.workloads.caller(&chain.0);
+            return self.workloads.caller(&chain.0).map(Arc::new);
         }
-        Ok(self.anonymous.clone().unwrap_or_else(Caller::anonymous))
+        Ok(Arc::clone(&self.anonymous))
     }
 
     /// Verifies a token given by itself, such as one in a cookie or a form. Tokens bound to a
     /// certificate are refused here.
-    pub async fn verify_token(&self, token: &str) -> Result<Caller, Denial> {
+    pub async fn verify_token(&self, token: &str) -> Result<Arc<Caller>, Denial> {
         let nothing = Extensions::new();
         if let Some(known) = self.cache.find(&cache::hash(token), self.clock.now()) {
-            return bound(&known, &nothing).map(|()| (*known.caller).clone());
+            return bound(&known, &nothing).map(|()| known.caller);
         }
         self.token(token, &nothing).await
     }
 
-    async fn token(&self, token: &str, extensions: &Extensions) -> Result<Caller, Denial> {
+    async fn token(&self, token: &str, extensions: &Extensions) -> Result<Arc<Caller>, Denial> {
         let jws = Jws::parse_limited(token, MAX_TOKEN_BYTES)?;
         let claims = Claims::from_json(&jws.unverified_payload()?)?;
         let issuer = claims.issuer().and_then(|name| self.issuers.get(name));
@@ -206,7 +206,7 @@ impl Verifier {
             certificate,
         };
         bound(&known, extensions)?;
-        let caller = (*known.caller).clone();
+        let caller = Arc::clone(&known.caller);
         self.cache.insert(cache::hash(token), known, now);
         Ok(caller)
     }

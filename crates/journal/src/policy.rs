@@ -1,5 +1,7 @@
 //! What the shared services add to a block's policy.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use http::HeaderMap;
 use publica_auth::{Caller, DenialSink, DeniedCall, RefusedCall};
@@ -80,13 +82,9 @@ macro_rules! policy {
 impl DenialSink for Journal {
     fn denied(&self, call: DeniedCall) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let method = call
-                .method
-                .rsplit_once('.')
-                .map_or(call.method.as_str(), |(_, m)| m);
             let origin = origin(call.caller, call.headers);
             let entry = Entry::new(format!("{}.call.denied", self.block()))
-                .subject("method", method)
+                .subject("method", call.method)
                 .outcome(Outcome::Denied);
             if let Err(error) = self.record(&origin, entry).await {
                 tracing::error!(block = self.block(), %error, "a denial was not recorded");
@@ -103,7 +101,7 @@ impl DenialSink for Journal {
             };
             let origin = origin(call.caller, call.headers);
             let entry = Entry::new(format!("{}.call.refused", self.block()))
-                .subject("rpc", call.method)
+                .subject("method", call.method)
                 .outcome(outcome)
                 .body(json!({ "reason": reason }));
             if let Err(error) = self.record(&origin, entry).await {
@@ -114,7 +112,7 @@ impl DenialSink for Journal {
 }
 
 /// Who made a call that the layers around a block saw, and in which case.
-fn origin(caller: Caller, headers: HeaderMap) -> Origin {
+fn origin(caller: Arc<Caller>, headers: HeaderMap) -> Origin {
     let mut request = tonic::Request::new(());
     *request.metadata_mut() = tonic::metadata::MetadataMap::from_headers(headers);
     request.extensions_mut().insert(caller);

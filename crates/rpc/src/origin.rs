@@ -1,5 +1,7 @@
 //! Who calls, in which case: read from a request, and sent along to peers.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use publica_auth::{Caller, CallerKind};
@@ -10,11 +12,11 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use crate::context::{CallContext, TraceContext, is_sound_id};
 
 /// The case that a call belongs to.
-pub const PROCESS_ID: &str = "x-process-id";
+pub const PROCESS_ID: &str = Origin::PROCESS_ID;
 /// The caller's id of the request.
-pub const REQUEST_ID: &str = "x-request-id";
+pub const REQUEST_ID: &str = Origin::REQUEST_ID;
 /// The party for whom a block calls another.
-pub const ACTOR: &str = "x-actor";
+pub const ACTOR: &str = Origin::ACTOR;
 
 const MAX_ACTOR_LEN: usize = 512;
 /// Kept out of a header as it is: what is not printable ASCII, and the escape itself.
@@ -23,7 +25,7 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 /// The origin of an incoming request. The actor is the verified caller; what another block
 /// says about whom it acts for is believed, from anybody else it is not.
 pub fn origin<T>(request: &Request<T>) -> Origin {
-    let caller = request.extensions().get::<Caller>();
+    let caller = caller(request);
     let metadata = request.metadata();
     let mut origin = match caller {
         Some(caller) => Origin::actor(caller.subject.clone()).in_tenant(caller.tenant.clone()),
@@ -39,8 +41,8 @@ pub fn origin<T>(request: &Request<T>) -> Origin {
 }
 
 /// The verified caller of a request. Every request that passed the layers has one.
-pub fn caller<T>(request: &Request<T>) -> Option<&Caller> {
-    request.extensions().get::<Caller>()
+pub fn caller<T>(request: &Request<T>) -> Option<&Arc<Caller>> {
+    request.extensions().get::<Arc<Caller>>()
 }
 
 fn sound(metadata: &MetadataMap, name: &str) -> Option<String> {

@@ -29,6 +29,13 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// The header that carries the case.
+    pub const PROCESS_ID: &'static str = "x-process-id";
+    /// The header that carries the caller's id of the request.
+    pub const REQUEST_ID: &'static str = "x-request-id";
+    /// The header that carries the party for whom a block calls another.
+    pub const ACTOR: &'static str = "x-actor";
+
     /// The origin of background work that no caller asked for.
     pub fn system(component: &str) -> Self {
         Self::actor(format!("system:{component}"))

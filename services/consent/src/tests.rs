@@ -25,13 +25,13 @@ publica_store::statements! {
 
 fn admin() -> Who {
     let mut request = tonic::Request::new(());
-    request.extensions_mut().insert(Caller {
+    request.extensions_mut().insert(Arc::new(Caller {
         subject: "tester".to_owned(),
         client_id: None,
         scopes: BTreeSet::from(["consent:*".to_owned()]),
         tenant: Tenant::default(),
         kind: CallerKind::Machine,
-    });
+    }));
     Who::of(&request)
 }
 

@@ -72,7 +72,7 @@ impl EntryFault {
 /// A caller who was let in, and what goes along with each call made for them.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    caller: Caller,
+    caller: Arc<Caller>,
     authorization: MetadataValue<Ascii>,
     carried: Vec<(&'static str, MetadataValue<Ascii>)>,
 }

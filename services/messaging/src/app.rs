@@ -77,7 +77,7 @@ pub(crate) struct House {
 #[derive(Debug, Clone)]
 pub(crate) struct Who {
     pub(crate) origin: Origin,
-    pub(crate) caller: Option<Caller>,
+    pub(crate) caller: Option<Arc<Caller>>,
 }
 
 impl Who {

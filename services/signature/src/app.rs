@@ -49,7 +49,7 @@ pub(crate) struct App {
 #[derive(Debug, Clone)]
 pub(crate) struct Who {
     pub(crate) origin: Origin,
-    caller: Caller,
+    caller: Arc<Caller>,
 }
 
 impl Who {
@@ -57,7 +57,7 @@ impl Who {
     pub(crate) fn of<T>(request: &Request<T>) -> Self {
         let caller = publica_rpc::caller(request)
             .cloned()
-            .unwrap_or_else(Caller::anonymous);
+            .unwrap_or_else(|| Arc::new(Caller::anonymous()));
         Self {
             origin: publica_rpc::origin(request),
             caller,

@@ -99,6 +99,6 @@ fn bearer(token: &str) -> HeaderMap {
     headers
 }
 
-async fn ask(verifier: &Verifier, token: &str) -> Result<Caller, Denial> {
+async fn ask(verifier: &Verifier, token: &str) -> Result<Arc<Caller>, Denial> {
     verifier.caller_of(&bearer(token), &Extensions::new()).await
 }

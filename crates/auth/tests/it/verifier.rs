@@ -136,7 +136,7 @@ async fn an_issuer_speaks_for_its_tenants() {
         let (verifier, token) = of(tenants, claimed);
         let caller = ask(&verifier, &token).await.ok();
         assert_eq!(
-            caller.map(|caller| caller.tenant),
+            caller.map(|caller| caller.tenant.clone()),
             expected.map(tenant),
             "{tenants:?}"
         );
@@ -220,7 +220,7 @@ async fn api_keys_come_in_either_spelling() {
         }
         let caller = verifier.caller_of(&headers, &Extensions::new()).await;
         caller
-            .map(|caller| caller.subject)
+            .map(|caller| caller.subject.clone())
             .map_err(|denial| denial.reason())
     };
     for name in ["apikey", "api_key", "x-api-key"] {

@@ -1,5 +1,7 @@
 //! Who calls, and for whom they may act.
 
+use std::sync::Arc;
+
 use publica_auth::{Caller, CallerKind};
 use publica_types::Origin;
 use tonic::Request;
@@ -17,7 +19,7 @@ use crate::store;
 pub(crate) struct Who {
     /// For the journal.
     pub(crate) origin: Origin,
-    caller: Option<Caller>,
+    caller: Option<Arc<Caller>>,
     /// The person that the caller turned out to be.
     own: Option<String>,
     /// The caller's own id, where they act as somebody's delegate.

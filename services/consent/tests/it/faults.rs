@@ -318,13 +318,13 @@ impl Order {
 /// A request of somebody who may do everything; there are no layers around the block here.
 fn by_admin<T>(message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
-    request.extensions_mut().insert(Caller {
+    request.extensions_mut().insert(Arc::new(Caller {
         subject: "tester".to_owned(),
         client_id: None,
         scopes: BTreeSet::from(["consent:*".to_owned()]),
         tenant: Tenant::default(),
         kind: CallerKind::Machine,
-    });
+    }));
     request
 }
 

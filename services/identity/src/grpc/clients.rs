@@ -1,5 +1,7 @@
 //! Clients of relying parties.
 
+use std::sync::Arc;
+
 use publica_auth::Caller;
 use publica_proto::identity::v1 as pb;
 use publica_proto::identity::v1::client_service_server::ClientService;
@@ -15,9 +17,9 @@ const CREATE: [&str; 2] = ["identity:client:write", "add_oidc_client"];
 const UPDATE: [&str; 2] = ["identity:client:write", "update_oidc_client"];
 
 /// The caller, if it holds one of the scopes.
-fn registrar<T>(request: &Request<T>, scopes: [&str; 2]) -> Result<Caller, Status> {
+fn registrar<T>(request: &Request<T>, scopes: [&str; 2]) -> Result<Arc<Caller>, Status> {
     let caller = publica_rpc::caller(request);
-    let allowed = |caller: &&Caller| scopes.iter().any(|scope| caller.allows(scope));
+    let allowed = |caller: &&Arc<Caller>| scopes.iter().any(|scope| caller.allows(scope));
     caller.filter(allowed).cloned().ok_or_else(|| {
         let message = "The caller may not register clients.";
         Refusal::new(Code::PermissionDenied, "SCOPE_MISSING", message).into()

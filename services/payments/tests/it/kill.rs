@@ -137,6 +137,7 @@ pub(crate) fn link(block: &Payments, subject: &str) -> Link {
         tenant: Tenant::default(),
         kind: CallerKind::Person,
     };
+    let caller = Arc::new(caller);
     Link::carried_by(move |mut request| {
         request.extensions_mut().insert(caller.clone());
         link.clone().call(request)
