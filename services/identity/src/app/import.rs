@@ -194,7 +194,7 @@ impl Chunk {
             if kind == "identity.person" {
                 match serde_json::from_slice::<PersonLine>(json) {
                     Ok(line) => people.push((at, line)),
-                    Err(error) => outcomes[at] = problem("", &shape(&error)),
+                    Err(error) => outcomes[at] = problem("", &publica_rpc::shape(&error)),
                 }
                 continue;
             }
@@ -229,11 +229,11 @@ impl Chunk {
         let outcome = match kind {
             "identity.factor" => match serde_json::from_slice(json) {
                 Ok(line) => self.factor(tx, line).await?,
-                Err(error) => problem("", &shape(&error)),
+                Err(error) => problem("", &publica_rpc::shape(&error)),
             },
             "identity.relying_party" => match serde_json::from_slice(json) {
                 Ok(line) => self.client(tx, line).await?,
-                Err(error) => problem("", &shape(&error)),
+                Err(error) => problem("", &publica_rpc::shape(&error)),
             },
             _ => return Ok(None),
         };
@@ -537,17 +537,3 @@ impl Chunk {
 
 /// Kind, kind of alias, policy, value, and by what it is found.
 type IdentifierLine = (&'static str, String, &'static str, String, Vec<u8>);
-
-/// What is wrong with a line's shape, without the offending value.
-fn shape(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    // Everything that quotes input does so between back-ticks or quotes.
-    if text.contains("missing field") || text.contains("unknown field") {
-        return text
-            .split(" at line")
-            .next()
-            .unwrap_or_default()
-            .replace('`', "");
-    }
-    "is not the JSON object of this kind".to_owned()
-}

@@ -172,22 +172,7 @@ impl Import {
     }
 
     fn entity(&self, message: &imports::ImportEntitiesRequest) -> Result<Entity, Fault> {
-        let malformed = |error: serde_json::Error| {
-            let place = format!("is malformed at column {}", error.column());
-            let what = if error.is_data() {
-                "lacks a member or has a wrong one"
-            } else {
-                ""
-            };
-            (
-                String::new(),
-                if what.is_empty() {
-                    place
-                } else {
-                    what.to_owned()
-                },
-            )
-        };
+        let malformed = |error: serde_json::Error| (String::new(), publica_rpc::shape(&error));
         match message.kind.as_str() {
             "messaging.request" => {
                 self.request(serde_json::from_slice(&message.json).map_err(malformed)?)

@@ -130,10 +130,18 @@ fn code(line: &[u8]) -> Result<u16, ReplyError> {
 fn status(text: &str) -> Option<(u8, u16, u16)> {
     let word = text.split(' ').next()?;
     let mut parts = word.split('.');
-    let class: u8 = parts.next()?.parse().ok()?;
-    let subject = parts.next()?.parse().ok()?;
-    let detail = parts.next()?.parse().ok()?;
+    let class: u8 = number(parts.next()?)?;
+    let subject = number(parts.next()?)?;
+    let detail = number(parts.next()?)?;
     (parts.next().is_none() && matches!(class, 2 | 4 | 5)).then_some((class, subject, detail))
+}
+
+/// A number as it is printed: digits and no sign, which `parse` would take as well.
+pub(super) fn number<N: std::str::FromStr>(digits: &str) -> Option<N> {
+    if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok()
 }
 
 #[cfg(test)]

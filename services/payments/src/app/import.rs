@@ -1,7 +1,7 @@
 //! Bringing entities in from another system: state only, never money on its way.
 
 use publica_journal::append;
-use publica_rpc::{Fault as _, Invalid};
+use publica_rpc::{Fault as _, Invalid, shape};
 use publica_seal::Keyring;
 use publica_store::{Db, Tx};
 use publica_types::{Currency, Money, Origin, Timestamp};
@@ -180,24 +180,7 @@ fn problem(field: &str, description: impl Into<String>) -> Problem {
 }
 
 fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    // The parser's message names members and types, never values.
-    serde_json::from_slice(json).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => {
-            let text = error.to_string();
-            let end = text.find(" at line").unwrap_or(text.len());
-            problem("", without_values(&text[..end]))
-        }
-        _ => problem("", "is not a JSON object"),
-    })
-}
-
-/// Type errors repeat the value between backquotes or quotes after `invalid`; leave it out.
-fn without_values(text: &str) -> String {
-    match (text.starts_with("invalid"), text.find(", expected")) {
-        (true, Some(at)) => format!("has a member of the wrong type{}", &text[at..]),
-        (true, None) => "has a member of the wrong type".to_owned(),
-        (false, _) => text.to_owned(),
-    }
+    serde_json::from_slice(json).map_err(|error| problem("", shape(&error)))
 }
 
 /// An error of the rules as a problem of the line.

@@ -87,7 +87,7 @@ struct ImportedEntry {
 }
 
 fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(json).map_err(|error| problem("", error.to_string()))
+    serde_json::from_slice(json).map_err(|error| problem("", publica_rpc::shape(&error)))
 }
 
 fn refused(error: Error) -> Problem {

@@ -85,7 +85,7 @@ struct ImportedCertificate {
 }
 
 fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(json).map_err(|error| problem("", error.to_string()))
+    serde_json::from_slice(json).map_err(|error| problem("", publica_rpc::shape(&error)))
 }
 
 fn check_id(field: &str, id: &str) -> Result<(), Problem> {

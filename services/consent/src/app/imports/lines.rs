@@ -31,21 +31,7 @@ pub(crate) fn read(kind: &str, json: &[u8]) -> Result<Entity, Problem> {
 }
 
 fn line<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(json).map_err(|error| (String::new(), plain(&error)))
-}
-
-/// The parser's message without the offending value.
-fn plain(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(", expected").next().unwrap_or_default();
-    match (
-        text.split_once("invalid type: "),
-        text.contains("unknown field"),
-    ) {
-        (Some(_), _) => "has a member of the wrong type".to_owned(),
-        (None, true) => text.split(" at line").next().unwrap_or_default().to_owned(),
-        (None, false) => "is not a JSON object of this kind".to_owned(),
-    }
+    serde_json::from_slice(json).map_err(|error| (String::new(), publica_rpc::shape(&error)))
 }
 
 /// A revision from the earlier system; its text is kept byte for byte.
