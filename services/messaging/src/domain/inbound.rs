@@ -1,8 +1,8 @@
 //! What comes back: delivery reports (RFC 3464), complaints (RFC 5965) and answers.
 
-use mail_parser::{Message, MessageParser, MimeHeaders as _};
 use publica_types::Uuid;
 
+use super::mime::{self, Fields, Part};
 use super::reply::{Reply, number};
 
 /// Digits of the check in a return path.
@@ -89,26 +89,24 @@ impl Fate {
 }
 
 /// Reads a mail; `None` when it is no mail at all.
-///
-/// The parser adds up sizes and offsets that a damaged mail gets wrong, and panics when they
-/// do not fit. Such a mail is no mail, and must not fail the call again with each redelivery.
 pub(crate) fn read(bytes: &[u8]) -> Option<Inbound> {
-    std::panic::catch_unwind(|| understood(bytes))
-        .ok()
-        .flatten()
-}
-
-fn understood(bytes: &[u8]) -> Option<Inbound> {
-    let message = MessageParser::default().parse(bytes)?;
-    if let Some(status) = part(&message, "message", "delivery-status") {
+    let parts = mime::parts(bytes);
+    let mail = parts.first()?;
+    let text = |media_type| {
+        parts
+            .iter()
+            .find(|part| part.is(media_type))
+            .map(Part::text)
+    };
+    if let Some(status) = text("message/delivery-status") {
         return Some(Inbound::Report(fates(&status)));
     }
-    if let Some(report) = part(&message, "message", "feedback-report") {
+    if let Some(report) = text("message/feedback-report") {
         return Some(Inbound::Complaint(complainants(&report)));
     }
-    let automatic = message
-        .header_raw("Auto-Submitted")
-        .is_some_and(|value| !value.trim().to_ascii_lowercase().starts_with("no"));
+    let automatic = mail
+        .field("auto-submitted")
+        .is_some_and(|value| !value.to_ascii_lowercase().starts_with("no"));
     Some(if automatic {
         Inbound::Automatic
     } else {
@@ -116,38 +114,18 @@ fn understood(bytes: &[u8]) -> Option<Inbound> {
     })
 }
 
-/// The text of the first part of a type.
-fn part(message: &Message<'_>, kind: &str, subtype: &str) -> Option<String> {
-    let found = message.parts.iter().find(|part| {
-        part.content_type().is_some_and(|found| {
-            found.ctype().eq_ignore_ascii_case(kind)
-                && found
-                    .subtype()
-                    .is_some_and(|found| found.eq_ignore_ascii_case(subtype))
-        })
-    })?;
-    Some(String::from_utf8_lossy(found.contents()).into_owned())
-}
-
 /// The groups of fields of a report, each with its names in lower case.
-fn groups(text: &str) -> Vec<Vec<(String, String)>> {
-    let mut groups = vec![Vec::new()];
+fn groups(text: &str) -> Vec<Fields> {
+    let mut groups = Vec::new();
+    let mut group = Fields::new();
     for line in text.lines() {
-        let last = groups.len() - 1;
-        if line.trim().is_empty() {
-            if !groups[last].is_empty() {
-                groups.push(Vec::new());
-            }
-        } else if line.starts_with([' ', '\t']) {
-            if let Some((_, value)) = groups[last].last_mut() {
-                let value: &mut String = value;
-                value.push(' ');
-                value.push_str(line.trim());
-            }
-        } else if let Some((name, value)) = line.split_once(':') {
-            groups[last].push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+        if !line.trim().is_empty() {
+            mime::take_field(&mut group, line);
+        } else if !group.is_empty() {
+            groups.push(std::mem::take(&mut group));
         }
     }
+    groups.push(group);
     groups
 }
 

@@ -146,6 +146,8 @@ pub(super) fn number<N: std::str::FromStr>(digits: &str) -> Option<N> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn one(text: &str) -> Reply {
@@ -211,5 +213,23 @@ mod tests {
         assert!(one("550 5.1.1 x\r\n").is_hard_bounce());
         assert!(!one("554 5.7.1 x\r\n").is_hard_bounce());
         assert!(one("450 x\r\n").is_greylisting());
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_or_refused(
+            input in "(([2-5][0-9]{2}|[+ x])([- ]([245]\\.[0-9]{1,6}\\.[+0-9]{1,3} )?[a-zé]{0,5})?\r?\n){0,6}[ -~]{0,3}",
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let bytes = input.as_bytes();
+            if let Ok(Some((reply, texts, length))) = parse(bytes) {
+                prop_assert!((200..=599).contains(&reply.code));
+                prop_assert!(!texts.is_empty() && length <= bytes.len());
+                // An answer is the same however much has come in, and less than it is none yet.
+                prop_assert_eq!(parse(&bytes[..length]), Ok(Some((reply, texts, length))));
+                let less = cut.index(length);
+                prop_assert_eq!(parse(&bytes[..less]), Ok(None));
+            }
+        }
     }
 }

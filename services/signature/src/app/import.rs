@@ -213,6 +213,14 @@ fn certificate_row(imported: ImportedCertificate) -> Result<CertificateRow, Prob
     if state != ACTIVE && imported.changed.is_none() {
         return Err(problem("changed", "is required with this status"));
     }
+    if let Some(pseudonym) = &imported.pseudonym {
+        let sound = (1..=64).contains(&pseudonym.chars().count())
+            && !pseudonym.chars().any(char::is_control);
+        if !sound {
+            let what = "must have 1 to 64 characters, and no control characters";
+            return Err(problem("pseudonym", what));
+        }
+    }
     let reason = match (state, &*imported.reason) {
         (ACTIVE, _) => Some(0),
         (SUSPENDED, _) => Some(6),
