@@ -368,7 +368,8 @@ mod tests {
 
         #[test]
         fn a_damaged_note_is_refused(
-            at in any::<prop::sample::Index>(), cut in 0_usize..3, put in "(\r|\n|[ -~]|\u{2014}){0,2}",
+            at in any::<prop::sample::Index>(), cut in 0_usize..3,
+            put in "(\r|\n|[ -~]|\u{2014}){0,2}",
         ) {
             let head = Head { origin: signer().name().into(), size: 42, root: [9; 32] };
             let note = signer().sign(&head.text());

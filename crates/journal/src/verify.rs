@@ -84,7 +84,7 @@ impl Verifier {
             let line = match serde_json::from_slice::<Line>(&buffer) {
                 Ok(line) => line,
                 Err(error) => {
-                    let why = publica_rpc::shape(&error);
+                    let why = publica_json::shape(&error);
                     let message = format!("line {} cannot be read: {why}", count + 1);
                     self.report.add(Kind::Malformed, name, message);
                     // One torn line must not hide what the others prove, but a file in some

@@ -252,7 +252,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_traceparent_is_read_or_ignored(
-            text in "(00|cc|ff|é)[-_](0{32}|[0-9a-fA-F]{31,33}|[é0-9]{32})[-_][0-9a-f]{16}-[0-9a-f]{2}(-.{0,3})?"
+            text in "(00|cc|ff|é)[-_](0{32}|[0-9a-fA-F]{31,33}|[é0-9]{32})[-_]\
+                [0-9a-f]{16}-[0-9a-f]{2}(-.{0,3})?"
         ) {
             if let Some(trace) = TraceContext::parse(&text) {
                 let header = trace.header();

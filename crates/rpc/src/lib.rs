@@ -3,8 +3,7 @@
 //! Parts: [`Link`] and [`Peers`] carry calls; [`Guard`] is what every served call passes;
 //! [`Fault`], [`status_of`], [`Invalid`] and [`Refusal`] turn errors into statuses; [`origin()`]
 //! and [`outgoing`] carry who calls and in which case; [`PageToken`] and [`page_size`] serve
-//! lists; [`timestamp`] and [`from_timestamp`] convert times; [`shape()`] says what is wrong with a
-//! JSON document.
+//! lists; [`timestamp`] and [`from_timestamp`] convert times.
 //!
 //! Leaves out: whether a caller may do what it asks (crate `auth`), and sockets (crate `host`).
 
@@ -22,7 +21,6 @@ mod methods;
 mod origin;
 mod page;
 mod peers;
-mod shape;
 mod span;
 mod switch;
 mod time;
@@ -38,7 +36,6 @@ pub use methods::{MethodInfo, code_name, methods_of};
 pub use origin::{ACTOR, PROCESS_ID, REQUEST_ID, caller, origin, outgoing};
 pub use page::{PageToken, page_size};
 pub use peers::Peers;
-pub use shape::shape;
 pub use span::TARGET as SPAN_TARGET;
 pub use switch::{BLOCK, Switch};
 pub use time::{from_timestamp, timestamp};

@@ -127,7 +127,9 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_token_is_refused(at in any::<prop::sample::Index>(), put in "[A-Za-z0-9_=é-]{0,2}") {
+        fn a_changed_token_is_refused(
+            at in any::<prop::sample::Index>(), put in "[A-Za-z0-9_=é-]{0,2}",
+        ) {
             let token = PageToken::encode(&"open", &(1_700_i64, "id-9"));
             let mut chars: Vec<char> = token.chars().collect();
             let at = at.index(chars.len());

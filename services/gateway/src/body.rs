@@ -129,7 +129,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BodyFault> {
                 .trim_end_matches(['.', '?'])
                 .trim_end_matches("[?]")
                 .to_owned(),
-            reason: publica_rpc::shape(&error),
+            reason: publica_json::shape(&error),
         }
     })?;
     reader.end().map_err(|error| not_json(&error))?;

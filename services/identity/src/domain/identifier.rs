@@ -164,7 +164,8 @@ mod tests {
         fn what_was_brought_to_one_form_stays_there(
             typed in prop_oneof![
                 "\\PC{0,24}",
-                "[-a-zA-ZİıßſK\u{1e9e}Σςﬁŉǰΐῼ\u{300}-\u{345}\u{5b0}\u{93c}\u{200b}\u{ad}@＠ \u{b4}\u{a8}\u{2126}\u{1100}\u{1161}\u{11a8}0-9٣]{0,12}",
+                "[-a-zA-ZİıßſK\u{1e9e}Σςﬁŉǰΐῼ\u{300}-\u{345}\u{5b0}\u{93c}\u{200b}\u{ad}\
+                 @＠ \u{b4}\u{a8}\u{2126}\u{1100}\u{1161}\u{11a8}0-9٣]{0,12}",
             ]
         ) {
             if let Some(normal) = normalise(&typed) {

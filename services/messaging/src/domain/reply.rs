@@ -218,7 +218,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_answer_is_read_or_refused(
-            input in "(([2-5][0-9]{2}|[+ x])([- ]([245]\\.[0-9]{1,6}\\.[+0-9]{1,3} )?[a-zé]{0,5})?\r?\n){0,6}[ -~]{0,3}",
+            input in "(([2-5][0-9]{2}|[+ x])([- ]([245]\\.[0-9]{1,6}\\.[+0-9]{1,3} )?\
+                [a-zé]{0,5})?\r?\n){0,6}[ -~]{0,3}",
             cut in any::<prop::sample::Index>(),
         ) {
             let bytes = input.as_bytes();

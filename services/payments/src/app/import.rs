@@ -1,7 +1,8 @@
 //! Bringing entities in from another system: state only, never money on its way.
 
 use publica_journal::append;
-use publica_rpc::{Fault as _, Invalid, shape};
+use publica_json::read_entity;
+use publica_rpc::{Fault as _, Invalid};
 use publica_seal::Keyring;
 use publica_store::{Db, Tx};
 use publica_types::{Currency, Money, Origin, Timestamp};
@@ -184,7 +185,7 @@ fn problem(field: &str, description: impl Into<String>) -> Problem {
 }
 
 fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(json).map_err(|error| problem("", shape(&error)))
+    read_entity(json).map_err(|(field, description)| Problem { field, description })
 }
 
 /// An error of the rules as a problem of the line.

@@ -181,7 +181,8 @@ both_engines! {
             ("payments.source_block", r#"{"source_id": "S", "name": "\u0000"}"#.to_owned()),
             ("payments.voucher", nul(&number, "FOOD")),
             ("payments.voucher", nul(&number, "\"BB")),
-            ("payments.beneficiary", r#"{"source_id": "S\u0000", "functional_id": "P"}"#.to_owned()),
+            ("payments.beneficiary",
+                r#"{"source_id": "S\u0000", "functional_id": "P"}"#.to_owned()),
             ("payments.beneficiary", r#"{"source_id": "S", "functional_id": "P",
                 "modality": "02", "financial_address": "\u0000"}"#.to_owned()),
             ("payments.voucher_group",
@@ -195,8 +196,19 @@ both_engines! {
             .collect();
         assert_eq!(found, [
             (3, "name"), (4, "stock"), (5, "programme"), (6, "name"), (7, "name"),
-            (8, "voucher_group"), (9, "Gov_Stack_BB"), (10, "source_id"), (11, ""), (12, ""),
+            (8, "voucher_group"), (9, "Gov_Stack_BB"), (10, "source_id"),
+            (11, "financial_address"), (12, ""),
         ]);
         assert_eq!(done.problems[9].description, "invalid type, expected a string");
+        // A call is refused in the same words, before the block sees it.
+        let request = api::CreateVoucherGroupRequest {
+            name: "FOOD".to_owned(),
+            programme: "\0".to_owned(),
+            ..api::CreateVoucherGroupRequest::default()
+        };
+        let refused = VoucherServiceClient::new(world.link()).create_voucher_group(request).await;
+        let said = refused.as_ref().map_err(|refused| refused.message().to_owned()).unwrap_err();
+        assert_eq!(said, "programme must not contain NUL");
+        assert_eq!(refusal(refused).1, "INVALID_FIELDS");
     }
 }

@@ -89,7 +89,7 @@ struct ImportedEntry {
 }
 
 fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(json).map_err(|error| problem("", publica_rpc::shape(&error)))
+    publica_json::read_entity(json).map_err(|(field, description)| Problem { field, description })
 }
 
 /// Refuses what no store finds again; the ids of another system are taken as they are otherwise.

@@ -85,7 +85,7 @@ struct ImportedCertificate {
 }
 
 fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(json).map_err(|error| problem("", publica_rpc::shape(&error)))
+    publica_json::read_entity(json).map_err(|(field, description)| Problem { field, description })
 }
 
 fn check_id(field: &str, id: &str) -> Result<(), Problem> {

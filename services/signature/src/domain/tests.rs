@@ -118,7 +118,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn elements_come_back(tag in 0_u8..0x1f, content in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn elements_come_back(
+        tag in 0_u8..0x1f,
+        content in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
         let bytes = der::element(tag, &content);
         let mut reader = Reader::new(&bytes);
         let found = reader.read().unwrap();

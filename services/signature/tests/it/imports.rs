@@ -52,7 +52,9 @@ both_engines! {
         assert_eq!((done.accepted, done.repeated), (1, 1));
         let problems: Vec<(u64, &str)> =
             done.problems.iter().map(|problem| (problem.line, &*problem.field)).collect();
-        assert_eq!(problems, [(3, "certificate"), (4, "certificate"), (5, "kind"), (6, "pseudonym"), (7, "")]);
+        assert_eq!(problems, [
+            (3, "certificate"), (4, "certificate"), (5, "kind"), (6, "pseudonym"), (7, ""),
+        ]);
         assert_eq!(done.problems[4].description, "invalid type, expected a string");
     }
 }

@@ -238,7 +238,7 @@ fn instruction(object: &[u8], row: u64) -> Result<Instruction, RowFault> {
         why: why.to_owned(),
     };
     let given: Given<'_> =
-        serde_json::from_slice(object).map_err(|error| not(&publica_rpc::shape(&error)))?;
+        serde_json::from_slice(object).map_err(|error| not(&publica_json::shape(&error)))?;
     // A number keeps its digits; a text is taken as it is.
     let literal = given.amount.get();
     let amount = match literal.strip_prefix('"') {
@@ -441,7 +441,8 @@ mod tests {
         #[test]
         fn rows_come_back(
             rows in prop::collection::vec(
-                prop::array::uniform6("[a-z0-9\\[\\]{}\",\n\\\\é ]{0,12}").prop_map(instruction_of),
+                prop::array::uniform6("[a-z0-9\\[\\]{}\",\n\\\\é ]{0,12}")
+                    .prop_map(instruction_of),
                 1..5,
             ),
             cut in any::<prop::sample::Index>(),

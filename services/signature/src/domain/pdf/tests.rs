@@ -293,7 +293,9 @@ proptest! {
     fn damaged_documents_are_read_or_refused(
         is_packed in any::<bool>(),
         is_signed in any::<bool>(),
-        changes in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..6, fragment()), 1..5),
+        changes in prop::collection::vec(
+            (any::<prop::sample::Index>(), 0_usize..6, fragment()), 1..5,
+        ),
     ) {
         let page = "<< /Type /Page /Parent 2 0 R >>".to_owned();
         let mut file = match is_packed {

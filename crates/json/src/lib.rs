@@ -1,9 +1,64 @@
-//! What is wrong with a JSON document, without repeating what it holds.
+//! What is wrong with a JSON document from outside, without repeating what it holds.
+//!
+//! [`shape()`] says it of a document that did not read, [`read_entity`] reads the entities of
+//! imports.
+//!
+//! Leaves out: the form of any document, and whether members may repeat, which the gateway and the
+//! crate `jose` see to where it matters.
+
+#![warn(missing_docs)]
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// Characters of a member's name that are repeated.
 const NAME_MAX: usize = 64;
 /// A type's own message may quote the value in any way.
 const OTHER: &str = "a value has the wrong form";
+
+/// Reads an entity of an import, or says which member is at fault and why; the member is empty
+/// for the whole entity.
+///
+/// No text may hold the character NUL, which not every store takes: without this, one entity
+/// would fail all that are stored together with it.
+pub fn read_entity<T: DeserializeOwned>(json: &[u8]) -> Result<T, (String, String)> {
+    let escape = b"\\u0000";
+    if json.windows(escape.len()).any(|bytes| bytes == escape)
+        && let Ok(value) = serde_json::from_slice::<Value>(json)
+        && let Some(member) = member_with_nul(&value)
+    {
+        return Err((member, "must not contain NUL".to_owned()));
+    }
+    serde_json::from_slice(json).map_err(|error| (String::new(), shape(&error)))
+}
+
+/// The path of the first text with a NUL, such as `rows[2].name`; the parser bounds the depth.
+fn member_with_nul(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => text.contains('\0').then(String::new),
+        Value::Array(items) => items.iter().enumerate().find_map(|(at, item)| {
+            let inner = member_with_nul(item)?;
+            Some(format!("[{at}]{}{inner}", point(&inner)))
+        }),
+        Value::Object(members) => members.iter().find_map(|(name, member)| {
+            if name.contains('\0') {
+                // The name is not repeated: it holds what it must not.
+                return Some(String::new());
+            }
+            let inner = member_with_nul(member)?;
+            Some(format!("{name}{}{inner}", point(&inner)))
+        }),
+        _ => None,
+    }
+}
+
+/// What stands between a member and what is below it.
+fn point(inner: &str) -> &'static str {
+    match inner.is_empty() || inner.starts_with('[') {
+        true => "",
+        false => ".",
+    }
+}
 
 /// Why a document was not read, in words that are fit for an answer or a log.
 ///
@@ -123,6 +178,25 @@ mod tests {
         let value = serde_json::json!({ "name": "a", "age": "x, expected y at line 1 column 0" });
         let error = serde_json::from_value::<Person>(value).unwrap_err();
         assert_eq!(shape(&error), "invalid type, expected u8");
+    }
+
+    #[test]
+    fn texts_with_nul_are_named() {
+        let nul = |json: &str| read_entity::<Value>(json.as_bytes()).map_err(|(member, _)| member);
+        for (json, member) in [
+            (r#"{"a":"x\u0000"}"#, "a"),
+            (r#"{"a":{"b":[1,"x",{"c":"\u0000"}]}}"#, "a.b[2].c"),
+            (r#"{"a":["\u0000"]}"#, "a[0]"),
+            (r#"{"a":{"\u0000":1}}"#, "a"),
+            (r#"["\u0000"]"#, "[0]"),
+        ] {
+            assert_eq!(nul(json), Err(member.to_owned()), "{json}");
+        }
+        // A backslash before it makes it six letters.
+        assert!(nul(r#"{"a":"\\u0000"}"#).is_ok());
+        let found = read_entity::<Person>(br#"{"name":["\\u0000"]}"#).unwrap_err();
+        assert_eq!(found.1, "invalid type, expected a string");
+        assert!(nul(&"[".repeat(100_000)).is_err());
     }
 
     proptest! {
