@@ -3,7 +3,10 @@
 //!
 //! The bindings under `src/gen` are committed, so that a build needs no protobuf compiler;
 //! `cargo xtask proto` writes them and `cargo xtask proto --check` fails when they have drifted.
-//! Conversions and rules live in the blocks, never here.
+//! Conversions and rules live in the blocks, never here. The one thing that holds for every
+//! message, texts without NUL, is seen to by the [`codec`].
+
+pub mod codec;
 
 macro_rules! package {
     ($(#[$doc:meta])* $name:ident, $file:literal) => {
@@ -57,3 +60,16 @@ package!(
     /// Bringing data in from another system.
     imports, "imports"
 );
+
+/// The definitions of every package.
+pub(crate) const DESCRIPTORS: &[&[u8]] = &[
+    identity::v1::FILE_DESCRIPTOR_SET,
+    signature::v1::FILE_DESCRIPTOR_SET,
+    payments::v1::FILE_DESCRIPTOR_SET,
+    messaging::v1::FILE_DESCRIPTOR_SET,
+    registration::v1::FILE_DESCRIPTOR_SET,
+    consent::v1::FILE_DESCRIPTOR_SET,
+    journal::v1::FILE_DESCRIPTOR_SET,
+    work::v1::FILE_DESCRIPTOR_SET,
+    imports::v1::FILE_DESCRIPTOR_SET,
+];

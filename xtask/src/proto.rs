@@ -105,7 +105,8 @@ fn generate<'a>(
     let mut builder = tonic_prost_build::configure()
         .out_dir(&out)
         .emit_rerun_if_changed(false)
-        .bytes(".");
+        .bytes(".")
+        .codec_path("crate::codec::SoundCodec");
     for other in all.filter(|other| *other != name) {
         builder = builder.extern_path(
             format!(".publica.{other}.v1"),

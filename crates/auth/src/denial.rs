@@ -13,6 +13,12 @@ pub enum Denial {
     /// The credentials cannot be read, or are of several kinds at once.
     #[error("the credentials are malformed")]
     CredentialsMalformed,
+    /// A header that carries credentials comes twice.
+    #[error("the header {header} is sent more than once")]
+    CredentialsRepeated {
+        /// The header.
+        header: &'static str,
+    },
     /// The token's time is over.
     #[error("the token has expired")]
     TokenExpired,
@@ -64,7 +70,9 @@ impl Denial {
     pub fn reason(&self) -> &'static str {
         match self {
             Denial::CredentialsRequired => "CREDENTIALS_REQUIRED",
-            Denial::CredentialsMalformed => "CREDENTIALS_MALFORMED",
+            Denial::CredentialsMalformed | Denial::CredentialsRepeated { .. } => {
+                "CREDENTIALS_MALFORMED"
+            }
             Denial::TokenExpired => "TOKEN_EXPIRED",
             Denial::TokenInvalid(_) => "TOKEN_INVALID",
             Denial::IssuerUntrusted => "ISSUER_UNTRUSTED",
@@ -82,6 +90,9 @@ impl Denial {
     pub fn status(&self, domain: String) -> Status {
         let metadata = match self {
             Denial::ScopeMissing { scope } => [("scope".to_owned(), (*scope).to_owned())].into(),
+            Denial::CredentialsRepeated { header } => {
+                [("header".to_owned(), (*header).to_owned())].into()
+            }
             _ => std::collections::HashMap::new(),
         };
         let details = ErrorDetails::with_error_info(self.reason(), domain, metadata);

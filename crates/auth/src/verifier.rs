@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use http::request::Parts;
-use http::{Extensions, HeaderMap, header};
+use http::{Extensions, HeaderMap};
 use publica_jose::{Alg, Claims, JoseError, JwkSet, Jws, Validation, base64url_decode};
 use publica_types::{SharedClock, Tenant, Timestamp};
 use serde_json::Value;
@@ -300,7 +300,8 @@ impl Issuer {
     fn caller(&self, claims: &Claims) -> Result<Caller, Denial> {
         let subject = claims
             .subject()
-            .filter(|subject| (1..=255).contains(&subject.len()));
+            .filter(|subject| (1..=255).contains(&subject.len()))
+            .filter(|subject| !subject.chars().any(char::is_control));
         let subject = subject.ok_or(Denial::TokenInvalid(JoseError::MalformedClaim("sub")))?;
         if !self.own
             && OWN_SUBJECTS
@@ -395,14 +396,26 @@ fn peer_certificates(extensions: &Extensions) -> Option<PeerCertificates> {
     tls.peer_certs().map(PeerCertificates)
 }
 
+/// A header that must not come twice: which of both counts would be anybody's guess.
+fn once<'h>(
+    headers: &'h HeaderMap,
+    header: &'static str,
+) -> Result<Option<&'h http::HeaderValue>, Denial> {
+    let mut values = headers.get_all(header).iter();
+    let first = values.next();
+    match values.next() {
+        Some(_) => Err(Denial::CredentialsRepeated { header }),
+        None => Ok(first),
+    }
+}
+
 fn credentials(headers: &HeaderMap) -> Result<Credentials<'_>, Denial> {
-    let mut tokens = headers.get_all(header::AUTHORIZATION).iter();
-    let token = tokens.next();
-    let keys: Vec<_> = API_KEY_HEADERS
-        .iter()
-        .filter_map(|name| headers.get(*name))
-        .collect();
-    if tokens.next().is_some() || keys.len() + usize::from(token.is_some()) > 1 {
+    let token = once(headers, "authorization")?;
+    let mut keys = Vec::new();
+    for name in API_KEY_HEADERS {
+        keys.extend(once(headers, name)?);
+    }
+    if keys.len() + usize::from(token.is_some()) > 1 {
         return Err(Denial::CredentialsMalformed);
     }
     let malformed = |_| Denial::CredentialsMalformed;

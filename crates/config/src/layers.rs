@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::Problems;
+use crate::{Problems, depth};
 
 /// A value in a settings file, or one from the environment, whose type is not known yet.
 #[derive(Debug, Clone)]
@@ -66,6 +66,10 @@ pub(crate) fn read_file(file: &Path, root: &mut Node, problems: &mut Problems) {
             return problems.add("", format!("{} cannot be read: {error}", file.display()));
         }
     };
+    if let Err(line) = depth::check(&text) {
+        let what = format!("line {line}: {}", depth::TOO_DEEP);
+        return problems.add("", format!("{}: {what}", file.display()));
+    }
     match text.parse::<toml::Table>() {
         Ok(table) => *root = table.into(),
         Err(error) => problems.add(
@@ -103,6 +107,8 @@ pub(crate) fn overlay(
         let parts: Vec<&str> = path.split("__").collect();
         if parts.iter().any(|part| part.is_empty()) {
             problems.add("", format!("the variable {name} names no setting"));
+        } else if parts.len() > depth::MAX {
+            problems.add("", format!("the variable {name} {}", depth::TOO_DEEP));
         } else if !insert(
             root,
             &parts,

@@ -7,6 +7,7 @@
 
 #![warn(missing_docs)]
 
+mod depth;
 mod layers;
 mod problems;
 mod reader;

@@ -9,8 +9,8 @@ use serde::de::{
     Unexpected, Visitor,
 };
 
-use crate::Problems;
 use crate::layers::Node;
+use crate::{Problems, depth};
 
 /// A settings file has fewer values than this; the bound only keeps the loop below finite.
 const MAX_ROUNDS: usize = 1_000;
@@ -295,6 +295,7 @@ fn float(text: &str) -> Option<Node> {
 /// A list in a variable: TOML's own form, or items with commas between.
 fn list(text: &str) -> Option<Node> {
     if text.starts_with('[') {
+        depth::check(text).ok()?;
         let table = format!("list = {text}").parse::<toml::Table>().ok()?;
         return table.get("list").cloned().map(Node::from);
     }

@@ -125,6 +125,13 @@ impl std::fmt::Display for VerifierKey {
     }
 }
 
+/// A number as it is printed: without a sign and without zeros before it.
+pub(crate) fn plain_number<N: std::str::FromStr>(text: &str) -> Option<N> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = digits && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| plain)
+}
+
 type SignatureLine<'n> = Result<(&'n str, Vec<u8>), NoteError>;
 
 /// The text of a note and its signature lines.
@@ -141,7 +148,7 @@ fn split(note: &str) -> Result<(&str, impl Iterator<Item = SignatureLine<'_>>), 
     }
     Ok((
         text,
-        signatures.lines().map(|line| {
+        signatures.split_terminator('\n').map(|line| {
             let line = line
                 .strip_prefix(SIGNATURE_PREFIX)
                 .ok_or(NoteError::Malformed(
@@ -234,20 +241,18 @@ impl Head {
 
     /// Reads the text of a checkpoint; further lines are extensions and are skipped.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
-        let mut lines = text.lines();
+        // Not `lines`, which would take the carriage return from the end of a name.
+        let mut lines = text.split_terminator('\n');
         let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next())
         else {
             return Err(NoteError::Malformed(
                 "a checkpoint has at least three lines",
             ));
         };
-        let digits = size.bytes().all(|byte| byte.is_ascii_digit());
-        let plain = digits && (size == "0" || !size.starts_with('0'));
-        let size = size
-            .parse()
-            .ok()
-            .filter(|_| plain && !origin.is_empty())
-            .ok_or(NoteError::Malformed("the tree size is no number"))?;
+        if origin.is_empty() || origin.contains(char::is_control) {
+            return Err(NoteError::Malformed("the name of the log is not allowed"));
+        }
+        let size = plain_number(size).ok_or(NoteError::Malformed("the tree size is no number"))?;
         let root = STANDARD
             .decode(root)
             .ok()
@@ -268,6 +273,8 @@ impl Head {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn signer() -> Signer {
@@ -334,9 +341,55 @@ mod tests {
             format!("log\n+1\n{root}\n"),
             "log\n1\nAAAA\n".to_owned(),
             format!("\n1\n{root}\n"),
+            format!("log\r\n1\n{root}\n"),
+            format!("log\n1\r\n{root}\n"),
+            format!("log\n1\n{root}\r\n"),
+            format!("lo\u{0}g\n1\n{root}\n"),
         ] {
             assert!(Head::parse(&text).is_err(), "{text:?}");
         }
         assert!(Head::parse(&format!("log\n1\n{root}\nextension\n")).is_ok());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn what_is_read_is_what_was_written(
+            origin in "[a-z./é \r\t]{0,8}", size in "[0-9+-]{0,21}", root in any::<[u8; 32]>(),
+            end in "(\r|\n|\n.*)?",
+        ) {
+            let text = format!("{origin}\n{size}\n{}{end}\n", STANDARD.encode(root));
+            if let Ok(head) = Head::parse(&text) {
+                prop_assert!(text.starts_with(&head.text()), "{:?}", text);
+                prop_assert_eq!(Head::parse(&head.text()), Ok(head));
+            }
+        }
+
+        #[test]
+        fn a_damaged_note_is_refused(
+            at in any::<prop::sample::Index>(), cut in 0_usize..3,
+            put in "(\r|\n|[ -~]|\u{2014}){0,2}",
+        ) {
+            let head = Head { origin: signer().name().into(), size: 42, root: [9; 32] };
+            let note = signer().sign(&head.text());
+            let mut chars: Vec<char> = note.chars().collect();
+            let at = at.index(chars.len() + 1);
+            let end = chars.len().min(at + cut);
+            chars.splice(at..end, put.chars());
+            let changed: String = chars.into_iter().collect();
+            let _ = Head::peek(&changed);
+            if let Ok(text) = signer().verifier().open(&changed) {
+                // Only what is not signed may have changed, such as a line added at the end.
+                prop_assert_eq!(text, head.text());
+            }
+        }
+
+        #[test]
+        fn any_key_is_read_or_refused(text in "[ -~é\r\n]{0,60}") {
+            if let Ok(key) = VerifierKey::parse(&text) {
+                prop_assert_eq!(key.to_string(), text);
+            }
+        }
     }
 }

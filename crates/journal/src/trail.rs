@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::{EntryRow, Outcome};
 use crate::merkle::{Hash, digest};
-use crate::note::{NoteError, VerifierKey};
+use crate::note::{NoteError, VerifierKey, plain_number};
 
 /// Name of the format in the header.
 pub const FORMAT: &str = "publica-trail";
@@ -264,7 +264,7 @@ impl Statement {
     /// Reads the signed text.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
         let malformed = || NoteError::Malformed("it is no trail statement");
-        let lines: Vec<&str> = text.lines().collect();
+        let lines: Vec<&str> = text.split_terminator('\n').collect();
         let [
             STATEMENT_KIND,
             origin,
@@ -288,7 +288,10 @@ impl Statement {
                 Some(String::from_utf8(process).map_err(|_| malformed())?)
             }
         };
-        let number = |text: &str| text.parse::<u64>().map_err(|_| malformed());
+        if origin.is_empty() || origin.contains(char::is_control) {
+            return Err(malformed());
+        }
+        let number = |text: &str| plain_number::<u64>(text).ok_or_else(malformed);
         let leaves = hex::decode(leaves)
             .ok()
             .and_then(|bytes| Hash::try_from(bytes).ok());
@@ -395,6 +398,15 @@ mod tests {
         let whole = Statement::new("log", None, 10);
         assert_eq!(Statement::parse(&whole.text()).unwrap(), whole);
         assert!(Statement::parse("log\n1\nAAAA\n").is_err());
+        for (from, to) in [
+            ("log\n", "log\r\n"),
+            ("\n10\n", "\n+10\n"),
+            ("\n10\n", "\n010\n"),
+        ] {
+            let changed = whole.text().replacen(from, to, 1);
+            assert_ne!(changed, whole.text());
+            assert!(Statement::parse(&changed).is_err(), "{changed:?}");
+        }
         statement.logs = vec![VerifierKey::new("log", [1; 32]); MAX_LOGS + 1];
         assert!(Statement::parse(&statement.text()).is_err());
     }

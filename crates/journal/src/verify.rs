@@ -7,7 +7,7 @@
 //! A file proves what its keys signed. Whose keys they are it cannot prove: an auditor keeps them,
 //! or a checkpoint, apart from the file, and gives them to the [`Verifier`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufRead};
 use std::path::Path;
 
@@ -27,6 +27,9 @@ pub use report::{Finding, Kind, LogReport, Report};
 
 /// Longest line that is read; an entry's body is far smaller.
 const MAX_LINE_BYTES: usize = 8 * 1024 * 1024;
+/// Logs of one file, which are compared with each other.
+const MAX_FILE_LOGS: usize = 1_000;
+
 /// Verifies one or several exports against each other and, optionally, against keys and
 /// checkpoints that the auditor kept from earlier.
 #[derive(Debug, Default)]
@@ -81,7 +84,8 @@ impl Verifier {
             let line = match serde_json::from_slice::<Line>(&buffer) {
                 Ok(line) => line,
                 Err(error) => {
-                    let message = format!("line {} cannot be read: {error}", count + 1);
+                    let why = publica_json::shape(&error);
+                    let message = format!("line {} cannot be read: {why}", count + 1);
                     self.report.add(Kind::Malformed, name, message);
                     // One torn line must not hide what the others prove, but a file in some
                     // other format should not yield a finding a line.
@@ -223,6 +227,11 @@ impl Verifier {
             }
             return;
         }
+        if self.logs.len() == MAX_FILE_LOGS {
+            let message = format!("it has more than {MAX_FILE_LOGS} logs");
+            self.report.add(Kind::Malformed, name, message);
+            return;
+        }
         let said = (line.block.as_str(), line.tenant.as_str(), line.epoch);
         if pin::parts(&line.origin) != Some(said) {
             let message = format!(
@@ -323,9 +332,10 @@ impl Verifier {
                 Some(_) => {}
             }
         }
+        let listed: BTreeSet<&str> = list.iter().map(VerifierKey::name).collect();
         for (origin, log) in logs {
             let carried = log.line().carried_by.is_some();
-            if !carried && !list.iter().any(|key| key.name() == origin) {
+            if !carried && !listed.contains(origin.as_str()) {
                 let message = format!("it is not among the logs that {by} was exported with");
                 self.report.add(Kind::Malformed, origin, message);
             }

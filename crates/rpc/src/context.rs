@@ -204,6 +204,8 @@ pub fn is_sound_id(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use publica_types::SystemEntropy;
 
@@ -244,6 +246,21 @@ mod tests {
         assert!(is_sound_id("3f2a-…".trim_end_matches('…')));
         for bad in ["", "a b", "ä", "a\n", &"x".repeat(129)] {
             assert!(!is_sound_id(bad), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_traceparent_is_read_or_ignored(
+            text in "(00|cc|ff|é)[-_](0{32}|[0-9a-fA-F]{31,33}|[é0-9]{32})[-_]\
+                [0-9a-f]{16}-[0-9a-f]{2}(-.{0,3})?"
+        ) {
+            if let Some(trace) = TraceContext::parse(&text) {
+                let header = trace.header();
+                prop_assert_eq!(TraceContext::parse(header.to_str().unwrap()), Some(trace));
+                prop_assert_eq!(&text[3..55], &header.to_str().unwrap()[3..]);
+            }
+            let _ = is_sound_id(&text);
         }
     }
 }

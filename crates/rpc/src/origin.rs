@@ -55,9 +55,11 @@ fn actor(metadata: &MetadataMap) -> Option<String> {
     if text.is_empty() || text.len() > MAX_ACTOR_LEN {
         return None;
     }
+    // Nobody's name has control characters; they would end up in journals and in their exports.
     percent_decode_str(text)
         .decode_utf8()
         .ok()
+        .filter(|actor| !actor.chars().any(char::is_control))
         .map(std::borrow::Cow::into_owned)
 }
 
@@ -96,4 +98,34 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Option<&http::HeaderValue> {
     headers
         .get(REQUEST_ID)
         .filter(|value| value.to_str().is_ok_and(is_sound_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn received(sent: &Request<()>) -> Option<String> {
+        actor(sent.metadata())
+    }
+
+    #[test]
+    fn an_actor_has_no_control_characters() {
+        for escaped in ["anna%0d%0aX: y", "%00", "anna%1b[2J", "%c2%85", "%ff", ""] {
+            let mut request = Request::new(());
+            let value = MetadataValue::try_from(escaped).unwrap();
+            request.metadata_mut().insert(ACTOR, value);
+            assert_eq!(received(&request), None, "{escaped}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_actor_arrives_as_it_was_sent(name in "\\PC{1,40}") {
+            let sent = outgoing(&Origin::actor(name.clone()), ());
+            let expected = (!name.starts_with("system:")).then_some(name);
+            prop_assert_eq!(received(&sent), expected);
+        }
+    }
 }

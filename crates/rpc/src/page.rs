@@ -77,6 +77,8 @@ fn check(arguments: &[u8], cursor: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -112,5 +114,29 @@ mod tests {
         assert_eq!(page_size(7, 50, 1_000).unwrap(), 7);
         assert_eq!(page_size(7_000, 50, 1_000).unwrap(), 1_000);
         assert!(page_size(-1, 50, 1_000).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn cursors_come_back(arguments in "\\PC{0,12}", cursor in any::<(i64, String)>()) {
+            let token = PageToken::encode(&arguments, &cursor);
+            if token.len() <= MAX_TOKEN_LEN {
+                let found = PageToken::decode::<(i64, String)>(&arguments, &token).unwrap();
+                prop_assert_eq!(found, Some(cursor));
+            }
+        }
+
+        #[test]
+        fn a_changed_token_is_refused(
+            at in any::<prop::sample::Index>(), put in "[A-Za-z0-9_=é-]{0,2}",
+        ) {
+            let token = PageToken::encode(&"open", &(1_700_i64, "id-9"));
+            let mut chars: Vec<char> = token.chars().collect();
+            let at = at.index(chars.len());
+            chars.splice(at..=at, put.chars());
+            let changed: String = chars.into_iter().collect();
+            let found = PageToken::decode::<(i64, String)>(&"open", &changed);
+            prop_assert!(changed == token || changed.is_empty() || found.is_err(), "{}", changed);
+        }
     }
 }

@@ -26,6 +26,7 @@ pub fn from_timestamp(field: &str, time: &prost_types::Timestamp) -> Result<Time
         .checked_mul(MICROS_PER_SECOND)
         .and_then(|micros| micros.checked_add(nanos / 1_000))
         .map(Timestamp::from_micros)
+        .filter(|time| time.is_writable())
         .ok_or_else(|| invalid(field, "is outside the supported range of times"))
 }
 
@@ -44,7 +45,9 @@ mod tests {
 
     #[test]
     fn impossible_times_are_refused() {
-        for (seconds, nanos) in [(i64::MAX, 0), (0, -1), (0, 1_000_000_000)] {
+        let end = Timestamp::LAST.seconds();
+        assert!(from_timestamp("t", &timestamp(Timestamp::LAST)).is_ok());
+        for (seconds, nanos) in [(i64::MAX, 0), (0, -1), (0, 1_000_000_000), (end + 1, 0)] {
             assert!(from_timestamp("t", &prost_types::Timestamp { seconds, nanos }).is_err());
         }
     }

@@ -23,6 +23,10 @@ const SECONDS_PER_DAY: i64 = 86_400;
 impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
+    /// 0000-01-01T00:00:00Z, the first moment that RFC 3339 can write.
+    pub const FIRST: Self = Self(-62_167_219_200_000_000);
+    /// The end of the year 9999, the last moment that RFC 3339 can write.
+    pub const LAST: Self = Self(253_402_300_799_999_999);
 
     /// The moment so many microseconds after the epoch.
     pub const fn from_micros(micros: i64) -> Self {
@@ -32,6 +36,11 @@ impl Timestamp {
     /// The moment so many seconds after the epoch, held to the range of the type.
     pub const fn from_seconds(seconds: i64) -> Self {
         Self(seconds.saturating_mul(MICROS_PER_SECOND))
+    }
+
+    /// Whether RFC 3339 can write this moment. What comes from outside is no other.
+    pub fn is_writable(self) -> bool {
+        (Self::FIRST..=Self::LAST).contains(&self)
     }
 
     /// Microseconds since the epoch.
@@ -191,9 +200,9 @@ fn parse(mut text: &[u8]) -> Option<Timestamp> {
     let offset_minutes = parse_offset(text)?;
     let midnight = Timestamp::from_date(i32::try_from(year).ok()?, month, day)?;
     let second_of_day = i64::from(hour * 3_600 + minute * 60 + second) - offset_minutes * 60;
-    Some(Timestamp(
-        midnight.0 + second_of_day * MICROS_PER_SECOND + fraction,
-    ))
+    let time = Timestamp(midnight.0 + second_of_day * MICROS_PER_SECOND + fraction);
+    // An offset or a leap second may lead out of the years that can be printed again.
+    time.is_writable().then_some(time)
 }
 
 /// Reads an optional fraction in microseconds; finer digits are cut off.
@@ -315,6 +324,10 @@ mod tests {
             "2026-03-01T12:00:00+2:00",
             "+026-03-01T12:00:00Z",
             "2026-03-01T12:00:00+24:00",
+            "9999-12-31T23:59:60Z",
+            "9999-12-31T23:59:59-00:01",
+            "0000-01-01T00:00:00+00:01",
+            "10000-01-01T00:00:00Z",
         ] {
             assert_eq!(text.parse::<Timestamp>(), Err(TimestampError), "{text}");
         }
@@ -358,8 +371,23 @@ mod tests {
         }
 
         #[test]
-        fn no_text_panics(text in "\\PC{0,40}") {
-            let _ = text.parse::<Timestamp>();
+        fn no_text_panics(
+            text in prop_oneof![
+                "\\PC{0,40}",
+                "(0000|9999|2026)-(01|12|02)-(01|31|29)[Tt ](00|23):(00|59):(00|60)\
+                 (\\.[0-9]{0,30})?(Z|[+-](00|23):(00|59))",
+            ]
+        ) {
+            if let Ok(time) = text.parse::<Timestamp>() {
+                prop_assert!(time.is_writable());
+                prop_assert_eq!(time.to_string().parse(), Ok(time));
+            }
+        }
+
+        #[test]
+        fn any_time_is_printed(micros in any::<i64>()) {
+            let text = Timestamp::from_micros(micros).to_string();
+            prop_assert!(text.ends_with('Z'), "{}", text);
         }
     }
 }

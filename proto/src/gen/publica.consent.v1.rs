@@ -524,7 +524,7 @@ pub mod consent_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentService/CheckConsent",
             );
@@ -553,7 +553,7 @@ pub mod consent_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentService/BatchCheckConsent",
             );
@@ -588,7 +588,7 @@ pub mod consent_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentService/ListRevocations",
             );
@@ -620,7 +620,7 @@ pub mod consent_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentService/WatchRevocations",
             );
@@ -650,7 +650,7 @@ pub mod consent_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentService/GetVerificationKeys",
             );
@@ -851,7 +851,7 @@ pub mod consent_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CheckConsentSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -897,7 +897,7 @@ pub mod consent_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchCheckConsentSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -943,7 +943,7 @@ pub mod consent_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListRevocationsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -991,7 +991,7 @@ pub mod consent_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchRevocationsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1040,7 +1040,7 @@ pub mod consent_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetVerificationKeysSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1427,7 +1427,7 @@ pub mod revision_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.RevisionService/GetRevision",
             );
@@ -1457,7 +1457,7 @@ pub mod revision_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.RevisionService/ListRevisions",
             );
@@ -1490,7 +1490,7 @@ pub mod revision_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.RevisionService/VerifyChain",
             );
@@ -1659,7 +1659,7 @@ pub mod revision_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetRevisionSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1705,7 +1705,7 @@ pub mod revision_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListRevisionsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1750,7 +1750,7 @@ pub mod revision_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = VerifyChainSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2096,7 +2096,7 @@ pub mod policy_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.PolicyService/CreatePolicy",
             );
@@ -2126,7 +2126,7 @@ pub mod policy_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.PolicyService/GetPolicy",
             );
@@ -2155,7 +2155,7 @@ pub mod policy_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.PolicyService/ListPolicies",
             );
@@ -2186,7 +2186,7 @@ pub mod policy_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.PolicyService/ReplacePolicy",
             );
@@ -2216,7 +2216,7 @@ pub mod policy_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.PolicyService/DeletePolicy",
             );
@@ -2405,7 +2405,7 @@ pub mod policy_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreatePolicySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2450,7 +2450,7 @@ pub mod policy_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetPolicySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2495,7 +2495,7 @@ pub mod policy_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListPoliciesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2540,7 +2540,7 @@ pub mod policy_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReplacePolicySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2585,7 +2585,7 @@ pub mod policy_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeletePolicySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3403,7 +3403,7 @@ pub mod data_agreement_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.DataAgreementService/CreateDataAgreement",
             );
@@ -3436,7 +3436,7 @@ pub mod data_agreement_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.DataAgreementService/GetDataAgreement",
             );
@@ -3468,7 +3468,7 @@ pub mod data_agreement_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.DataAgreementService/ListDataAgreements",
             );
@@ -3501,7 +3501,7 @@ pub mod data_agreement_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.DataAgreementService/ReplaceDataAgreement",
             );
@@ -3535,7 +3535,7 @@ pub mod data_agreement_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.DataAgreementService/ApproveDataAgreement",
             );
@@ -3568,7 +3568,7 @@ pub mod data_agreement_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.DataAgreementService/PublishDataAgreement",
             );
@@ -3601,7 +3601,7 @@ pub mod data_agreement_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.DataAgreementService/CompareDataAgreementRevisions",
             );
@@ -3633,7 +3633,7 @@ pub mod data_agreement_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.DataAgreementService/TerminateDataAgreement",
             );
@@ -3863,7 +3863,7 @@ pub mod data_agreement_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateDataAgreementSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3912,7 +3912,7 @@ pub mod data_agreement_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetDataAgreementSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3961,7 +3961,7 @@ pub mod data_agreement_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListDataAgreementsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4010,7 +4010,7 @@ pub mod data_agreement_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReplaceDataAgreementSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4059,7 +4059,7 @@ pub mod data_agreement_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ApproveDataAgreementSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4108,7 +4108,7 @@ pub mod data_agreement_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PublishDataAgreementSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4162,7 +4162,7 @@ pub mod data_agreement_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CompareDataAgreementRevisionsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4213,7 +4213,7 @@ pub mod data_agreement_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = TerminateDataAgreementSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5115,7 +5115,7 @@ pub mod consent_record_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentRecordService/DraftConsentRecord",
             );
@@ -5147,7 +5147,7 @@ pub mod consent_record_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentRecordService/CreateConsentRecord",
             );
@@ -5180,7 +5180,7 @@ pub mod consent_record_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentRecordService/SignConsentRecord",
             );
@@ -5212,7 +5212,7 @@ pub mod consent_record_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentRecordService/BatchSignConsentRecords",
             );
@@ -5244,7 +5244,7 @@ pub mod consent_record_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentRecordService/GetConsentRecord",
             );
@@ -5277,7 +5277,7 @@ pub mod consent_record_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentRecordService/ListConsentRecords",
             );
@@ -5312,7 +5312,7 @@ pub mod consent_record_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentRecordService/ChangeConsentRecord",
             );
@@ -5344,7 +5344,7 @@ pub mod consent_record_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentRecordService/DraftSignature",
             );
@@ -5377,7 +5377,7 @@ pub mod consent_record_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentRecordService/AttachSignature",
             );
@@ -5410,7 +5410,7 @@ pub mod consent_record_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentRecordService/EraseConsentRecords",
             );
@@ -5444,7 +5444,7 @@ pub mod consent_record_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentRecordService/GetConsentReceipt",
             );
@@ -5477,7 +5477,7 @@ pub mod consent_record_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.ConsentRecordService/ListConsentHistory",
             );
@@ -5755,7 +5755,7 @@ pub mod consent_record_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DraftConsentRecordSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5804,7 +5804,7 @@ pub mod consent_record_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateConsentRecordSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5853,7 +5853,7 @@ pub mod consent_record_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SignConsentRecordSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5906,7 +5906,7 @@ pub mod consent_record_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchSignConsentRecordsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5955,7 +5955,7 @@ pub mod consent_record_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetConsentRecordSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6004,7 +6004,7 @@ pub mod consent_record_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListConsentRecordsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6053,7 +6053,7 @@ pub mod consent_record_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ChangeConsentRecordSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6102,7 +6102,7 @@ pub mod consent_record_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DraftSignatureSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6151,7 +6151,7 @@ pub mod consent_record_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AttachSignatureSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6200,7 +6200,7 @@ pub mod consent_record_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = EraseConsentRecordsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6249,7 +6249,7 @@ pub mod consent_record_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetConsentReceiptSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6298,7 +6298,7 @@ pub mod consent_record_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListConsentHistorySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6684,7 +6684,7 @@ pub mod delegation_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.DelegationService/CreateDelegation",
             );
@@ -6716,7 +6716,7 @@ pub mod delegation_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.DelegationService/GetDelegation",
             );
@@ -6748,7 +6748,7 @@ pub mod delegation_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.DelegationService/ListDelegations",
             );
@@ -6781,7 +6781,7 @@ pub mod delegation_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.DelegationService/RevokeDelegation",
             );
@@ -6964,7 +6964,7 @@ pub mod delegation_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateDelegationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7010,7 +7010,7 @@ pub mod delegation_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetDelegationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7056,7 +7056,7 @@ pub mod delegation_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListDelegationsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7102,7 +7102,7 @@ pub mod delegation_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeDelegationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7526,7 +7526,7 @@ pub mod individual_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.IndividualService/CreateIndividual",
             );
@@ -7559,7 +7559,7 @@ pub mod individual_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.IndividualService/BatchCreateIndividuals",
             );
@@ -7591,7 +7591,7 @@ pub mod individual_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.IndividualService/GetIndividual",
             );
@@ -7623,7 +7623,7 @@ pub mod individual_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.IndividualService/ListIndividuals",
             );
@@ -7655,7 +7655,7 @@ pub mod individual_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.IndividualService/ReplaceIndividual",
             );
@@ -7687,7 +7687,7 @@ pub mod individual_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.IndividualService/RegisterSigningKey",
             );
@@ -7719,7 +7719,7 @@ pub mod individual_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.IndividualService/ListSigningKeys",
             );
@@ -7751,7 +7751,7 @@ pub mod individual_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.IndividualService/RevokeSigningKey",
             );
@@ -7783,7 +7783,7 @@ pub mod individual_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.IndividualService/GetNotificationPreference",
             );
@@ -7815,7 +7815,7 @@ pub mod individual_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.consent.v1.IndividualService/SetNotificationPreference",
             );
@@ -8055,7 +8055,7 @@ pub mod individual_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateIndividualSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -8104,7 +8104,7 @@ pub mod individual_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchCreateIndividualsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -8150,7 +8150,7 @@ pub mod individual_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetIndividualSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -8196,7 +8196,7 @@ pub mod individual_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListIndividualsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -8245,7 +8245,7 @@ pub mod individual_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReplaceIndividualSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -8294,7 +8294,7 @@ pub mod individual_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RegisterSigningKeySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -8340,7 +8340,7 @@ pub mod individual_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListSigningKeysSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -8389,7 +8389,7 @@ pub mod individual_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeSigningKeySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -8443,7 +8443,7 @@ pub mod individual_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetNotificationPreferenceSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -8497,7 +8497,7 @@ pub mod individual_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetNotificationPreferenceSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -265,7 +265,7 @@ pub mod client_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.ClientService/CreateClient",
             );
@@ -293,7 +293,7 @@ pub mod client_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.ClientService/UpdateClient",
             );
@@ -320,7 +320,7 @@ pub mod client_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.ClientService/GetClient",
             );
@@ -347,7 +347,7 @@ pub mod client_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.ClientService/ListClients",
             );
@@ -515,7 +515,7 @@ pub mod client_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateClientSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -560,7 +560,7 @@ pub mod client_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateClientSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -605,7 +605,7 @@ pub mod client_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetClientSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -650,7 +650,7 @@ pub mod client_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListClientsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1616,7 +1616,7 @@ pub mod person_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.PersonService/EnrolPersons",
             );
@@ -1643,7 +1643,7 @@ pub mod person_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.PersonService/GetPerson",
             );
@@ -1670,7 +1670,7 @@ pub mod person_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.PersonService/ListPersons",
             );
@@ -1698,7 +1698,7 @@ pub mod person_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.PersonService/SearchPersons",
             );
@@ -1726,7 +1726,7 @@ pub mod person_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.PersonService/UpdatePerson",
             );
@@ -1754,7 +1754,7 @@ pub mod person_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.PersonService/BlockPerson",
             );
@@ -1781,7 +1781,7 @@ pub mod person_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.PersonService/UnblockPerson",
             );
@@ -1808,7 +1808,7 @@ pub mod person_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.PersonService/DeactivatePerson",
             );
@@ -1838,7 +1838,7 @@ pub mod person_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.PersonService/RecordDeath",
             );
@@ -1866,7 +1866,7 @@ pub mod person_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.PersonService/ErasePerson",
             );
@@ -2086,7 +2086,7 @@ pub mod person_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = EnrolPersonsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2131,7 +2131,7 @@ pub mod person_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetPersonSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2176,7 +2176,7 @@ pub mod person_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListPersonsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2221,7 +2221,7 @@ pub mod person_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SearchPersonsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2266,7 +2266,7 @@ pub mod person_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdatePersonSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2311,7 +2311,7 @@ pub mod person_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BlockPersonSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2356,7 +2356,7 @@ pub mod person_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UnblockPersonSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2402,7 +2402,7 @@ pub mod person_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeactivatePersonSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2447,7 +2447,7 @@ pub mod person_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RecordDeathSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2492,7 +2492,7 @@ pub mod person_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ErasePersonSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2656,7 +2656,7 @@ pub mod identifier_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.IdentifierService/CreateVid",
             );
@@ -2684,7 +2684,7 @@ pub mod identifier_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.IdentifierService/AttachAlias",
             );
@@ -2714,7 +2714,7 @@ pub mod identifier_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.IdentifierService/ListIdentifiers",
             );
@@ -2745,7 +2745,7 @@ pub mod identifier_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.IdentifierService/RevokeIdentifier",
             );
@@ -2917,7 +2917,7 @@ pub mod identifier_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateVidSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2963,7 +2963,7 @@ pub mod identifier_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AttachAliasSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3009,7 +3009,7 @@ pub mod identifier_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListIdentifiersSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3055,7 +3055,7 @@ pub mod identifier_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeIdentifierSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3219,7 +3219,7 @@ pub mod factor_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.FactorService/SetFactor",
             );
@@ -3246,7 +3246,7 @@ pub mod factor_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.FactorService/ListFactors",
             );
@@ -3273,7 +3273,7 @@ pub mod factor_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.FactorService/LockFactor",
             );
@@ -3300,7 +3300,7 @@ pub mod factor_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.FactorService/UnlockFactor",
             );
@@ -3467,7 +3467,7 @@ pub mod factor_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetFactorSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3512,7 +3512,7 @@ pub mod factor_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListFactorsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3557,7 +3557,7 @@ pub mod factor_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = LockFactorSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3602,7 +3602,7 @@ pub mod factor_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UnlockFactorSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3923,7 +3923,7 @@ pub mod enrolment_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.EnrolmentService/SubmitPacket",
             );
@@ -3953,7 +3953,7 @@ pub mod enrolment_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.EnrolmentService/GetEnrolment",
             );
@@ -3983,7 +3983,7 @@ pub mod enrolment_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.EnrolmentService/ListEnrolments",
             );
@@ -4147,7 +4147,7 @@ pub mod enrolment_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SubmitPacketSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4193,7 +4193,7 @@ pub mod enrolment_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetEnrolmentSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4239,7 +4239,7 @@ pub mod enrolment_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListEnrolmentsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4733,7 +4733,7 @@ pub mod sign_in_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.SignInService/CheckAuthorization",
             );
@@ -4763,7 +4763,7 @@ pub mod sign_in_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.SignInService/StartSignIn",
             );
@@ -4791,7 +4791,7 @@ pub mod sign_in_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.SignInService/SendCode",
             );
@@ -4819,7 +4819,7 @@ pub mod sign_in_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.SignInService/Authenticate",
             );
@@ -4847,7 +4847,7 @@ pub mod sign_in_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.SignInService/GetConsentDetails",
             );
@@ -4879,7 +4879,7 @@ pub mod sign_in_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.SignInService/IssueCode",
             );
@@ -4906,7 +4906,7 @@ pub mod sign_in_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.SignInService/CancelSignIn",
             );
@@ -5104,7 +5104,7 @@ pub mod sign_in_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CheckAuthorizationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5149,7 +5149,7 @@ pub mod sign_in_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = StartSignInSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5194,7 +5194,7 @@ pub mod sign_in_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SendCodeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5239,7 +5239,7 @@ pub mod sign_in_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AuthenticateSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5285,7 +5285,7 @@ pub mod sign_in_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetConsentDetailsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5330,7 +5330,7 @@ pub mod sign_in_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = IssueCodeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5375,7 +5375,7 @@ pub mod sign_in_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CancelSignInSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5807,7 +5807,7 @@ pub mod token_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.TokenService/IssueToken",
             );
@@ -5834,7 +5834,7 @@ pub mod token_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.TokenService/GetUserInfo",
             );
@@ -5862,7 +5862,7 @@ pub mod token_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.TokenService/RevokeToken",
             );
@@ -5890,7 +5890,7 @@ pub mod token_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.TokenService/IntrospectToken",
             );
@@ -6064,7 +6064,7 @@ pub mod token_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = IssueTokenSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6109,7 +6109,7 @@ pub mod token_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetUserInfoSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6154,7 +6154,7 @@ pub mod token_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeTokenSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6199,7 +6199,7 @@ pub mod token_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = IntrospectTokenSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6362,7 +6362,7 @@ pub mod provider_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.ProviderService/GetMetadata",
             );
@@ -6389,7 +6389,7 @@ pub mod provider_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.ProviderService/GetKeySet",
             );
@@ -6416,7 +6416,7 @@ pub mod provider_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.ProviderService/RotateSigningKey",
             );
@@ -6446,7 +6446,7 @@ pub mod provider_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.identity.v1.ProviderService/ListSigningKeys",
             );
@@ -6615,7 +6615,7 @@ pub mod provider_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetMetadataSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6660,7 +6660,7 @@ pub mod provider_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetKeySetSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6706,7 +6706,7 @@ pub mod provider_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RotateSigningKeySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6752,7 +6752,7 @@ pub mod provider_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListSigningKeysSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -161,7 +161,7 @@ pub mod import_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.imports.v1.ImportService/ImportEntities",
             );
@@ -316,7 +316,7 @@ pub mod import_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ImportEntitiesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -418,7 +418,7 @@ pub mod journal_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.JournalService/ListEntries",
             );
@@ -446,7 +446,7 @@ pub mod journal_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.JournalService/Watch",
             );
@@ -472,7 +472,7 @@ pub mod journal_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.JournalService/GetCheckpoint",
             );
@@ -501,7 +501,7 @@ pub mod journal_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.JournalService/GetInclusionProof",
             );
@@ -532,7 +532,7 @@ pub mod journal_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.JournalService/GetConsistencyProof",
             );
@@ -565,7 +565,7 @@ pub mod journal_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.JournalService/GetTrailStatement",
             );
@@ -596,7 +596,7 @@ pub mod journal_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.JournalService/ListEpochs",
             );
@@ -802,7 +802,7 @@ pub mod journal_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListEntriesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -848,7 +848,7 @@ pub mod journal_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -893,7 +893,7 @@ pub mod journal_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetCheckpointSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -939,7 +939,7 @@ pub mod journal_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetInclusionProofSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -988,7 +988,7 @@ pub mod journal_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetConsistencyProofSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1034,7 +1034,7 @@ pub mod journal_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetTrailStatementSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1079,7 +1079,7 @@ pub mod journal_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListEpochsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1610,7 +1610,7 @@ pub mod webhook_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.WebhookService/GetWebhook",
             );
@@ -1637,7 +1637,7 @@ pub mod webhook_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.WebhookService/ListWebhooks",
             );
@@ -1665,7 +1665,7 @@ pub mod webhook_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.WebhookService/CreateWebhook",
             );
@@ -1693,7 +1693,7 @@ pub mod webhook_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.WebhookService/UpdateWebhook",
             );
@@ -1721,7 +1721,7 @@ pub mod webhook_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.WebhookService/DeleteWebhook",
             );
@@ -1749,7 +1749,7 @@ pub mod webhook_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.WebhookService/RotateWebhookSecret",
             );
@@ -1781,7 +1781,7 @@ pub mod webhook_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.WebhookService/PingWebhook",
             );
@@ -1810,7 +1810,7 @@ pub mod webhook_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.WebhookService/ListDeliveries",
             );
@@ -1840,7 +1840,7 @@ pub mod webhook_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.WebhookService/ListDeadLetters",
             );
@@ -1871,7 +1871,7 @@ pub mod webhook_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.WebhookService/RedriveDeadLetters",
             );
@@ -2102,7 +2102,7 @@ pub mod webhook_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetWebhookSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2147,7 +2147,7 @@ pub mod webhook_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListWebhooksSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2192,7 +2192,7 @@ pub mod webhook_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateWebhookSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2237,7 +2237,7 @@ pub mod webhook_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateWebhookSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2282,7 +2282,7 @@ pub mod webhook_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteWebhookSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2331,7 +2331,7 @@ pub mod webhook_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RotateWebhookSecretSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2376,7 +2376,7 @@ pub mod webhook_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PingWebhookSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2422,7 +2422,7 @@ pub mod webhook_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListDeliveriesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2468,7 +2468,7 @@ pub mod webhook_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListDeadLettersSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2514,7 +2514,7 @@ pub mod webhook_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RedriveDeadLettersSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

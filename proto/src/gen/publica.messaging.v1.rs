@@ -203,7 +203,7 @@ pub mod channel_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.ChannelService/ListChannels",
             );
@@ -233,7 +233,7 @@ pub mod channel_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.ChannelService/ListSigningKeys",
             );
@@ -386,7 +386,7 @@ pub mod channel_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListChannelsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -432,7 +432,7 @@ pub mod channel_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListSigningKeysSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -662,7 +662,7 @@ pub mod inbound_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.InboundService/ReceiveMail",
             );
@@ -806,7 +806,7 @@ pub mod inbound_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReceiveMailSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1434,7 +1434,7 @@ pub mod message_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.MessageService/SendEmail",
             );
@@ -1466,7 +1466,7 @@ pub mod message_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.MessageService/SendEmailBatch",
             );
@@ -1497,7 +1497,7 @@ pub mod message_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.MessageService/GetStatus",
             );
@@ -1525,7 +1525,7 @@ pub mod message_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.MessageService/WatchStatus",
             );
@@ -1552,7 +1552,7 @@ pub mod message_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.MessageService/ListEvents",
             );
@@ -1579,7 +1579,7 @@ pub mod message_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.MessageService/CancelRequest",
             );
@@ -1610,7 +1610,7 @@ pub mod message_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.MessageService/CreateReply",
             );
@@ -1815,7 +1815,7 @@ pub mod message_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SendEmailSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1863,7 +1863,7 @@ pub mod message_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SendEmailBatchSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1908,7 +1908,7 @@ pub mod message_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetStatusSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1954,7 +1954,7 @@ pub mod message_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchStatusSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1999,7 +1999,7 @@ pub mod message_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListEventsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2044,7 +2044,7 @@ pub mod message_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CancelRequestSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2089,7 +2089,7 @@ pub mod message_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateReplySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2409,7 +2409,7 @@ pub mod suppression_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.SuppressionService/CheckAddress",
             );
@@ -2439,7 +2439,7 @@ pub mod suppression_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.SuppressionService/ListSuppressions",
             );
@@ -2469,7 +2469,7 @@ pub mod suppression_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.SuppressionService/CreateSuppression",
             );
@@ -2499,7 +2499,7 @@ pub mod suppression_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.SuppressionService/LiftSuppression",
             );
@@ -2529,7 +2529,7 @@ pub mod suppression_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.SuppressionService/Unsubscribe",
             );
@@ -2707,7 +2707,7 @@ pub mod suppression_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CheckAddressSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2756,7 +2756,7 @@ pub mod suppression_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListSuppressionsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2805,7 +2805,7 @@ pub mod suppression_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateSuppressionSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2851,7 +2851,7 @@ pub mod suppression_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = LiftSuppressionSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2897,7 +2897,7 @@ pub mod suppression_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UnsubscribeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3259,7 +3259,7 @@ pub mod template_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.TemplateService/GetTemplate",
             );
@@ -3289,7 +3289,7 @@ pub mod template_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.TemplateService/ListTemplates",
             );
@@ -3320,7 +3320,7 @@ pub mod template_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.TemplateService/CreateTemplate",
             );
@@ -3351,7 +3351,7 @@ pub mod template_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.TemplateService/ApproveTemplate",
             );
@@ -3381,7 +3381,7 @@ pub mod template_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.TemplateService/RetireTemplate",
             );
@@ -3411,7 +3411,7 @@ pub mod template_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.messaging.v1.TemplateService/PreviewTemplate",
             );
@@ -3599,7 +3599,7 @@ pub mod template_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetTemplateSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3645,7 +3645,7 @@ pub mod template_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListTemplatesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3691,7 +3691,7 @@ pub mod template_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateTemplateSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3737,7 +3737,7 @@ pub mod template_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ApproveTemplateSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3783,7 +3783,7 @@ pub mod template_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RetireTemplateSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3829,7 +3829,7 @@ pub mod template_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PreviewTemplateSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

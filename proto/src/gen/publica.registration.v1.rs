@@ -913,7 +913,7 @@ pub mod catalog_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.CatalogService/ListServices",
             );
@@ -943,7 +943,7 @@ pub mod catalog_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.CatalogService/GetService",
             );
@@ -973,7 +973,7 @@ pub mod catalog_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.CatalogService/ListEForms",
             );
@@ -1003,7 +1003,7 @@ pub mod catalog_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.CatalogService/GetEForm",
             );
@@ -1033,7 +1033,7 @@ pub mod catalog_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.CatalogService/PublishService",
             );
@@ -1064,7 +1064,7 @@ pub mod catalog_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.CatalogService/SetServiceOpen",
             );
@@ -1256,7 +1256,7 @@ pub mod catalog_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListServicesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1301,7 +1301,7 @@ pub mod catalog_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetServiceSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1346,7 +1346,7 @@ pub mod catalog_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListEFormsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1391,7 +1391,7 @@ pub mod catalog_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetEFormSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1437,7 +1437,7 @@ pub mod catalog_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PublishServiceSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1483,7 +1483,7 @@ pub mod catalog_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetServiceOpenSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1650,7 +1650,7 @@ pub mod application_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.ApplicationService/SubmitApplication",
             );
@@ -1680,7 +1680,7 @@ pub mod application_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.ApplicationService/GetApplication",
             );
@@ -1711,7 +1711,7 @@ pub mod application_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.ApplicationService/ListApplications",
             );
@@ -1744,7 +1744,7 @@ pub mod application_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.ApplicationService/UpdateApplication",
             );
@@ -1775,7 +1775,7 @@ pub mod application_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.ApplicationService/WithdrawApplication",
             );
@@ -1805,7 +1805,7 @@ pub mod application_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.ApplicationService/ListFileEvents",
             );
@@ -2003,7 +2003,7 @@ pub mod application_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SubmitApplicationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2049,7 +2049,7 @@ pub mod application_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetApplicationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2098,7 +2098,7 @@ pub mod application_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListApplicationsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2147,7 +2147,7 @@ pub mod application_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateApplicationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2196,7 +2196,7 @@ pub mod application_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WithdrawApplicationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2242,7 +2242,7 @@ pub mod application_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListFileEventsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2406,7 +2406,7 @@ pub mod task_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.TaskService/ListTasks",
             );
@@ -2433,7 +2433,7 @@ pub mod task_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.TaskService/GetTask",
             );
@@ -2461,7 +2461,7 @@ pub mod task_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.TaskService/ClaimTask",
             );
@@ -2491,7 +2491,7 @@ pub mod task_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.TaskService/CompleteTask",
             );
@@ -2662,7 +2662,7 @@ pub mod task_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListTasksSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2707,7 +2707,7 @@ pub mod task_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetTaskSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2752,7 +2752,7 @@ pub mod task_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ClaimTaskSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2797,7 +2797,7 @@ pub mod task_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CompleteTaskSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2961,7 +2961,7 @@ pub mod document_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.DocumentService/UploadDocument",
             );
@@ -2992,7 +2992,7 @@ pub mod document_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.DocumentService/GetDocument",
             );
@@ -3148,7 +3148,7 @@ pub mod document_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UploadDocumentSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3193,7 +3193,7 @@ pub mod document_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetDocumentSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3357,7 +3357,7 @@ pub mod statistics_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.StatisticsService/GetStatistics",
             );
@@ -3504,7 +3504,7 @@ pub mod statistics_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetStatisticsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3670,7 +3670,7 @@ pub mod registry_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.registration.v1.RegistryService/ReadEntry",
             );
@@ -3818,7 +3818,7 @@ pub mod registry_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadEntrySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

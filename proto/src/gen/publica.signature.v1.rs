@@ -437,7 +437,7 @@ pub mod credential_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.CredentialService/CreateCredential",
             );
@@ -467,7 +467,7 @@ pub mod credential_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.CredentialService/GetCredential",
             );
@@ -497,7 +497,7 @@ pub mod credential_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.CredentialService/ListCredentials",
             );
@@ -528,7 +528,7 @@ pub mod credential_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.CredentialService/ChangeCredentialStatus",
             );
@@ -703,7 +703,7 @@ pub mod credential_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateCredentialSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -749,7 +749,7 @@ pub mod credential_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetCredentialSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -795,7 +795,7 @@ pub mod credential_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListCredentialsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -844,7 +844,7 @@ pub mod credential_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ChangeCredentialStatusSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1009,7 +1009,7 @@ pub mod certificate_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.CertificateService/CreateCertificate",
             );
@@ -1039,7 +1039,7 @@ pub mod certificate_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.CertificateService/GetCertificate",
             );
@@ -1069,7 +1069,7 @@ pub mod certificate_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.CertificateService/ListCertificates",
             );
@@ -1100,7 +1100,7 @@ pub mod certificate_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.CertificateService/ChangeCertificateStatus",
             );
@@ -1130,7 +1130,7 @@ pub mod certificate_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.CertificateService/GetRevocationList",
             );
@@ -1160,7 +1160,7 @@ pub mod certificate_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.CertificateService/ListAuthorities",
             );
@@ -1352,7 +1352,7 @@ pub mod certificate_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateCertificateSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1398,7 +1398,7 @@ pub mod certificate_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetCertificateSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1447,7 +1447,7 @@ pub mod certificate_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListCertificatesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1498,7 +1498,7 @@ pub mod certificate_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ChangeCertificateStatusSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1547,7 +1547,7 @@ pub mod certificate_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetRevocationListSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1593,7 +1593,7 @@ pub mod certificate_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListAuthoritiesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2198,7 +2198,7 @@ pub mod signing_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.SigningService/SignHash",
             );
@@ -2227,7 +2227,7 @@ pub mod signing_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.SigningService/SealHashes",
             );
@@ -2256,7 +2256,7 @@ pub mod signing_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.SigningService/SealDocuments",
             );
@@ -2286,7 +2286,7 @@ pub mod signing_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.SigningService/GetSignature",
             );
@@ -2317,7 +2317,7 @@ pub mod signing_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.SigningService/ListSignatures",
             );
@@ -2504,7 +2504,7 @@ pub mod signing_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SignHashSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2549,7 +2549,7 @@ pub mod signing_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SealHashesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2594,7 +2594,7 @@ pub mod signing_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SealDocumentsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2639,7 +2639,7 @@ pub mod signing_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSignatureSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2685,7 +2685,7 @@ pub mod signing_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListSignaturesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2851,7 +2851,7 @@ pub mod timestamp_authority_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.TimestampAuthorityService/CreateTimestamp",
             );
@@ -3002,7 +3002,7 @@ pub mod timestamp_authority_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateTimestampSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3166,7 +3166,7 @@ pub mod validation_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.ValidationService/ValidateDocument",
             );
@@ -3196,7 +3196,7 @@ pub mod validation_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.signature.v1.ValidationService/ValidateSignature",
             );
@@ -3351,7 +3351,7 @@ pub mod validation_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ValidateDocumentSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3400,7 +3400,7 @@ pub mod validation_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ValidateSignatureSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

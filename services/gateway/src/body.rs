@@ -129,7 +129,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BodyFault> {
                 .trim_end_matches(['.', '?'])
                 .trim_end_matches("[?]")
                 .to_owned(),
-            reason: error.to_string(),
+            reason: publica_json::shape(&error),
         }
     })?;
     reader.end().map_err(|error| not_json(&error))?;
@@ -361,6 +361,8 @@ impl<S: Send + Sync> FromRequestParts<S> for QueryPairs {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[derive(Debug, serde::Deserialize)]
@@ -464,5 +466,59 @@ mod tests {
         assert!(QueryPairs::parse("a=1&b=1").repeated().is_empty());
         let long: String = (0..100_000).map(|n| format!("{n}&")).collect();
         assert!(QueryPairs::parse(&long).repeated().is_empty());
+    }
+
+    /// JSON that is nested, repeated or cut in odd places.
+    fn odd_json() -> impl Strategy<Value = String> {
+        const PIECES: &[&str] = &[
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"inner\"",
+            "\"count\"",
+            "\"S3CRET\"",
+            "1",
+            "-1e999",
+            "null",
+            "true",
+            "\"\\u0000\"",
+            "\"\\ud800\"",
+            " ",
+            "\n",
+            "{\"inner\":{\"count\":",
+            "é",
+            "\"x, expected S3CRET at line 1\"",
+        ];
+        let piece = (prop::sample::select(PIECES), 1_usize..3).prop_map(|(one, n)| one.repeat(n));
+        let deep = (1_usize..300, prop::sample::select(vec!["[", "{\"a\":"]))
+            .prop_map(|(depth, open)| open.repeat(depth));
+        let any = prop::collection::vec(prop_oneof![9 => piece, 1 => deep], 0..20);
+        let wrong = prop::sample::select(PIECES)
+            .prop_map(|value| vec![format!("{{\"inner\":{{\"count\":{value}}}}}")]);
+        prop_oneof![any, wrong].prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_is_read_or_refused(text in odd_json()) {
+            for fault in [
+                parse::<Shape>(text.as_bytes()).err(),
+                parse_object::<Shape>(text.as_bytes()).err(),
+            ].into_iter().flatten() {
+                prop_assert!(!fault.to_string().contains("S3CRET") || text.contains("\"S3CRET\":"));
+            }
+            if let Ok(value) = parse_strict::<serde_json::Value>(text.as_bytes()) {
+                let again = parse_strict::<serde_json::Value>(value.to_string().as_bytes());
+                prop_assert_eq!(again.ok(), Some(value));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let _ = parse_strict::<serde_json::Value>(&bytes);
+        }
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod encode;
 pub(crate) mod envelope;
 pub(crate) mod inbound;
 pub(crate) mod member;
+pub(crate) mod mime;
 pub(crate) mod reply;
 pub(crate) mod retry;
 pub(crate) mod template;

@@ -108,8 +108,8 @@ fn minor(text: &str, currency: &str, what: &str) -> Result<i64, ReceiptFault> {
 ///
 /// [`ReceiptFault`], the first that applies.
 pub fn verify_receipt(json: &[u8]) -> Result<Proven, ReceiptFault> {
-    let receipt: Receipt =
-        serde_json::from_slice(json).map_err(|error| ReceiptFault::Malformed(error.to_string()))?;
+    let receipt: Receipt = serde_json::from_slice(json)
+        .map_err(|error| ReceiptFault::Malformed(publica_json::shape(&error)))?;
     if receipt.tree_size > MOST_ROWS {
         return Err(malformed("the size"));
     }

@@ -11,3 +11,6 @@ pub(crate) mod path;
 pub(crate) mod pdf;
 pub(crate) mod tsp;
 pub(crate) mod x509;
+
+#[cfg(test)]
+mod tests;

@@ -51,13 +51,15 @@ async fn a_token_works_until_it_expires() {
 async fn what_an_issuer_may_not_say_is_refused() {
     let (clock, key, other) = (Hand::new(), key(Alg::Es256), key(Alg::Es256));
     let verifier = open(&trusting(inline(&[&key])), None, &clock);
-    let changes: [(&str, Value, &str); 17] = [
+    let changes: [(&str, Value, &str); 19] = [
         ("iss", json!("https://evil.example"), "ISSUER_UNTRUSTED"),
         ("iss", json!(LOCAL_ISSUER), "ISSUER_UNTRUSTED"),
         ("iss", Value::Null, "ISSUER_UNTRUSTED"),
         ("aud", json!("other"), "TOKEN_INVALID"),
         ("aud", Value::Null, "TOKEN_INVALID"),
         ("sub", json!("block:payments"), "ISSUER_UNTRUSTED"),
+        ("sub", json!("person\n7"), "TOKEN_INVALID"),
+        ("sub", json!("person\u{0}7"), "TOKEN_INVALID"),
         ("sub", json!("system:sweeper"), "ISSUER_UNTRUSTED"),
         ("sub", json!("key:1"), "ISSUER_UNTRUSTED"),
         ("sub", json!(""), "TOKEN_INVALID"),
@@ -243,6 +245,13 @@ async fn api_keys_come_in_either_spelling() {
         ask(&[("authorization", "Bearer x"), ("authorization", "Bearer x")]).await,
         malformed
     );
+    for header in ["authorization", "apikey", "api_key", "x-api-key"] {
+        let mut headers = HeaderMap::new();
+        headers.append(header, HeaderValue::from_static("pk_secret"));
+        headers.append(header, HeaderValue::from_static("pk_secret"));
+        let denied = verifier.caller_of(&headers, &Extensions::new()).await;
+        assert_eq!(denied, Err(Denial::CredentialsRepeated { header }));
+    }
     for odd in ["Basic eDp5", "Bearer", "Bearer ", "Bearer a b", "x"] {
         assert_eq!(ask(&[("authorization", odd)]).await, malformed, "{odd}");
     }

@@ -196,3 +196,29 @@ fn variables_that_a_platform_injects_are_ignored() {
     assert!(read("", &[("PUBLICA_PAYMENTS_SERVICE_HOST", "10.0.0.7")]).is_ok());
     assert!(read("", &[("PUBLICA___X", "1")]).is_err());
 }
+
+#[test]
+fn settings_that_nest_without_end_are_refused() {
+    let text = format!("[payments]\nrails = {}\n", "[".repeat(100_000));
+    let problems = read(&text, &[]).unwrap_err();
+    let what = problems.to_string();
+    assert!(
+        what.ends_with("line 2: leads more than 32 tables deep"),
+        "{what}"
+    );
+
+    let name = format!("PUBLICA_{}", vec!["A"; 100_000].join("__"));
+    let variable = std::iter::once((name.clone(), "1".to_owned()));
+    let problems = load::<Suite>(None, variable, "PUBLICA").unwrap_err();
+    let expected = format!("the variable {name} leads more than 32 tables deep");
+    assert_eq!(problems.to_string(), expected);
+
+    let dotted = format!("{{ {} = 1 }}", vec!["a"; 70].join("."));
+    let list = format!("{}{dotted}{}", "[".repeat(30), "]".repeat(30));
+    let variable = std::iter::once(("PUBLICA_PAYMENTS__RAILS".to_owned(), list));
+    let problems = load::<Suite>(None, variable, "PUBLICA").unwrap_err();
+    assert!(
+        problems.to_string().starts_with("payments.rails: "),
+        "{problems}"
+    );
+}

@@ -25,7 +25,7 @@ pub(super) struct Log {
     pinned: bool,
     heads: BTreeMap<u64, Signed>,
     /// Sizes whose checkpoint was found wanting, so that it is not reported again.
-    broken: Vec<u64>,
+    broken: BTreeSet<u64>,
     /// Sizes of checkpoints in the file.
     own: BTreeSet<u64>,
     /// Sizes of checkpoints that were given apart from the file.
@@ -42,7 +42,8 @@ pub(super) struct Log {
     process: Option<Case>,
     last_position: Option<u64>,
     statements: Vec<Statement>,
-    carries: Vec<Head>,
+    /// Checkpoints of older epochs whose entries stand here, by their size.
+    carries: BTreeMap<u64, Vec<Head>>,
 }
 
 impl Log {
@@ -52,7 +53,7 @@ impl Log {
             key,
             pinned,
             heads: BTreeMap::new(),
-            broken: Vec::new(),
+            broken: BTreeSet::new(),
             own: BTreeSet::new(),
             known: BTreeSet::new(),
             frontier: Frontier::default(),
@@ -64,7 +65,7 @@ impl Log {
             process: None,
             last_position: None,
             statements: Vec::new(),
-            carries: Vec::new(),
+            carries: BTreeMap::new(),
         }
     }
 
@@ -99,7 +100,7 @@ impl Log {
             Ok(head) => head,
             Err(error) => {
                 if let Ok(head) = Head::peek(note) {
-                    self.broken.push(head.size);
+                    self.broken.insert(head.size);
                 }
                 self.report(
                     report,
@@ -123,7 +124,7 @@ impl Log {
         match self.heads.get(&head.size) {
             Some(signed) if signed.root != head.root => {
                 let size = head.size;
-                self.broken.push(size);
+                self.broken.insert(size);
                 let message = format!("two checkpoints of size {size} have different roots");
                 self.report(report, Kind::Rewritten, message);
             }
@@ -156,7 +157,7 @@ impl Log {
                 }
             }
         } else {
-            self.broken.push(new);
+            self.broken.insert(new);
             let message =
                 format!("the checkpoint of size {new} does not continue the one of size {old}");
             self.report(report, Kind::Rewritten, message);
@@ -296,7 +297,8 @@ impl Log {
             self.report(report, Kind::Dropped, message);
             self.tampered = true;
         }
-        self.next = position + 1;
+        // No log has a position beyond the last number, but a line may claim one.
+        self.next = position.saturating_add(1);
         self.find(leaf);
         self.frontier.push(*leaf, |_, _| {});
         self.check_size(report, self.frontier.size());
@@ -312,25 +314,23 @@ impl Log {
             if signed.root == root {
                 signed.checked = true;
             } else if !self.broken.contains(&size) && !self.tampered {
-                self.broken.push(size);
+                self.broken.insert(size);
                 let message =
                     format!("the checkpoint of size {size} does not fit the leaves below it");
                 self.report(report, Kind::Rewritten, message);
             }
         }
-        for head in std::mem::take(&mut self.carries) {
-            if head.size == size && head.root != root && !self.tampered {
+        for head in self.carries.remove(&size).unwrap_or_default() {
+            if head.root != root && !self.tampered {
                 let message = format!("the checkpoint of size {size} does not fit {}", head.origin);
                 self.report(report, Kind::Rewritten, message);
-            } else if head.size != size {
-                self.carries.push(head);
             }
         }
     }
 
     /// Takes a checkpoint of an older epoch whose entries stand in this log.
     pub(super) fn carry(&mut self, head: Head) {
-        self.carries.push(head);
+        self.carries.entry(head.size).or_default().push(head);
     }
 
     /// Ends the log. Returns the logs that it signed were exported together.
@@ -415,7 +415,7 @@ impl Log {
             return;
         }
         let size = self.frontier.size();
-        let carried = self.carries.iter().map(|head| head.size);
+        let carried = self.carries.keys().copied();
         let beyond = self.heads.keys().copied().chain(carried).chain([stated]);
         let beyond = beyond.max().filter(|beyond| *beyond > self.next);
         if let Some(beyond) = beyond {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use super::{Kind, Report};
-use crate::note::{Head, NoteError, VerifierKey};
+use crate::note::{Head, NoteError, VerifierKey, plain_number};
 
 /// The key that a log must have.
 ///
@@ -79,7 +79,7 @@ pub(super) fn parts(origin: &str) -> Option<(&str, &str, i64)> {
     let mut parts = origin.rsplitn(4, '/');
     let (epoch, tenant, block) = (parts.next()?, parts.next()?, parts.next()?);
     let number = epoch.split_once('-').map_or(epoch, |(number, _)| number);
-    Some((block, tenant, number.parse().ok()?))
+    Some((block, tenant, plain_number(number)?))
 }
 
 /// A checkpoint that was given.

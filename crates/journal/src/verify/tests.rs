@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::entry::tests::row;
 use crate::merkle::{Frontier, Span, inclusion_plan, node_hash};
@@ -381,4 +383,93 @@ fn other_files_are_refused() {
         *version = 9;
     }
     assert!(verify(&lines).has(Kind::Malformed));
+}
+
+#[test]
+fn no_line_can_name_a_place_beyond_all_numbers() {
+    let mut lines = complete(3);
+    change(&mut lines, 1, |entry| entry.position = u64::MAX);
+    let report = verify(&lines);
+    assert!(report.has(Kind::Dropped), "{report}");
+    let mut lines = complete(3);
+    let origin = payments().origin();
+    for _ in 0..3 {
+        lines.insert(
+            4,
+            Line::Leaf {
+                origin: origin.clone(),
+                position: u64::MAX,
+                entry_id: publica_types::Uuid::nil(),
+                leaf: [0; 32],
+            },
+        );
+    }
+    assert!(!verify(&lines).is_valid());
+}
+
+#[test]
+fn a_file_has_so_many_logs() {
+    let mut lines = vec![header(None)];
+    for number in 0..=MAX_FILE_LOGS {
+        let origin = format!("{ORIGIN}/x{number}/default/1");
+        lines.push(Line::Log(LogLine {
+            key: VerifierKey::new(origin.clone(), [7; 32]).to_string(),
+            origin,
+            block: format!("x{number}"),
+            tenant: "default".into(),
+            epoch: 1,
+            complete: true,
+            carried_by: None,
+        }));
+    }
+    let report = verify(&end(lines));
+    assert_eq!(report.logs.len(), MAX_FILE_LOGS);
+    assert!(
+        report
+            .findings
+            .iter()
+            .any(|found| found.message.contains("1000 logs"))
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Lines left out, repeated, out of their order, or damaged, are read to the end, and without
+    /// its last line no export is whole.
+    #[test]
+    fn any_export_is_verified_or_refused(
+        whole in any::<bool>(),
+        moves in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(),
+            0_u8..4, "[0-9a-f\"{}:,+-]{0,3}"), 1..4),
+    ) {
+        let lines = if whole { complete(5) } else {
+            let mut lines = vec![header(Some("p"))];
+            lines.extend(payments().case(&mixed(6), &[payments().key()]));
+            end(lines)
+        };
+        let honest = text(&lines);
+        let mut lines: Vec<String> = honest.lines().map(str::to_owned).collect();
+        for (from, to, how, put) in moves {
+            if lines.is_empty() {
+                break;
+            }
+            let (from, to) = (from.index(lines.len()), to.index(lines.len()));
+            match how {
+                0 => drop(lines.remove(from)),
+                1 => lines.insert(to, lines[from].clone()),
+                2 => lines.swap(from, to),
+                _ => {
+                    let place = to.min(lines[from].len());
+                    if lines[from].is_char_boundary(place) {
+                        lines[from].insert_str(place, &put);
+                    }
+                }
+            }
+        }
+        let changed = lines.join("\n") + "\n";
+        let report = trail(changed.as_bytes()).unwrap();
+        let is_whole = lines.last().is_some_and(|line| honest.ends_with(&format!("{line}\n")));
+        prop_assert!(is_whole || !report.is_valid(), "{}", report);
+    }
 }

@@ -167,6 +167,15 @@ async fn enter(
             allow,
         ));
     }
+    let twice = |name: &&&str| headers.get_all(**name).iter().nth(1).is_some();
+    if let Some(name) = KEYS.iter().find(twice) {
+        let what = format!("The header {name} is sent more than once.");
+        return Err(Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            Code::InvalidApiKey,
+            what,
+        ));
+    }
     let entered = if key && state.profile() == publica_host::Profile::Conformance {
         // The published suite's keys are known to nobody; whoever sends one has the role of
         // the anonymous.

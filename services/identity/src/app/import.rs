@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use publica_journal::{Entry, merkle};
+use publica_json::read_entity;
 use publica_proto::identity::v1 as pb;
 use publica_store::Tx;
 use publica_types::{Origin, Uuid};
@@ -192,9 +193,9 @@ impl Chunk {
         let mut people = Vec::new();
         for (at, (kind, json)) in self.lines.iter().enumerate() {
             if kind == "identity.person" {
-                match serde_json::from_slice::<PersonLine>(json) {
+                match read_entity::<PersonLine>(json) {
                     Ok(line) => people.push((at, line)),
-                    Err(error) => outcomes[at] = problem("", &shape(&error)),
+                    Err((field, why)) => outcomes[at] = Imported::Problem(field, why),
                 }
                 continue;
             }
@@ -227,13 +228,13 @@ impl Chunk {
         json: &[u8],
     ) -> Result<Option<Imported>, Error> {
         let outcome = match kind {
-            "identity.factor" => match serde_json::from_slice(json) {
+            "identity.factor" => match read_entity(json) {
                 Ok(line) => self.factor(tx, line).await?,
-                Err(error) => problem("", &shape(&error)),
+                Err((field, why)) => Imported::Problem(field, why),
             },
-            "identity.relying_party" => match serde_json::from_slice(json) {
+            "identity.relying_party" => match read_entity(json) {
                 Ok(line) => self.client(tx, line).await?,
-                Err(error) => problem("", &shape(&error)),
+                Err((field, why)) => Imported::Problem(field, why),
             },
             _ => return Ok(None),
         };
@@ -537,17 +538,3 @@ impl Chunk {
 
 /// Kind, kind of alias, policy, value, and by what it is found.
 type IdentifierLine = (&'static str, String, &'static str, String, Vec<u8>);
-
-/// What is wrong with a line's shape, without the offending value.
-fn shape(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    // Everything that quotes input does so between back-ticks or quotes.
-    if text.contains("missing field") || text.contains("unknown field") {
-        return text
-            .split(" at line")
-            .next()
-            .unwrap_or_default()
-            .replace('`', "");
-    }
-    "is not the JSON object of this kind".to_owned()
-}

@@ -3,6 +3,8 @@
 use unicode_normalization::UnicodeNormalization as _;
 
 const MAX_LEN: usize = 256;
+/// How often a text is folded until it stays as it is; nearly all do at once.
+const ROUNDS: usize = 4;
 
 /// Code points of the digit zero in scripts whose digits people type; the other nine follow.
 const ZEROS: [u32; 21] = [
@@ -17,9 +19,24 @@ pub(crate) fn normalise(typed: &str) -> Option<String> {
     if typed.len() > MAX_LEN * 4 {
         return None;
     }
-    let email = typed.contains('@') || typed.contains('＠');
-    let mut normal = String::with_capacity(typed.len());
-    for character in typed.nfkc().flat_map(char::to_lowercase) {
+    let email = typed.nfkc().any(|character| character == '@');
+    let mut normal = folded(typed, email)?;
+    // What was left out or lowered may let others compose, or end what a mark stood on; it is
+    // the form that stays as it is that two spellings share.
+    for _ in 0..ROUNDS {
+        let again = folded(&normal, email)?;
+        if again == normal {
+            let sound = !normal.is_empty() && normal.len() <= MAX_LEN;
+            return sound.then_some(normal);
+        }
+        normal = again;
+    }
+    None
+}
+
+fn folded(text: &str, email: bool) -> Option<String> {
+    let mut folded = String::with_capacity(text.len());
+    for character in text.nfkc().flat_map(char::to_lowercase) {
         let dash = matches!(character, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
         if character.is_whitespace() || invisible(character) || (dash && !email) {
             continue;
@@ -27,9 +44,9 @@ pub(crate) fn normalise(typed: &str) -> Option<String> {
         if character.is_control() {
             return None;
         }
-        normal.push(ascii_digit(character).unwrap_or(character));
+        folded.push(ascii_digit(character).unwrap_or(character));
     }
-    (!normal.is_empty() && normal.len() <= MAX_LEN).then_some(normal)
+    Some(folded)
 }
 
 fn invisible(character: char) -> bool {
@@ -73,6 +90,8 @@ pub fn is_email(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -121,6 +140,39 @@ mod tests {
         assert!(is_alias_kind("national_id"));
         for bad in ["", "National", "a b", &"x".repeat(33)] {
             assert!(!is_alias_kind(bad));
+        }
+    }
+
+    #[test]
+    fn marks_compose_once_nothing_stands_between() {
+        for typed in [
+            "e-\u{301}",
+            "e\u{301}",
+            "E\u{200b}\u{301}",
+            "\u{c9}",
+            "e \u{301}",
+        ] {
+            assert_eq!(normalise(typed).as_deref(), Some("\u{e9}"), "{typed:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_048))]
+
+        /// Two spellings are one identifier only if the common form is its own.
+        #[test]
+        fn what_was_brought_to_one_form_stays_there(
+            typed in prop_oneof![
+                "\\PC{0,24}",
+                "[-a-zA-ZİıßſK\u{1e9e}Σςﬁŉǰΐῼ\u{300}-\u{345}\u{5b0}\u{93c}\u{200b}\u{ad}\
+                 @＠ \u{b4}\u{a8}\u{2126}\u{1100}\u{1161}\u{11a8}0-9٣]{0,12}",
+            ]
+        ) {
+            if let Some(normal) = normalise(&typed) {
+                prop_assert_eq!(normalise(&normal), Some(normal.clone()), "{:?}", typed);
+                prop_assert!(normal.len() <= MAX_LEN);
+            }
+            let _ = is_email(&typed);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use publica_journal::Entry;
+use publica_json::read_entity;
 use publica_proto::imports::v1 as imports;
 use publica_proto::messaging::v1 as api;
 use publica_store::Tx;
@@ -172,32 +173,10 @@ impl Import {
     }
 
     fn entity(&self, message: &imports::ImportEntitiesRequest) -> Result<Entity, Fault> {
-        let malformed = |error: serde_json::Error| {
-            let place = format!("is malformed at column {}", error.column());
-            let what = if error.is_data() {
-                "lacks a member or has a wrong one"
-            } else {
-                ""
-            };
-            (
-                String::new(),
-                if what.is_empty() {
-                    place
-                } else {
-                    what.to_owned()
-                },
-            )
-        };
         match message.kind.as_str() {
-            "messaging.request" => {
-                self.request(serde_json::from_slice(&message.json).map_err(malformed)?)
-            }
-            "messaging.template" => {
-                self.template(serde_json::from_slice(&message.json).map_err(malformed)?)
-            }
-            "messaging.suppression" => {
-                self.suppression(serde_json::from_slice(&message.json).map_err(malformed)?)
-            }
+            "messaging.request" => self.request(read_entity(&message.json)?),
+            "messaging.template" => self.template(read_entity(&message.json)?),
+            "messaging.suppression" => self.suppression(read_entity(&message.json)?),
             _ => Err(("kind".to_owned(), "is not a kind of this block".to_owned())),
         }
     }

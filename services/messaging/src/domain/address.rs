@@ -46,6 +46,10 @@ impl Mailbox {
         if local.len() > LOCAL_MAX {
             return Err(AddressError::Long);
         }
+        // Bringing a domain to its ASCII form takes the square of its length.
+        if domain.len() > DOMAIN_MAX * 4 {
+            return Err(AddressError::Long);
+        }
         if !is_dot_string(local) && !is_quoted_string(local) {
             return Err(AddressError::LocalPart);
         }
@@ -165,6 +169,8 @@ fn split_list(text: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -226,5 +232,35 @@ mod tests {
     #[test]
     fn lookup_ignores_case() {
         assert_eq!(lookup_form(" Anna@B.Example "), "anna@b.example");
+    }
+
+    proptest! {
+        #[test]
+        fn any_address_is_read_or_refused(
+            text in prop_oneof![
+                "\\PC{0,40}",
+                "[a-zA-Z0-9.+_\"\\\\ éüß-]{0,20}@[a-zA-Z0-9.éüßİ例-]{1,30}",
+                "\"[ -~]{0,12}\"@[a-z]{1,4}\\.[a-z]{2}",
+            ]
+        ) {
+            if let Ok(mailbox) = Mailbox::parse(&text) {
+                prop_assert!(mailbox.as_str().len() <= PATH_MAX);
+                prop_assert_eq!(Mailbox::parse(mailbox.as_str()), Ok(mailbox));
+            }
+        }
+
+        #[test]
+        fn any_list_is_read_or_refused(text in "[ab@.,\"\\\\ ]{0,40}") {
+            if let Ok(list) = Mailbox::parse_list(&text) {
+                let joined = list.iter().map(Mailbox::as_str).collect::<Vec<_>>().join(", ");
+                prop_assert_eq!(Mailbox::parse_list(&joined), Ok(list));
+            }
+        }
+    }
+
+    #[test]
+    fn long_domains_are_refused_before_they_are_worked_on() {
+        let long = format!("a@{}", "é".repeat(1_000_000));
+        assert_eq!(Mailbox::parse(&long), Err(AddressError::Long));
     }
 }

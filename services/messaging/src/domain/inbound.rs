@@ -1,12 +1,14 @@
 //! What comes back: delivery reports (RFC 3464), complaints (RFC 5965) and answers.
 
-use mail_parser::{Message, MessageParser, MimeHeaders as _};
 use publica_types::Uuid;
 
-use super::reply::Reply;
+use super::mime::{self, Fields, Part};
+use super::reply::{Reply, number};
 
 /// Digits of the check in a return path.
 pub(crate) const CHECK_LEN: usize = 16;
+/// Recipients of whom one report or complaint tells; a return path belongs to a single one.
+const TOLD_MAX: usize = 100;
 
 /// A return path of ours, not verified yet: `b+<root>-<pos>-<check>@<domain>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +35,7 @@ impl ReturnPath {
         }
         Some(Self {
             root: Uuid::try_parse(root).ok()?,
-            pos: pos.parse().ok().filter(|pos| *pos >= 0)?,
+            pos: number(pos)?,
             message_id: message_id.to_owned(),
             check: check.to_owned(),
         })
@@ -88,16 +90,23 @@ impl Fate {
 
 /// Reads a mail; `None` when it is no mail at all.
 pub(crate) fn read(bytes: &[u8]) -> Option<Inbound> {
-    let message = MessageParser::default().parse(bytes)?;
-    if let Some(status) = part(&message, "message", "delivery-status") {
+    let parts = mime::parts(bytes);
+    let mail = parts.first()?;
+    let text = |media_type| {
+        parts
+            .iter()
+            .find(|part| part.is(media_type))
+            .map(Part::text)
+    };
+    if let Some(status) = text("message/delivery-status") {
         return Some(Inbound::Report(fates(&status)));
     }
-    if let Some(report) = part(&message, "message", "feedback-report") {
+    if let Some(report) = text("message/feedback-report") {
         return Some(Inbound::Complaint(complainants(&report)));
     }
-    let automatic = message
-        .header_raw("Auto-Submitted")
-        .is_some_and(|value| !value.trim().to_ascii_lowercase().starts_with("no"));
+    let automatic = mail
+        .field("auto-submitted")
+        .is_some_and(|value| !value.to_ascii_lowercase().starts_with("no"));
     Some(if automatic {
         Inbound::Automatic
     } else {
@@ -105,38 +114,18 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Inbound> {
     })
 }
 
-/// The text of the first part of a type.
-fn part(message: &Message<'_>, kind: &str, subtype: &str) -> Option<String> {
-    let found = message.parts.iter().find(|part| {
-        part.content_type().is_some_and(|found| {
-            found.ctype().eq_ignore_ascii_case(kind)
-                && found
-                    .subtype()
-                    .is_some_and(|found| found.eq_ignore_ascii_case(subtype))
-        })
-    })?;
-    Some(String::from_utf8_lossy(found.contents()).into_owned())
-}
-
 /// The groups of fields of a report, each with its names in lower case.
-fn groups(text: &str) -> Vec<Vec<(String, String)>> {
-    let mut groups = vec![Vec::new()];
+fn groups(text: &str) -> Vec<Fields> {
+    let mut groups = Vec::new();
+    let mut group = Fields::new();
     for line in text.lines() {
-        let last = groups.len() - 1;
-        if line.trim().is_empty() {
-            if !groups[last].is_empty() {
-                groups.push(Vec::new());
-            }
-        } else if line.starts_with([' ', '\t']) {
-            if let Some((_, value)) = groups[last].last_mut() {
-                let value: &mut String = value;
-                value.push(' ');
-                value.push_str(line.trim());
-            }
-        } else if let Some((name, value)) = line.split_once(':') {
-            groups[last].push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+        if !line.trim().is_empty() {
+            mime::take_field(&mut group, line);
+        } else if !group.is_empty() {
+            groups.push(std::mem::take(&mut group));
         }
     }
+    groups.push(group);
     groups
 }
 
@@ -167,6 +156,7 @@ fn fates(text: &str) -> Vec<Fate> {
                 recipient: address(recipient),
             })
         })
+        .take(TOLD_MAX)
         .collect()
 }
 
@@ -179,6 +169,7 @@ fn complainants(text: &str) -> Vec<String> {
         .flatten()
         .filter(named)
         .map(|(_, value)| address(value))
+        .take(TOLD_MAX)
         .collect()
 }
 
@@ -192,15 +183,17 @@ fn status(value: &str) -> Option<(u8, u16, u16)> {
     let word = value.split_whitespace().next()?;
     let mut parts = word.split('.');
     let found = (
-        parts.next()?.parse().ok()?,
-        parts.next()?.parse().ok()?,
-        parts.next()?.parse().ok()?,
+        number(parts.next()?)?,
+        number(parts.next()?)?,
+        number(parts.next()?)?,
     );
     matches!(found.0, 2 | 4 | 5).then_some(found)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const REPORT: &str = "From: MAILER-DAEMON@mx.example\r\n\
@@ -268,8 +261,105 @@ mod tests {
             "b+short-1-0123456789abcdef@x",
             &format!("b+{root}-x-0123456789abcdef@x"),
             &format!("b+{root}-1-01@x"),
+            &format!("b+{root}-+5-0123456789abcdef@x"),
+            &format!("b+{root}--5-0123456789abcdef@x"),
         ] {
             assert_eq!(ReturnPath::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_no_sign_and_reports_an_end() {
+        assert_eq!(status("5.1.1 (gone)"), Some((5, 1, 1)));
+        for other in ["+5.1.1", "5.+1.1", "5..1", "3.1.1", "5.1.65536", "-5.1.1"] {
+            assert_eq!(status(other), None, "{other}");
+        }
+        let text = "Action: failed\nFinal-Recipient: a@b\n\n".repeat(5_000);
+        assert_eq!(fates(&text).len(), TOLD_MAX);
+        let text = "Original-Rcpt-To: a@b\n".repeat(5_000);
+        assert_eq!(complainants(&text).len(), TOLD_MAX);
+    }
+
+    const PIECES: &[&str] = &[
+        "\r\n",
+        "\n",
+        "\r",
+        "--b1",
+        "--b1--",
+        "=",
+        "=?utf-8?q?",
+        "=?utf-8?B?",
+        "?=",
+        "\"",
+        ";",
+        "<",
+        ">",
+        "(",
+        ")",
+        "\\",
+        ": ",
+        "Content-Type: multipart/mixed; boundary=b1\r\n\r\n",
+        "Content-Type: message/rfc822\r\n\r\n",
+        "Content-Transfer-Encoding: base64\r\n",
+        "Content-Transfer-Encoding: quoted-printable\r\n",
+        "Date: ",
+        "99999999999999999999",
+        "-2147483648",
+        "Mon, 32 Dec 99999 99:99:99 +9999\r\n",
+        "charset*0*=",
+        "utf-7''%",
+        "%ff",
+        "Received: from a by b; ",
+        "&AA-",
+        "+",
+        "\0",
+        "\u{fc}",
+    ];
+
+    /// A mail with something cut out, put in or turned over.
+    fn damaged() -> impl Strategy<Value = Vec<u8>> {
+        let mail = prop_oneof![
+            3 => Just(REPORT.as_bytes().to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 0..200),
+            1 => prop::collection::vec(prop::sample::select(PIECES), 0..60)
+                .prop_map(|pieces| pieces.concat().into_bytes()),
+        ];
+        let change = (
+            any::<prop::sample::Index>(),
+            0_usize..20,
+            prop_oneof![
+                prop::sample::select(PIECES).prop_map(|piece| piece.as_bytes().to_vec()),
+                prop::collection::vec(any::<u8>(), 0..4),
+            ],
+        );
+        (mail, prop::collection::vec(change, 0..12)).prop_map(|(mut mail, changes)| {
+            for (at, cut, put) in changes {
+                let at = at.index(mail.len() + 1);
+                let end = mail.len().min(at + cut);
+                mail.splice(at..end, put);
+            }
+            mail
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn any_mail_is_read_or_none(mail in damaged()) {
+            if let Some(Inbound::Report(fates)) = read(&mail) {
+                prop_assert!(fates.len() <= TOLD_MAX);
+            }
+        }
+
+        #[test]
+        fn return_paths_come_back(root in any::<u128>(), pos in 0_i64.., text in "\\PC{0,40}") {
+            let root = Uuid::from_u128(root);
+            let id = format!("{}-{pos}", root.simple());
+            let found = ReturnPath::parse(&format!("<b+{id}-0123456789abcdef@bounce.example>"));
+            let found = found.map(|path| (path.root, path.pos, path.message_id));
+            prop_assert_eq!(found, Some((root, pos, id)));
+            let _ = ReturnPath::parse(&format!("b+{text}@x"));
         }
     }
 }

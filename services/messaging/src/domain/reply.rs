@@ -130,14 +130,24 @@ fn code(line: &[u8]) -> Result<u16, ReplyError> {
 fn status(text: &str) -> Option<(u8, u16, u16)> {
     let word = text.split(' ').next()?;
     let mut parts = word.split('.');
-    let class: u8 = parts.next()?.parse().ok()?;
-    let subject = parts.next()?.parse().ok()?;
-    let detail = parts.next()?.parse().ok()?;
+    let class: u8 = number(parts.next()?)?;
+    let subject = number(parts.next()?)?;
+    let detail = number(parts.next()?)?;
     (parts.next().is_none() && matches!(class, 2 | 4 | 5)).then_some((class, subject, detail))
+}
+
+/// A number as it is printed: digits and no sign, which `parse` would take as well.
+pub(super) fn number<N: std::str::FromStr>(digits: &str) -> Option<N> {
+    if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn one(text: &str) -> Reply {
@@ -203,5 +213,24 @@ mod tests {
         assert!(one("550 5.1.1 x\r\n").is_hard_bounce());
         assert!(!one("554 5.7.1 x\r\n").is_hard_bounce());
         assert!(one("450 x\r\n").is_greylisting());
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_or_refused(
+            input in "(([2-5][0-9]{2}|[+ x])([- ]([245]\\.[0-9]{1,6}\\.[+0-9]{1,3} )?\
+                [a-zé]{0,5})?\r?\n){0,6}[ -~]{0,3}",
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let bytes = input.as_bytes();
+            if let Ok(Some((reply, texts, length))) = parse(bytes) {
+                prop_assert!((200..=599).contains(&reply.code));
+                prop_assert!(!texts.is_empty() && length <= bytes.len());
+                // An answer is the same however much has come in, and less than it is none yet.
+                prop_assert_eq!(parse(&bytes[..length]), Ok(Some((reply, texts, length))));
+                let less = cut.index(length);
+                prop_assert_eq!(parse(&bytes[..less]), Ok(None));
+            }
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::io;
 
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
 
+mod measure;
+
 /// Steps of the template engine a rendition may take.
 const FUEL: u64 = 100_000;
 /// Largest rendered part.
@@ -93,6 +95,7 @@ impl Compiled {
             (HTML, &variant.html),
         ];
         for (part, source) in parts {
+            measure::check(source).map_err(|why| TemplateError::Syntax { part, why })?;
             environment
                 .add_template_owned(part, source.clone())
                 .map_err(|error| TemplateError::Syntax {

@@ -1,6 +1,7 @@
 //! Bringing entities in from another system: state only, never money on its way.
 
 use publica_journal::append;
+use publica_json::read_entity;
 use publica_rpc::{Fault as _, Invalid};
 use publica_seal::Keyring;
 use publica_store::{Db, Tx};
@@ -14,7 +15,7 @@ use crate::app::programme::{self, NewFunding, NewProgramme, deposit, open_fundin
 use crate::app::source::{self, SOURCE_CHARS};
 use crate::app::voucher::PURPOSE_NUMBER;
 use crate::app::voucher_setup::{create_block, create_group, create_merchant};
-use crate::app::{App, beneficiary, entry};
+use crate::app::{App, beneficiary, check_short, check_text, entry};
 use crate::domain::address::within;
 use crate::domain::currency;
 use crate::domain::ids::{GroupId, ProgrammeId};
@@ -24,6 +25,10 @@ use crate::error::Error;
 use crate::store::partner;
 use crate::store::programme as programmes;
 use crate::store::voucher::{self as vouchers, NewMerchant, NewVoucher};
+
+/// The most characters of what others are named by, and of names for people.
+const NAME_CHARS: usize = 64;
+const TITLE_CHARS: usize = 200;
 
 /// One line of an import.
 #[derive(Debug, Clone)]
@@ -180,24 +185,7 @@ fn problem(field: &str, description: impl Into<String>) -> Problem {
 }
 
 fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    // The parser's message names members and types, never values.
-    serde_json::from_slice(json).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => {
-            let text = error.to_string();
-            let end = text.find(" at line").unwrap_or(text.len());
-            problem("", without_values(&text[..end]))
-        }
-        _ => problem("", "is not a JSON object"),
-    })
-}
-
-/// Type errors repeat the value between backquotes or quotes after `invalid`; leave it out.
-fn without_values(text: &str) -> String {
-    match (text.starts_with("invalid"), text.find(", expected")) {
-        (true, Some(at)) => format!("has a member of the wrong type{}", &text[at..]),
-        (true, None) => "has a member of the wrong type".to_owned(),
-        (false, _) => text.to_owned(),
-    }
+    read_entity(json).map_err(|(field, description)| Problem { field, description })
 }
 
 /// An error of the rules as a problem of the line.
@@ -216,16 +204,18 @@ impl App {
             "payments.calling_block" => {
                 let named: Named = read(json)?;
                 let clients = clients(named.clients)?;
-                Ok(Entity::CallingBlock(
-                    short("name", named.name, 64)?,
-                    clients,
-                ))
+                check(|invalid| check_text(invalid, "name", &named.name, NAME_CHARS))?;
+                Ok(Entity::CallingBlock(named.name, clients))
             }
             "payments.funding_account" => self.read_funding(read(json)?),
             "payments.programme" => self.read_programme(read(json)?),
             "payments.source_block" => {
                 let mut source: Source = read(json)?;
                 source.clients = clients(source.clients)?;
+                check(|invalid| {
+                    check_short(invalid, "name", &source.name, TITLE_CHARS);
+                    check_short(invalid, "programme", &source.programme, NAME_CHARS);
+                })?;
                 match within(&source.source_id, SOURCE_CHARS) {
                     true => Ok(Entity::Source(source)),
                     false => Err(problem("source_id", "must have 1 to 20 characters")),
@@ -233,7 +223,13 @@ impl App {
             }
             "payments.voucher_group" => {
                 let group: Group = read(json)?;
-                short("name", group.name.clone(), 64)?;
+                check(|invalid| {
+                    check_text(invalid, "name", &group.name, NAME_CHARS);
+                    check_short(invalid, "programme", &group.programme, NAME_CHARS);
+                    if group.stock.is_some_and(|stock| stock < 0) {
+                        invalid.push("stock", "must not be negative");
+                    }
+                })?;
                 Ok(Entity::Group(group))
             }
             "payments.merchant" => {
@@ -253,6 +249,9 @@ impl App {
             "payments.voucher" => self.read_voucher(read(json)?),
             "payments.beneficiary" => {
                 let given: Beneficiary = read(json)?;
+                if !within(&given.source_id, SOURCE_CHARS) {
+                    return Err(problem("source_id", "must have 1 to 20 characters"));
+                }
                 let read = self.read_beneficiary(
                     &given.source_id,
                     &given.functional_id,
@@ -313,6 +312,10 @@ impl App {
             given.voucher_number.text(),
             given.voucher_serial_number.text(),
         );
+        check(|invalid| {
+            check_text(invalid, "Gov_Stack_BB", &given.calling_block, NAME_CHARS);
+            check_text(invalid, "voucher_group", &given.voucher_group, NAME_CHARS);
+        })?;
         for (field, text) in [
             ("voucher_number", &number),
             ("voucher_serial_number", &serial),
@@ -391,20 +394,17 @@ impl App {
     }
 }
 
-fn short(field: &str, text: String, most: usize) -> Result<String, Problem> {
-    match text.trim().is_empty() || text.chars().count() > most {
-        true => Err(problem(field, format!("must have 1 to {most} characters"))),
-        false => Ok(text),
-    }
+/// The first thing that checks find.
+fn check(checks: impl FnOnce(&mut Invalid)) -> Result<(), Problem> {
+    let mut invalid = Invalid::new();
+    checks(&mut invalid);
+    let sound = invalid.check();
+    sound.map_err(|invalid| as_problem(&invalid.into()))
 }
 
 /// Callers that may speak for a partner, in order.
 fn clients(mut given: Vec<String>) -> Result<Vec<String>, Problem> {
-    let mut invalid = Invalid::new();
-    check_clients(&mut invalid, "clients", &given);
-    invalid
-        .check()
-        .map_err(|invalid| as_problem(&invalid.into()))?;
+    check(|invalid| check_clients(invalid, "clients", &given))?;
     given.sort_unstable();
     given.dedup();
     Ok(given)

@@ -91,6 +91,10 @@ pub(crate) fn mapping(
         ("", _) => Modality::Bank,
         (code, _) => Modality::parse(code).ok_or(AddressError::Modality)?,
     };
+    // A voucher needs no address, but one that is given is stored as well.
+    if address.chars().any(char::is_control) {
+        return Err(AddressError::AddressCharacters);
+    }
     if modality != Modality::Voucher {
         check_address(modality, address)?;
     }
@@ -115,9 +119,6 @@ fn check_address(modality: Modality, address: &str) -> Result<(), AddressError> 
     let length = address.chars().count();
     if address.trim().is_empty() {
         return Err(AddressError::AddressMissing);
-    }
-    if address.chars().any(char::is_control) {
-        return Err(AddressError::AddressCharacters);
     }
     if length > ADDRESS_CHARS && !(length <= IBAN_CHARS && iban(address)) {
         return Err(AddressError::AddressTooLong);
@@ -177,6 +178,8 @@ pub(crate) fn iban(address: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -230,6 +233,8 @@ mod tests {
             ("00", "TOOLONGACODE", "1", AddressError::Institution),
             ("00", "A B", "1", AddressError::Institution),
             ("03", "", "a\u{7}b", AddressError::AddressCharacters),
+            ("02", "", "a\u{0}b", AddressError::AddressCharacters),
+            ("", "", "a\nb", AddressError::AddressCharacters),
         ] {
             assert_eq!(
                 mapping(modality, institution, address),
@@ -255,6 +260,23 @@ mod tests {
             "                    ",
         ] {
             assert!(!functional_id(bad), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_mapping_is_read_or_refused(
+            modality in "(0[0-5])?",
+            institution in "[A-Z0-9é -]{0,12}",
+            address in "([A-Z]{2}[0-9]{2}[A-Z0-9]{11,31}|\\PC{0,36}|[\u{0}-\u{20}é+0-9]{0,20})",
+        ) {
+            if let Ok(read) = mapping(&modality, &institution, &address) {
+                prop_assert!(!read.address.chars().any(char::is_control));
+                prop_assert!(read.institution.len() <= INSTITUTION_CHARS);
+                // Once read, a mapping is read as itself.
+                let again = mapping(read.modality.code(), &read.institution, &read.address);
+                prop_assert_eq!(again, Ok(read));
+            }
         }
     }
 }

@@ -167,3 +167,48 @@ both_engines! {
         assert!(!shown.contains("4711"), "a problem must not repeat a value: {shown}");
     }
 }
+
+both_engines! {
+    async fn what_no_store_takes_is_refused_by_line_and_field(database: TestDatabase) {
+        let world = world(database).await;
+        let number = voucher(1, "Activated");
+        let nul = |text: &str, from: &str| text.replacen(from, &format!("{from}\\u0000"), 1);
+        let lines = [
+            ("payments.voucher_group", r#"{"name": "FO\u0000D"}"#.to_owned()),
+            ("payments.voucher_group", r#"{"name": "FOOD", "stock": -1}"#.to_owned()),
+            ("payments.voucher_group", r#"{"name": "FOOD", "programme": "\u0000"}"#.to_owned()),
+            ("payments.calling_block", r#"{"name": "B\u0000B"}"#.to_owned()),
+            ("payments.source_block", r#"{"source_id": "S", "name": "\u0000"}"#.to_owned()),
+            ("payments.voucher", nul(&number, "FOOD")),
+            ("payments.voucher", nul(&number, "\"BB")),
+            ("payments.beneficiary",
+                r#"{"source_id": "S\u0000", "functional_id": "P"}"#.to_owned()),
+            ("payments.beneficiary", r#"{"source_id": "S", "functional_id": "P",
+                "modality": "02", "financial_address": "\u0000"}"#.to_owned()),
+            ("payments.voucher_group",
+                r#"{"name": ["anna, expected b at line 1"]}"#.to_owned()),
+        ];
+        let lines: Vec<_> = lines.iter().map(|(kind, json)| (*kind, json.as_str())).collect();
+        let done = import(&world, &[&[GROUP, BLOCK][..], &lines].concat()).await;
+        assert_eq!((done.accepted, done.repeated), (2, 0));
+        let found: Vec<_> = done.problems.iter()
+            .map(|problem| (problem.line, problem.field.as_str()))
+            .collect();
+        assert_eq!(found, [
+            (3, "name"), (4, "stock"), (5, "programme"), (6, "name"), (7, "name"),
+            (8, "voucher_group"), (9, "Gov_Stack_BB"), (10, "source_id"),
+            (11, "financial_address"), (12, ""),
+        ]);
+        assert_eq!(done.problems[9].description, "invalid type, expected a string");
+        // A call is refused in the same words, before the block sees it.
+        let request = api::CreateVoucherGroupRequest {
+            name: "FOOD".to_owned(),
+            programme: "\0".to_owned(),
+            ..api::CreateVoucherGroupRequest::default()
+        };
+        let refused = VoucherServiceClient::new(world.link()).create_voucher_group(request).await;
+        let said = refused.as_ref().map_err(|refused| refused.message().to_owned()).unwrap_err();
+        assert_eq!(said, "programme must not contain NUL");
+        assert_eq!(refusal(refused).1, "INVALID_FIELDS");
+    }
+}

@@ -51,7 +51,7 @@ fn form_data(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
 }
 
 /// An id that somebody else made: visible, short, without a slash.
-fn check_id(invalid: &mut Invalid, field: &str, id: &str) {
+pub(super) fn check_id(invalid: &mut Invalid, field: &str, id: &str) {
     let visible = |c: char| !c.is_control() && !c.is_whitespace() && c != '/';
     if id.is_empty() || id.chars().count() > MAX_ID || !id.chars().all(visible) {
         invalid.push(field, "must be 1 to 128 visible characters without a slash");

@@ -1,17 +1,19 @@
 //! Bringing in services, files with their tasks, and register entries from another system: state
 //! only, nothing is decided and nobody is told.
 
+use std::collections::BTreeSet;
+
 use publica_journal::{Entry, append};
-use publica_rpc::Fault as _;
+use publica_rpc::{Fault as _, Invalid};
 use publica_store::{Db, Tx};
 use publica_types::{Origin, Timestamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::app::application::Content;
+use crate::app::application::{Content, check_id};
 use crate::app::catalog::Published;
-use crate::app::{App, Who, subject};
+use crate::app::{App, Who, is_findable, subject};
 use crate::domain::definition::Definition;
 use crate::domain::flow::{FileState, Outcome};
 use crate::error::Error;
@@ -87,7 +89,38 @@ struct ImportedEntry {
 }
 
 fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(json).map_err(|error| problem("", error.to_string()))
+    publica_json::read_entity(json).map_err(|(field, description)| Problem { field, description })
+}
+
+/// Refuses what no store finds again; the ids of another system are taken as they are otherwise.
+fn check_ids<const N: usize>(ids: [(&str, &str); N]) -> Result<(), Problem> {
+    let mut invalid = Invalid::new();
+    for (field, id) in ids {
+        check_id(&mut invalid, field, id);
+    }
+    let found = invalid.check();
+    found.map_err(|invalid| refused(invalid.into()))
+}
+
+fn check_file(file: &ImportedFile) -> Result<(), Problem> {
+    check_ids([
+        ("fileId", &file.file_id),
+        ("serviceId", &file.service_id),
+        ("applicantId", &file.applicant_id),
+    ])?;
+    let mut known = BTreeSet::new();
+    for (at, task) in file.tasks.iter().enumerate() {
+        let field = format!("tasks[{at}].taskId");
+        check_ids([(field.as_str(), task.task_id.as_str())])?;
+        if !known.insert(&task.task_id) {
+            return Err(problem(&field, "is the id of another task of the file"));
+        }
+        if !is_findable(&task.assignee_id) {
+            let field = format!("tasks[{at}].assigneeId");
+            return Err(problem(&field, "must not have control characters"));
+        }
+    }
+    Ok(())
 }
 
 fn refused(error: Error) -> Problem {
@@ -145,6 +178,7 @@ impl App {
 
     async fn import_file(&self, db: &Db, who: &Who, json: &[u8]) -> Result<Done, Outcomes> {
         let imported: ImportedFile = read(json)?;
+        check_file(&imported)?;
         let service = catalog::find(db, &imported.service_id)
             .await
             .map_err(Error::from)?;
@@ -203,8 +237,14 @@ impl App {
                 .await
             })
         });
-        stored.await?;
-        Ok(Done::Stored)
+        match stored.await {
+            Ok(()) => Ok(Done::Stored),
+            Err(Error::Store(error)) if error.is_unique() => {
+                let what = "a task of one of these ids is stored already";
+                Err(problem("tasks", what).into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn imported_row(
@@ -237,6 +277,13 @@ impl App {
 
     async fn import_entry(&self, db: &Db, who: &Who, json: &[u8]) -> Result<Done, Outcomes> {
         let imported: ImportedEntry = read(json)?;
+        check_ids([
+            ("register", &imported.register),
+            ("personId", &imported.person_id),
+        ])?;
+        if !imported.file_id.is_empty() {
+            check_ids([("fileId", &imported.file_id)])?;
+        }
         let known = register::find(db, &imported.register, &imported.person_id);
         let plain = Value::Object(imported.fields.clone())
             .to_string()

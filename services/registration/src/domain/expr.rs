@@ -14,6 +14,12 @@ const MAX_DEPTH: usize = 32;
 /// The longest text a function may produce, in characters.
 const MAX_TEXT: usize = 10_000;
 
+/// The most steps that one evaluation may take, determinants included: a chain of determinants
+/// that each name the next one twice doubles the work with every link.
+const MAX_STEPS: usize = 100_000;
+/// Bytes of text that count as one step.
+const STEP_BYTES: usize = 64;
+
 /// A value under evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
@@ -107,6 +113,9 @@ pub(crate) enum EvalError {
     /// Determinants that refer to each other in a circle, or too deeply.
     #[error("the determinant `{0}` refers to itself")]
     Circle(String),
+    /// More work than an evaluation may take.
+    #[error("the rules take more than {MAX_STEPS} steps")]
+    Costly,
 }
 
 /// What an evaluation reads.
@@ -214,42 +223,77 @@ impl Expr {
 
     /// The value of the expression.
     pub(crate) fn value(&self, facts: &dyn Facts) -> Result<Value, EvalError> {
-        evaluate(self, facts, &mut Vec::new())
+        let mut run = Run {
+            facts,
+            open: Vec::new(),
+            steps: 0,
+        };
+        run.evaluate(self)
     }
 }
 
-fn evaluate<'a>(
-    expr: &'a Expr,
+/// One evaluation under way.
+struct Run<'a> {
     facts: &'a dyn Facts,
-    open: &mut Vec<&'a str>,
-) -> Result<Value, EvalError> {
-    match expr {
-        Expr::Constant(value) => Ok(value.clone()),
-        Expr::Field(path) => Ok(facts.field(path)),
-        Expr::Determinant(id) => {
-            if open.len() >= MAX_DEPTH || open.contains(&id.as_str()) {
-                return Err(EvalError::Circle(id.clone()));
+    /// Determinants that are being evaluated.
+    open: Vec<&'a str>,
+    steps: usize,
+}
+
+impl<'a> Run<'a> {
+    fn evaluate(&mut self, expr: &'a Expr) -> Result<Value, EvalError> {
+        self.spend(1)?;
+        match expr {
+            Expr::Constant(value) => {
+                self.spend(weight(value))?;
+                Ok(value.clone())
             }
-            let Some(inner) = facts.determinant(id) else {
-                return Ok(Value::Missing);
-            };
-            open.push(id);
-            let value = evaluate(inner, facts, open);
-            open.pop();
-            // A determinant that ends unknown is false.
-            Ok(Value::Flag(value? == Value::Flag(true)))
+            Expr::Field(path) => Ok(self.facts.field(path)),
+            Expr::Determinant(id) => self.determinant(id),
+            Expr::Call(Function::If, arguments) => {
+                let taken = self.evaluate(&arguments[0])? == Value::Flag(true);
+                self.evaluate(&arguments[if taken { 1 } else { 2 }])
+            }
+            Expr::Call(function, arguments) => {
+                let mut values = Vec::with_capacity(arguments.len());
+                for argument in arguments {
+                    values.push(self.evaluate(argument)?);
+                }
+                self.spend(values.iter().map(weight).sum())?;
+                apply(*function, values, self.facts.today())
+            }
         }
-        Expr::Call(Function::If, arguments) => {
-            let taken = evaluate(&arguments[0], facts, open)? == Value::Flag(true);
-            evaluate(&arguments[if taken { 1 } else { 2 }], facts, open)
+    }
+
+    fn determinant(&mut self, id: &'a str) -> Result<Value, EvalError> {
+        if self.open.len() >= MAX_DEPTH || self.open.contains(&id) {
+            return Err(EvalError::Circle(id.to_owned()));
         }
-        Expr::Call(function, arguments) => {
-            let values = arguments
-                .iter()
-                .map(|argument| evaluate(argument, facts, open))
-                .collect::<Result<Vec<_>, _>>()?;
-            apply(*function, values, facts.today())
+        let Some(inner) = self.facts.determinant(id) else {
+            return Ok(Value::Missing);
+        };
+        self.open.push(id);
+        let value = self.evaluate(inner);
+        self.open.pop();
+        // A determinant that ends unknown is false.
+        Ok(Value::Flag(value? == Value::Flag(true)))
+    }
+
+    fn spend(&mut self, steps: usize) -> Result<(), EvalError> {
+        self.steps = self.steps.saturating_add(steps);
+        match self.steps <= MAX_STEPS {
+            true => Ok(()),
+            false => Err(EvalError::Costly),
         }
+    }
+}
+
+/// What working on a value costs beyond the step itself.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => text.len() / STEP_BYTES,
+        Value::List(items) => items.iter().map(|item| 1 + weight(item)).sum(),
+        _ => 0,
     }
 }
 
@@ -438,20 +482,42 @@ fn text(function: Function, values: &[Value]) -> Result<Value, EvalError> {
         .filter(|value| **value != Value::Missing)
         .map(display)
         .collect();
+    // What grows with the number of matches or parts is measured before it is built.
     let result = match function {
-        Function::Concat => texts.concat(),
-        Function::ConcatWith => texts
-            .split_first()
-            .map_or_else(String::new, |(separator, rest)| rest.join(separator)),
+        Function::Concat => joined("", &texts)?,
+        Function::ConcatWith => match texts.split_first() {
+            Some((separator, rest)) => joined(separator, rest)?,
+            None => String::new(),
+        },
         Function::Length => return Ok(Value::Number(Decimal::from(texts[0].chars().count()))),
-        Function::Replace => texts[0].replace(&texts[1], &texts[2]),
+        Function::Replace => replaced(&texts[0], &texts[1], &texts[2])?,
         Function::Upper => texts[0].to_uppercase(),
         _ => texts[0].to_lowercase(),
     };
-    if result.chars().count() > MAX_TEXT {
-        return Err(EvalError::Type("a text grew too long"));
-    }
+    check_length(result.chars().count())?;
     Ok(Value::Text(result))
+}
+
+fn check_length(characters: usize) -> Result<(), EvalError> {
+    match characters <= MAX_TEXT {
+        true => Ok(()),
+        false => Err(EvalError::Type("a text grew too long")),
+    }
+}
+
+fn joined(separator: &str, texts: &[String]) -> Result<String, EvalError> {
+    let between = texts.len().saturating_sub(1);
+    let characters: usize = texts.iter().map(|text| text.chars().count()).sum();
+    check_length(characters.saturating_add(between.saturating_mul(separator.chars().count())))?;
+    Ok(texts.join(separator))
+}
+
+fn replaced(text: &str, from: &str, to: &str) -> Result<String, EvalError> {
+    let matches = text.matches(from).count();
+    let gone = matches * from.chars().count();
+    let kept = text.chars().count().saturating_sub(gone);
+    check_length(kept.saturating_add(matches.saturating_mul(to.chars().count())))?;
+    Ok(text.replace(from, to))
 }
 
 /// A value as people read it.
@@ -503,93 +569,4 @@ impl Facts for BTreeMap<String, Value> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn value(expression: &Json) -> Result<Value, EvalError> {
-        let facts: BTreeMap<String, Value> = [
-            ("a.n".to_owned(), Value::Number(Decimal::from(7))),
-            ("a.t".to_owned(), Value::Text("Ünïts".to_owned())),
-            ("a.born".to_owned(), Value::Text("1950-06-15".to_owned())),
-        ]
-        .into();
-        read(expression).unwrap().value(&facts)
-    }
-
-    fn number(text: &str) -> Value {
-        Value::Number(text.parse().unwrap())
-    }
-
-    #[test]
-    fn functions_give_exact_results() {
-        let cases = [
-            (json!({"+": [0.1, 0.2]}), number("0.3")),
-            (json!({"/": [1, 4]}), number("0.25")),
-            (json!({"-": [{"var": "a.n"}]}), number("-7")),
-            (json!({"round": [2.5]}), number("2")),
-            (json!({"round": [2.71928, 2]}), number("2.72")),
-            (json!({"median": [1, 9, 5, 7]}), number("6")),
-            (json!({"avg": [[1, 2], 6]}), number("3")),
-            (json!({"count": [1, {"var": "a.none"}]}), number("1")),
-            (json!({"len": {"var": "a.t"}}), number("5")),
-            (
-                json!({"concat_ws": ["-", "a", {"var": "a.none"}, "b"]}),
-                Value::Text("a-b".into()),
-            ),
-            (json!({"age": {"var": "a.born"}}), number("19")),
-            (
-                json!({"if": [{">": [{"var": "a.n"}, 5]}, "x", "y"]}),
-                Value::Text("x".into()),
-            ),
-            (json!({"in": [7, [1, 7]]}), Value::Flag(true)),
-            (json!({"==": ["7.0", {"var": "a.n"}]}), Value::Flag(true)),
-        ];
-        for (expression, expected) in cases {
-            assert_eq!(value(&expression).unwrap(), expected, "{expression}");
-        }
-    }
-
-    #[test]
-    fn missing_values_are_unknown_not_false() {
-        let missing = json!({"<": [{"var": "a.none"}, 5]});
-        assert_eq!(value(&missing).unwrap(), Value::Missing);
-        assert_eq!(value(&json!({"!": [missing]})).unwrap(), Value::Missing);
-        assert_eq!(
-            value(&json!({"and": [missing, false]})).unwrap(),
-            Value::Flag(false)
-        );
-        assert_eq!(
-            value(&json!({"and": [missing, true]})).unwrap(),
-            Value::Missing
-        );
-        assert_eq!(
-            value(&json!({"or": [missing, true]})).unwrap(),
-            Value::Flag(true)
-        );
-        assert_eq!(
-            value(&json!({"given": {"var": "a.none"}})).unwrap(),
-            Value::Flag(false)
-        );
-    }
-
-    #[test]
-    fn faults_are_named() {
-        assert_eq!(value(&json!({"/": [1, 0]})), Err(EvalError::DivisionByZero));
-        assert!(value(&json!({"<": [true, 1]})).is_err());
-        assert_eq!(
-            read(&json!({"system": ["rm"]})),
-            Err(ReadError::UnknownFunction("system".into()))
-        );
-        assert!(matches!(
-            read(&json!({"!": [1, 2]})),
-            Err(ReadError::Arguments { .. })
-        ));
-        let mut deep = json!(true);
-        for _ in 0..40 {
-            deep = json!({"!": [deep]});
-        }
-        assert_eq!(read(&deep), Err(ReadError::TooLarge));
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! The block from outside: through the generated clients, behind all its layers.
 
 mod flow;
+mod imports;
 mod permissions;
 
 use publica_proto::registration::v1 as pb;

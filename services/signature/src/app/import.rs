@@ -85,7 +85,7 @@ struct ImportedCertificate {
 }
 
 fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(json).map_err(|error| problem("", error.to_string()))
+    publica_json::read_entity(json).map_err(|(field, description)| Problem { field, description })
 }
 
 fn check_id(field: &str, id: &str) -> Result<(), Problem> {
@@ -212,6 +212,14 @@ fn certificate_row(imported: ImportedCertificate) -> Result<CertificateRow, Prob
     };
     if state != ACTIVE && imported.changed.is_none() {
         return Err(problem("changed", "is required with this status"));
+    }
+    if let Some(pseudonym) = &imported.pseudonym {
+        let sound = (1..=64).contains(&pseudonym.chars().count())
+            && !pseudonym.chars().any(char::is_control);
+        if !sound {
+            let what = "must have 1 to 64 characters, and no control characters";
+            return Err(problem("pseudonym", what));
+        }
     }
     let reason = match (state, &*imported.reason) {
         (ACTIVE, _) => Some(0),

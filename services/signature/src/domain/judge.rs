@@ -11,6 +11,9 @@ use crate::domain::path::{self, PathFault};
 use crate::domain::tsp;
 use crate::domain::x509::{self, Certificate};
 
+/// The most time-stamps of a signature that are looked at.
+const MAX_TIMESTAMPS: usize = 8;
+
 /// The three indications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Indication {
@@ -247,7 +250,11 @@ fn names_certificate(
 
 fn check_timestamp(data: &SignedData<'_>, anchors: &[Certificate], verdict: &mut Verdict) {
     let tokens = data.signer.unsigned(oid::SIGNATURE_TIME_STAMP);
-    let sound = tokens.iter().filter_map(|token| {
+    if tokens.len() > MAX_TIMESTAMPS {
+        let note = "Of the time-stamps of the signature, only the first 8 are looked at.";
+        verdict.reasons.push(note.to_owned());
+    }
+    let sound = tokens.iter().take(MAX_TIMESTAMPS).filter_map(|token| {
         let checked = token_time(token, data.signer.signature, anchors);
         if checked.is_none() {
             let note = "A time-stamp of the signature is not sound and does not count.";
@@ -302,6 +309,10 @@ fn check_path(
         Err(PathFault::NotFound) => verdict.doubt(
             "NO_CERTIFICATE_CHAIN_FOUND",
             "The certificate does not lead to a trust anchor.",
+        ),
+        Err(PathFault::Costly) => verdict.doubt(
+            "NO_CERTIFICATE_CHAIN_FOUND",
+            "The certificates lead in more ways than are looked at.",
         ),
         Err(PathFault::Expired) => verdict.doubt(
             "OUT_OF_BOUNDS_NO_POE",

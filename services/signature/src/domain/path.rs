@@ -7,6 +7,9 @@ use crate::domain::x509::Certificate;
 
 /// The most certificates between an end and its anchor.
 const MAX_DEPTH: u64 = 6;
+/// The most signatures that are checked for one path. Certificates that all bear one name could
+/// each have issued each other, which makes as many paths as there are orders of them.
+const MAX_CHECKS: usize = 64;
 
 /// Critical extensions that are looked at somewhere in this block.
 const UNDERSTOOD: &[&[u8]] = &[
@@ -27,6 +30,8 @@ pub(crate) enum PathFault {
     NotYetValid,
     /// A certificate says something critical that is not understood.
     Constraint,
+    /// There are more ways to look at than anybody needs.
+    Costly,
 }
 
 /// Finds a path that holds at a time.
@@ -36,38 +41,56 @@ pub(crate) fn find(
     anchors: &[Certificate],
     time: Timestamp,
 ) -> Result<(), PathFault> {
-    step(end, pool, anchors, time, 0)
+    let mut search = Search {
+        pool,
+        anchors,
+        time,
+        checks: 0,
+    };
+    search.step(end, 0)
 }
 
-fn step(
-    subject: &Certificate,
-    pool: &[Certificate],
-    anchors: &[Certificate],
+struct Search<'a> {
+    pool: &'a [Certificate],
+    anchors: &'a [Certificate],
     time: Timestamp,
-    below: u64,
-) -> Result<(), PathFault> {
-    if anchors.iter().any(|anchor| anchor.der == subject.der) {
-        return Ok(());
-    }
-    sound_at(subject, time)?;
-    if below > MAX_DEPTH {
-        return Err(PathFault::NotFound);
-    }
-    let mut fault = PathFault::NotFound;
-    for issuer in anchors.iter().chain(pool) {
-        let fits = issuer.subject == subject.issuer
-            && issuer.authority().is_some_and(|most| most >= below)
-            && issuer.signed(subject);
-        if !fits {
-            continue;
+    /// Signatures checked so far.
+    checks: usize,
+}
+
+impl<'a> Search<'a> {
+    fn step(&mut self, subject: &'a Certificate, below: u64) -> Result<(), PathFault> {
+        let is_anchor = |anchor: &Certificate| anchor.der == subject.der;
+        if self.anchors.iter().any(is_anchor) {
+            return Ok(());
         }
-        match step(issuer, pool, anchors, time, below + 1) {
-            Ok(()) => return Ok(()),
-            Err(PathFault::NotFound) => {}
-            Err(other) => fault = other,
+        sound_at(subject, self.time)?;
+        if below > MAX_DEPTH {
+            return Err(PathFault::NotFound);
         }
+        let mut fault = PathFault::NotFound;
+        for issuer in self.anchors.iter().chain(self.pool) {
+            let may_fit = issuer.subject == subject.issuer
+                && issuer.authority().is_some_and(|most| most >= below);
+            if !may_fit {
+                continue;
+            }
+            if self.checks == MAX_CHECKS {
+                return Err(PathFault::Costly);
+            }
+            self.checks += 1;
+            if !issuer.signed(subject) {
+                continue;
+            }
+            match self.step(issuer, below + 1) {
+                Ok(()) => return Ok(()),
+                Err(PathFault::Costly) => return Err(PathFault::Costly),
+                Err(PathFault::NotFound) => {}
+                Err(other) => fault = other,
+            }
+        }
+        Err(fault)
     }
-    Err(fault)
 }
 
 fn sound_at(certificate: &Certificate, time: Timestamp) -> Result<(), PathFault> {
@@ -87,4 +110,55 @@ fn sound_at(certificate: &Certificate, time: Timestamp) -> Result<(), PathFault>
         return Err(PathFault::Constraint);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use publica_types::SystemEntropy;
+
+    use super::*;
+    use crate::domain::key::{Curve, PrivateKey};
+    use crate::domain::x509::{self, Issuer, Profile, Template};
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
+
+    /// A certificate of one name for all, signed with one key for all: each issued each other.
+    fn alike(key: &PrivateKey, serial: u8, profile: Profile) -> Certificate {
+        let name = x509::name(&[(oid::COMMON_NAME, "X")]);
+        let template = Template {
+            profile,
+            serial: &[serial],
+            subject: &name,
+            spki: &key.public(),
+            not_before: NOW,
+            not_after: NOW,
+            public_url: "",
+        };
+        let issuer = Issuer { name: &name, key };
+        Certificate::read(&x509::issue(&template, issuer).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn looking_for_a_path_has_an_end() {
+        let key = PrivateKey::generate(Curve::P256, &SystemEntropy).unwrap();
+        let end = alike(&key, 1, Profile::Signing);
+        let pool: Vec<_> = (2..34)
+            .map(|serial| alike(&key, serial, Profile::Root))
+            .collect();
+        assert_eq!(find(&end, &pool, &[], NOW), Err(PathFault::Costly));
+        let other = PrivateKey::generate(Curve::P256, &SystemEntropy).unwrap();
+        let stranger = alike(&other, 40, Profile::Root);
+        let mut search = Search {
+            pool: &pool,
+            anchors: std::slice::from_ref(&stranger),
+            time: NOW,
+            checks: 0,
+        };
+        assert_eq!(search.step(&end, 0), Err(PathFault::Costly));
+        assert_eq!(search.checks, MAX_CHECKS);
+        // Anchors are tried first, so that a crowd of others hides none.
+        let anchor = alike(&key, 41, Profile::Root);
+        assert_eq!(find(&end, &pool, &[stranger, anchor], NOW), Ok(()));
+        assert_eq!(find(&end, &[], &[], NOW), Err(PathFault::NotFound));
+    }
 }

@@ -12,6 +12,9 @@ const POLICY_ARC: &[u8] = &[
     0x96, 0x86, 0xd3, 0x64,
 ];
 
+/// The most extensions of a certificate.
+const MAX_EXTENSIONS: usize = 64;
+
 /// Certificates of this block.
 pub(crate) fn certificate_policy() -> Vec<u8> {
     [POLICY_ARC, &[1]].concat()
@@ -404,7 +407,8 @@ fn read_extensions(bytes: &[u8]) -> Result<Vec<Extension>, DerError> {
             .is_some_and(|flag| flag.content == [0xff]);
         let value = one.expect(der::OCTET_STRING)?.content.to_vec();
         one.end()?;
-        if extensions.iter().any(|other| other.id == id) {
+        let known = extensions.iter().any(|other| other.id == id);
+        if known || extensions.len() == MAX_EXTENSIONS {
             return Err(DerError);
         }
         extensions.push(Extension {

@@ -32,12 +32,19 @@ both_engines! {
             "certificate": hex::encode(&known.certificate), "created": "2026-01-01T00:00:00Z",
             "changed": "2026-02-01T00:00:00Z",
         });
+        let nul = json!({
+            "certificateId": "c3", "owner": "p1", "status": "ACTIVE", "pseudonym": "a\u{0}b",
+            "certificate": hex::encode(&known.certificate), "created": "2026-01-01T00:00:00Z",
+        });
+        let personal = json!({ "certificateId": ["anna, expected x"] });
         let lines = vec![
             line(1, "signature.credential", &seal),
             line(2, "signature.credential", &seal),
             line(3, "signature.certificate", &foreign),
             line(4, "signature.certificate", &stored),
             line(5, "signature.other", &json!({})),
+            line(6, "signature.certificate", &nul),
+            line(7, "signature.certificate", &personal),
         ];
         let mut client = ImportServiceClient::new(fixture.office());
         let stream = tokio_stream::iter(lines);
@@ -45,6 +52,9 @@ both_engines! {
         assert_eq!((done.accepted, done.repeated), (1, 1));
         let problems: Vec<(u64, &str)> =
             done.problems.iter().map(|problem| (problem.line, &*problem.field)).collect();
-        assert_eq!(problems, [(3, "certificate"), (4, "certificate"), (5, "kind")]);
+        assert_eq!(problems, [
+            (3, "certificate"), (4, "certificate"), (5, "kind"), (6, "pseudonym"), (7, ""),
+        ]);
+        assert_eq!(done.problems[4].description, "invalid type, expected a string");
     }
 }

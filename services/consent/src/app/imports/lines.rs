@@ -1,5 +1,6 @@
 //! Lines of an import: the published shapes, flat, with what only an import may set.
 
+use publica_json::read_entity;
 use publica_proto::consent::v1 as pb;
 use publica_types::Timestamp;
 use serde::Deserialize;
@@ -22,29 +23,11 @@ pub(crate) type Problem = (String, String);
 /// Reads one line of a kind.
 pub(crate) fn read(kind: &str, json: &[u8]) -> Result<Entity, Problem> {
     match kind {
-        "consent.policy" => line(json).map(|one| Entity::Policy(Box::new(one))),
-        "consent.agreement" => line(json).map(|one| Entity::Agreement(Box::new(one))),
-        "consent.individual" => line(json).map(|one| Entity::Individual(Box::new(one))),
-        "consent.record" => line(json).map(|one| Entity::Record(Box::new(one))),
+        "consent.policy" => read_entity(json).map(|one| Entity::Policy(Box::new(one))),
+        "consent.agreement" => read_entity(json).map(|one| Entity::Agreement(Box::new(one))),
+        "consent.individual" => read_entity(json).map(|one| Entity::Individual(Box::new(one))),
+        "consent.record" => read_entity(json).map(|one| Entity::Record(Box::new(one))),
         _ => Err(("kind".to_owned(), "is not a kind of this block".to_owned())),
-    }
-}
-
-fn line<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(json).map_err(|error| (String::new(), plain(&error)))
-}
-
-/// The parser's message without the offending value.
-fn plain(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(", expected").next().unwrap_or_default();
-    match (
-        text.split_once("invalid type: "),
-        text.contains("unknown field"),
-    ) {
-        (Some(_), _) => "has a member of the wrong type".to_owned(),
-        (None, true) => text.split(" at line").next().unwrap_or_default().to_owned(),
-        (None, false) => "is not a JSON object of this kind".to_owned(),
     }
 }
 

@@ -275,9 +275,11 @@ fn published_error(reason: &str) -> &'static str {
         "INVALID_ASSERTION_TYPE" => "invalid_assertion_type",
         "INVALID_ASSERTION" => "invalid_assertion",
         "INVALID_GRANT" => "invalid_transaction",
-        "INVALID_CLIENT" | "UNSUPPORTED_GRANT_TYPE" | "UNAUTHORIZED_CLIENT" | "INVALID_SCOPE" => {
-            "invalid_request"
-        }
+        "INVALID_CLIENT"
+        | "UNSUPPORTED_GRANT_TYPE"
+        | "UNAUTHORIZED_CLIENT"
+        | "INVALID_SCOPE"
+        | "INVALID_FIELDS" => "invalid_request",
         _ => "unknown_error",
     }
 }
@@ -285,9 +287,11 @@ fn published_error(reason: &str) -> &'static str {
 fn standard_error(reason: &str) -> (StatusCode, &'static str) {
     match reason {
         "INVALID_ASSERTION" | "INVALID_CLIENT" => (StatusCode::UNAUTHORIZED, "invalid_client"),
-        "INVALID_PAYLOAD" | "INVALID_INPUT" | "INVALID_REDIRECT_URI" | "INVALID_ASSERTION_TYPE" => {
-            (StatusCode::BAD_REQUEST, "invalid_request")
-        }
+        "INVALID_PAYLOAD"
+        | "INVALID_INPUT"
+        | "INVALID_REDIRECT_URI"
+        | "INVALID_ASSERTION_TYPE"
+        | "INVALID_FIELDS" => (StatusCode::BAD_REQUEST, "invalid_request"),
         "INVALID_GRANT" => (StatusCode::BAD_REQUEST, "invalid_grant"),
         "UNSUPPORTED_GRANT_TYPE" => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
         "UNAUTHORIZED_CLIENT" => (StatusCode::BAD_REQUEST, "unauthorized_client"),

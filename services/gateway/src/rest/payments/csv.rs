@@ -72,7 +72,6 @@ impl Csv {
         match byte {
             b'"' if self.field.is_empty() => self.quoted = true,
             b',' => self.fields.push(std::mem::take(&mut self.field)),
-            b'\r' => {}
             b'\n' => self.end_row(rows)?,
             other => self.field.push(other),
         }
@@ -80,6 +79,8 @@ impl Csv {
     }
 
     fn end_row(&mut self, rows: &mut Vec<Vec<String>>) -> Result<(), RowFault> {
+        // A carriage return belongs to the end of a line, and to nothing else.
+        let _ = self.field.pop_if(|last| *last == b'\r');
         self.fields.push(std::mem::take(&mut self.field));
         self.length = 0;
         let fields = std::mem::take(&mut self.fields);
@@ -115,6 +116,14 @@ impl Csv {
     fn read_header(&mut self, names: &[String]) -> Result<(), RowFault> {
         let clean = |name: &str| name.trim_start_matches('\u{feff}').trim().to_lowercase();
         let names: Vec<String> = names.iter().map(|name| clean(name)).collect();
+        let known = |name: &String| self.columns.contains(&name.as_str());
+        if !names.iter().all(known) {
+            return Err(self.wrong_header());
+        }
+        if let Some(column) = repeated(&names) {
+            let column = column.to_owned();
+            return Err(RowFault::Twice { column });
+        }
         let mut places = Vec::new();
         for (place, column) in self.columns.iter().enumerate() {
             match names.iter().position(|name| name == column) {
@@ -122,12 +131,6 @@ impl Csv {
                 None if place >= self.mandatory => places.push(usize::MAX),
                 None => return Err(self.wrong_header()),
             }
-        }
-        if names
-            .iter()
-            .any(|name| !self.columns.contains(&name.as_str()))
-        {
-            return Err(self.wrong_header());
         }
         self.width = names.len();
         self.header = Some(places);
@@ -156,4 +159,11 @@ impl Csv {
             _ => Ok(()),
         }
     }
+}
+
+/// The first column that a header names again: nobody could say which of both is meant.
+pub(super) fn repeated(names: &[String]) -> Option<&str> {
+    let mut seen = std::collections::BTreeSet::new();
+    let twice = names.iter().find(|name| !seen.insert(name.as_str()))?;
+    Some(twice)
 }

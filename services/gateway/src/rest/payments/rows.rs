@@ -35,10 +35,16 @@ pub(super) enum RowFault {
     },
     #[error("the header must name {needed}, and may name no others but: {more}")]
     Header { needed: String, more: String },
+    #[error("the header names {column} twice")]
+    Twice { column: String },
     #[error("row {row} is not an instruction: {why}")]
     NotInstruction { row: u64, why: String },
     #[error("the body ends within a row")]
     Torn,
+    #[error("the body ends after row {row}, and its list does not")]
+    Open { row: u64 },
+    #[error("something follows the list")]
+    Trailing,
     #[error("the body holds no rows")]
     Empty,
 }
@@ -102,9 +108,31 @@ fn of_csv(
     done
 }
 
+/// What stands between objects, and so what may come next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Between {
+    /// Nothing so far but white space.
+    #[default]
+    Start,
+    /// Objects by themselves.
+    Lines,
+    /// The beginning of a list.
+    Opened,
+    /// An object of a list.
+    Item,
+    /// A comma of a list.
+    Comma,
+    /// The end of a list.
+    Closed,
+}
+
 /// Finds the objects in a JSON array or in JSON lines by counting braces outside of texts.
+///
+/// A list must have its end: a connection may break between two rows as well as within one, and
+/// what comes before would be paid as if it were all.
 #[derive(Default)]
 pub(super) struct Json {
+    between: Between,
     object: Vec<u8>,
     depth: usize,
     text: bool,
@@ -138,18 +166,7 @@ impl Json {
     fn byte(&mut self, byte: u8, rows: &mut Vec<Instruction>) -> Result<(), RowFault> {
         let row = self.row;
         if self.depth == 0 {
-            return match byte {
-                b'{' => {
-                    self.depth = 1;
-                    self.object.push(byte);
-                    Ok(())
-                }
-                b'[' | b']' | b',' | b' ' | b'\t' | b'\r' | b'\n' => Ok(()),
-                _ => Err(RowFault::NotInstruction {
-                    row,
-                    why: "an object is due".to_owned(),
-                }),
-            };
+            return self.outside(byte);
         }
         if self.object.len() >= ROW_LIMIT {
             return Err(RowFault::TooLong { row });
@@ -173,11 +190,44 @@ impl Json {
         Ok(())
     }
 
+    fn outside(&mut self, byte: u8) -> Result<(), RowFault> {
+        let row = self.row;
+        self.between = match (byte, self.between) {
+            (b' ' | b'\t' | b'\r' | b'\n', between) => between,
+            (b'{', Between::Start | Between::Lines) => self.object_of(Between::Lines),
+            (b'{', Between::Opened | Between::Comma) => self.object_of(Between::Item),
+            (b'[', Between::Start) => Between::Opened,
+            (b',', Between::Item) => Between::Comma,
+            (b']', Between::Opened | Between::Item) => Between::Closed,
+            (_, Between::Closed) => return Err(RowFault::Trailing),
+            (_, between) => {
+                let why = match between {
+                    Between::Item => "a comma or the end of the list is due before it",
+                    _ => "an object is due",
+                };
+                let why = why.to_owned();
+                return Err(RowFault::NotInstruction { row, why });
+            }
+        };
+        Ok(())
+    }
+
+    fn object_of(&mut self, between: Between) -> Between {
+        self.depth = 1;
+        self.object.push(b'{');
+        between
+    }
+
     fn finish(&self) -> Result<(), RowFault> {
+        let open = matches!(
+            self.between,
+            Between::Opened | Between::Item | Between::Comma
+        );
         match (self.depth, self.row) {
+            (1.., _) => Err(RowFault::Torn),
+            (0, row) if open => Err(RowFault::Open { row }),
             (0, 0) => Err(RowFault::Empty),
             (0, _) => Ok(()),
-            _ => Err(RowFault::Torn),
         }
     }
 }
@@ -187,18 +237,8 @@ fn instruction(object: &[u8], row: u64) -> Result<Instruction, RowFault> {
         row,
         why: why.to_owned(),
     };
-    let given: Given<'_> = serde_json::from_slice(object).map_err(|error| {
-        match error.classify() {
-            // Names of members, never their values.
-            serde_json::error::Category::Data if error.to_string().contains("field") => {
-                let text = error.to_string();
-                let end = text.find(" at line").unwrap_or(text.len());
-                not(&text[..end])
-            }
-            serde_json::error::Category::Data => not("a member has the wrong type"),
-            _ => not("it is not JSON"),
-        }
-    })?;
+    let given: Given<'_> =
+        serde_json::from_slice(object).map_err(|error| not(&publica_json::shape(&error)))?;
     // A number keeps its digits; a text is taken as it is.
     let literal = given.amount.get();
     let amount = match literal.strip_prefix('"') {
@@ -217,6 +257,8 @@ fn instruction(object: &[u8], row: u64) -> Result<Instruction, RowFault> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Reads a body in pieces of every size, and makes sure that all give the same.
@@ -267,6 +309,12 @@ mod tests {
             (String::new(), wrong_header()),
             ("a,b\n".to_owned(), wrong_header()),
             (format!("{},extra\n", header.trim_end()), wrong_header()),
+            (
+                format!("{}, Amount\n1,2,3,USD,4\n", header.trim_end()),
+                RowFault::Twice {
+                    column: "amount".to_owned(),
+                },
+            ),
             (header.to_owned(), RowFault::Empty),
             (
                 format!("{header}1,2,3\n"),
@@ -300,6 +348,121 @@ mod tests {
                 (rows[0].amount.as_str(), rows[1].amount.as_str()),
                 ("1.50", "2")
             );
+        }
+    }
+
+    const ONE: &str = r#"{"instruction_id":"I","functional_id":"P","amount":"1","currency":"USD"}"#;
+
+    #[test]
+    fn a_list_that_is_cut_is_no_short_list() {
+        let not = |row, why: &str| RowFault::NotInstruction {
+            row,
+            why: why.to_owned(),
+        };
+        let due = "a comma or the end of the list is due before it";
+        for (body, fault) in [
+            (format!("[{ONE}"), RowFault::Open { row: 1 }),
+            (format!("[{ONE},{ONE},\n"), RowFault::Open { row: 2 }),
+            ("[".to_owned(), RowFault::Open { row: 0 }),
+            (format!("[{ONE}]{ONE}"), RowFault::Trailing),
+            (format!("[{ONE}]]"), RowFault::Trailing),
+            (format!("[{ONE},]"), not(1, "an object is due")),
+            (format!("[{ONE} {ONE}]"), not(1, due)),
+            (format!("[[{ONE}]]"), not(0, "an object is due")),
+            (format!("{ONE},{ONE}"), not(1, "an object is due")),
+            (format!("{ONE}]"), not(1, "an object is due")),
+            ("[]".to_owned(), RowFault::Empty),
+        ] {
+            assert_eq!(read("application/json", &body), Err(fault), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_carriage_return_within_a_row_is_part_of_it() {
+        let header = "instruction_id,functional_id,amount,currency\r\n";
+        let rows = read("text/csv", &format!("{header}I,P,1\r2,USD\r\n\r\n")).unwrap();
+        assert_eq!((rows.len(), rows[0].amount.as_str()), (1, "1\r2"));
+    }
+
+    fn instruction_of(texts: [String; 6]) -> Instruction {
+        let [
+            instruction_id,
+            functional_id,
+            amount,
+            currency,
+            narration,
+            process_id,
+        ] = texts;
+        Instruction {
+            instruction_id,
+            functional_id,
+            amount,
+            currency,
+            narration,
+            process_id,
+        }
+    }
+
+    fn csv_of(rows: &[Instruction]) -> String {
+        let mut out = COLUMNS.join(",") + "\n";
+        for row in rows {
+            let fields = [
+                &row.instruction_id,
+                &row.functional_id,
+                &row.amount,
+                &row.currency,
+                &row.narration,
+                &row.process_id,
+            ];
+            let quoted = fields.map(|field| format!("\"{}\"", field.replace('"', "\"\"")));
+            out.push_str(&quoted.join(","));
+            out.push('\n');
+        }
+        out
+    }
+
+    fn json_of(rows: &[Instruction]) -> String {
+        let rows: Vec<serde_json::Value> = rows
+            .iter()
+            .map(|row| {
+                serde_json::json!({
+                    "instruction_id": row.instruction_id, "functional_id": row.functional_id,
+                    "amount": row.amount, "currency": row.currency,
+                    "narration": row.narration, "process_id": row.process_id,
+                })
+            })
+            .collect();
+        serde_json::Value::Array(rows).to_string()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn rows_come_back(
+            rows in prop::collection::vec(
+                prop::array::uniform6("[a-z0-9\\[\\]{}\",\n\\\\é ]{0,12}")
+                    .prop_map(instruction_of),
+                1..5,
+            ),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            prop_assert_eq!(read("text/csv", &csv_of(&rows)), Ok(rows.clone()));
+            let json = json_of(&rows);
+            prop_assert_eq!(read("application/json", &json), Ok(rows));
+            // No beginning of a list is a list.
+            let mut end = cut.index(json.len());
+            while !json.is_char_boundary(end) {
+                end -= 1;
+            }
+            prop_assert!(read("application/json", &json[..end]).is_err());
+        }
+
+        #[test]
+        fn any_body_is_read_or_refused(body in "([\\[\\]{},\":\n\r]|amount|1|é|\\\\){0,40}") {
+            let _ = read("application/json", &body);
+            let _ = read("text/csv", &format!("{}\n{body}", COLUMNS.join(",")));
+            let _ = read("text/csv", &body);
         }
     }
 

@@ -92,12 +92,11 @@ fn place(reason: &str, field: &str) -> String {
     }
 }
 
-/// What was expected, without what was sent: that may be about a person.
+/// What was expected of a member, which is named beside it.
 fn expectation(reason: &str) -> &str {
-    let text = reason.split(" at line ").next().unwrap_or(reason);
-    match text.find(", expected ") {
-        Some(at) if text.starts_with("invalid") => &text[at + 2..],
-        _ => text,
+    match reason.rfind(", expected ") {
+        Some(at) if reason.starts_with("invalid") => &reason[at + 2..],
+        _ => reason,
     }
 }
 
@@ -291,11 +290,10 @@ mod tests {
 
     #[test]
     fn what_was_sent_is_not_repeated() {
-        let reason = "invalid type: string \"secret\", expected a map at line 1 column 9";
-        assert_eq!(expectation(reason), "expected a map");
-        assert_eq!(
-            expectation("missing field `open` at line 1"),
-            "missing field `open`"
-        );
+        let json = br#"{"open":"secret, expected secret at line 1 column 2"}"#;
+        let fault = crate::body::parse::<std::collections::BTreeMap<String, bool>>(json);
+        let error = SystemError::from(fault.unwrap_err());
+        assert_eq!(error.message, "/open: expected a boolean");
+        assert_eq!(expectation("missing field `open`"), "missing field `open`");
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Definition, Vec<Defect>> {
     let raw: Raw = match serde_json::from_slice(bytes) {
         Ok(raw) => raw,
         Err(error) => {
-            reader.note("", error.to_string());
+            reader.note("", publica_json::shape(&error));
             return Err(reader.defects);
         }
     };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::read::ZlibDecoder;
@@ -12,10 +13,17 @@ use crate::domain::pdf::object::{Dict, Id, Object};
 
 /// The most bytes that one stream may unpack to.
 const MAX_UNPACKED: u64 = 32 * 1024 * 1024;
-/// The most bytes that all object streams of a document may unpack to.
+/// The most bytes that all streams of a document may unpack to.
 const MAX_UNPACKED_TOTAL: usize = 64 * 1024 * 1024;
+/// The most bytes that are read as objects, beyond eight times those of the document: references
+/// may lead to the same large object any number of times.
+const MAX_READ: usize = 64 * 1024 * 1024;
+/// The most revisions that a document may have.
+const MAX_SECTIONS: usize = 1_024;
 /// The most objects that a document may have.
 const MAX_OBJECTS: u64 = 1_000_000;
+/// The most entries in all cross-references of a document.
+const MAX_ENTRIES: usize = 2_000_000;
 
 /// Where an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +46,37 @@ pub(crate) struct Pdf<'a> {
     /// Where the sections start, newest first.
     pub(crate) sections: Vec<usize>,
     /// Object streams that were unpacked, so that each is unpacked once.
-    unpacked: Mutex<BTreeMap<u32, (Arc<Vec<u8>>, usize)>>,
+    unpacked: Mutex<BTreeMap<u32, Arc<Packed>>>,
+    work: Work,
+}
+
+/// An object stream.
+#[derive(Debug)]
+struct Packed {
+    data: Vec<u8>,
+    /// Number and place of each object.
+    index: Vec<(u64, usize)>,
+}
+
+/// What was done so far with a document.
+#[derive(Debug, Default)]
+struct Work {
+    /// Bytes read as objects.
+    read: AtomicUsize,
+    /// Bytes that streams unpacked to.
+    unpacked: AtomicUsize,
+    /// Entries of cross-references.
+    entries: AtomicUsize,
+}
+
+impl Work {
+    fn add(counter: &AtomicUsize, amount: usize, most: usize) -> Result<(), PdfError> {
+        let before = counter.fetch_add(amount, Ordering::Relaxed);
+        match before.saturating_add(amount) <= most {
+            true => Ok(()),
+            false => Err(PdfError::Unreadable),
+        }
+    }
 }
 
 impl<'a> Pdf<'a> {
@@ -62,6 +100,7 @@ impl<'a> Pdf<'a> {
             by_stream: false,
             sections: Vec::new(),
             unpacked: Mutex::new(BTreeMap::new()),
+            work: Work::default(),
         };
         pdf.read_sections()?;
         if pdf.trailer.get("Encrypt").is_some() {
@@ -74,7 +113,8 @@ impl<'a> Pdf<'a> {
         let mut seen = BTreeSet::new();
         let mut next = Some(self.start);
         while let Some(offset) = next {
-            if !seen.insert(offset) || offset >= self.bytes.len() {
+            let known = !seen.insert(offset) || seen.len() > MAX_SECTIONS;
+            if known || offset >= self.bytes.len() {
                 return Err(PdfError::Unreadable);
             }
             self.sections.push(offset);
@@ -107,6 +147,7 @@ impl<'a> Pdf<'a> {
         if number > MAX_OBJECTS {
             return Err(PdfError::Unreadable);
         }
+        Work::add(&self.work.entries, 1, MAX_ENTRIES)?;
         let number = u32::try_from(number).map_err(|_| PdfError::Unreadable)?;
         // Sections are read newest first, so what is known already counts.
         self.places.entry(number).or_insert(place);
@@ -133,10 +174,22 @@ impl<'a> Pdf<'a> {
                 self.note(number, place)?;
             }
         }
-        match lexer.object()? {
+        match self.counted(&mut lexer)? {
             Object::Dictionary(dict) => Ok(dict),
             _ => Err(PdfError::Unreadable),
         }
+    }
+
+    /// Reads an object, and counts its bytes.
+    fn counted(&self, lexer: &mut Lexer<'_>) -> Result<Object, PdfError> {
+        let most = self.bytes.len().saturating_mul(8).saturating_add(MAX_READ);
+        Work::add(&self.work.read, 0, most)?;
+        let start = lexer.at;
+        let object = lexer.object();
+        lexer.skip_space();
+        // Even nothing takes a step.
+        Work::add(&self.work.read, lexer.at - start + 1, most)?;
+        object
     }
 
     fn read_stream(&mut self, offset: usize) -> Result<Dict, PdfError> {
@@ -163,7 +216,19 @@ impl<'a> Pdf<'a> {
             .unwrap_or_default();
         let size = u64::try_from(size).map_err(|_| PdfError::Unreadable)?;
         let index = numbers("Index").unwrap_or_else(|| vec![0, size]);
-        if widths.iter().any(|width| *width > 8) || index.len() % 2 != 0 {
+        // An entry without any bytes could be there any number of times.
+        let row: u64 = widths
+            .iter()
+            .fold(0, |sum, width| sum.saturating_add(*width));
+        let rows: u64 = index
+            .chunks(2)
+            .filter_map(|pair| pair.get(1))
+            .fold(0, |sum, count| sum.saturating_add(*count));
+        if widths.iter().any(|width| *width > 8)
+            || row == 0
+            || rows > MAX_OBJECTS + 1
+            || index.len() % 2 != 0
+        {
             return Err(PdfError::Unreadable);
         }
         let mut rest = &data[..];
@@ -178,7 +243,7 @@ impl<'a> Pdf<'a> {
         };
         let mut found = Vec::new();
         for pair in index.chunks(2) {
-            for number in pair[0]..pair[0].saturating_add(pair[1].min(MAX_OBJECTS)) {
+            for number in pair[0]..pair[0].saturating_add(pair[1]) {
                 let kind = field(widths[0], 1).ok_or(PdfError::Unreadable)?;
                 let (second, third) = (field(widths[1], 0), field(widths[2], 0));
                 let (Some(second), Some(third)) = (second, third) else {
@@ -201,8 +266,7 @@ impl<'a> Pdf<'a> {
         if !lexer.word("obj") {
             return Err(PdfError::Unreadable);
         }
-        let mut object = lexer.object()?;
-        lexer.skip_space();
+        let mut object = self.counted(&mut lexer)?;
         if lexer.rest().starts_with(b"stream") {
             let mut start = lexer.at + 6;
             if self.bytes.get(start) == Some(&b'\r') {
@@ -234,23 +298,16 @@ impl<'a> Pdf<'a> {
     }
 
     fn load_packed(&self, number: u32, stream: u32, index: usize) -> Result<Object, PdfError> {
-        let (data, first) = self.object_stream(stream)?;
-        let mut lexer = Lexer::new(&data, 0);
-        for at in 0..=index {
-            let (known, offset) = (lexer.unsigned()?, lexer.unsigned()?);
-            if at == index {
-                if known != u64::from(number) {
-                    return Err(PdfError::Unreadable);
-                }
-                let offset = usize::try_from(offset).map_err(|_| PdfError::Unreadable)?;
-                return Lexer::new(&data, first.saturating_add(offset)).object();
+        let packed = self.object_stream(stream)?;
+        match packed.index.get(index) {
+            Some((known, offset)) if *known == u64::from(number) => {
+                self.counted(&mut Lexer::new(&packed.data, *offset))
             }
+            _ => Err(PdfError::Unreadable),
         }
-        Err(PdfError::Unreadable)
     }
 
-    /// An object stream's bytes, and where the first object starts in them.
-    fn object_stream(&self, stream: u32) -> Result<(Arc<Vec<u8>>, usize), PdfError> {
+    fn object_stream(&self, stream: u32) -> Result<Arc<Packed>, PdfError> {
         let mut unpacked = self.unpacked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = unpacked.get(&stream) {
             return Ok(known.clone());
@@ -263,16 +320,20 @@ impl<'a> Pdf<'a> {
             return Err(PdfError::Unreadable);
         };
         let data = self.unpack(&dict, start)?;
-        let total: usize = unpacked.values().map(|(data, _)| data.len()).sum();
-        if total + data.len() > MAX_UNPACKED_TOTAL {
+        let number = |key| dict.get(key).and_then(Object::integer).unwrap_or_default();
+        let first = usize::try_from(number("First")).map_err(|_| PdfError::Unreadable)?;
+        let count = u64::try_from(number("N")).map_err(|_| PdfError::Unreadable)?;
+        if count > MAX_OBJECTS {
             return Err(PdfError::Unreadable);
         }
-        let first = dict
-            .get("First")
-            .and_then(Object::integer)
-            .unwrap_or_default();
-        let first = usize::try_from(first).map_err(|_| PdfError::Unreadable)?;
-        let found = (Arc::new(data), first);
+        let mut lexer = Lexer::new(&data, 0);
+        let mut index = Vec::new();
+        for _ in 0..count {
+            let (number, offset) = (lexer.unsigned()?, lexer.unsigned()?);
+            let offset = usize::try_from(offset).map_err(|_| PdfError::Unreadable)?;
+            index.push((number, first.saturating_add(offset)));
+        }
+        let found = Arc::new(Packed { data, index });
         unpacked.insert(stream, found.clone());
         Ok(found)
     }
@@ -326,13 +387,18 @@ impl<'a> Pdf<'a> {
             other => other,
         };
         match filter {
-            None => Ok(packed.to_vec()),
+            None => {
+                Work::add(&self.work.unpacked, length, MAX_UNPACKED_TOTAL)?;
+                Ok(packed.to_vec())
+            }
             Some(Object::Name(name)) if name == b"FlateDecode" => {
+                Work::add(&self.work.unpacked, 0, MAX_UNPACKED_TOTAL)?;
                 let mut data = Vec::new();
                 let mut decoder = ZlibDecoder::new(packed).take(MAX_UNPACKED);
                 decoder
                     .read_to_end(&mut data)
                     .map_err(|_| PdfError::Unreadable)?;
+                Work::add(&self.work.unpacked, data.len() + 1, MAX_UNPACKED_TOTAL)?;
                 unpredict(dict, data)
             }
             Some(_) => Err(PdfError::Unreadable),

@@ -5,12 +5,16 @@ use crate::domain::pdf::object::{Dict, Object};
 
 /// The deepest nesting that is followed.
 const MAX_DEPTH: usize = 64;
+/// The most objects within one object: each takes many times the bytes that it is written with.
+const MAX_PARTS: usize = 1_000_000;
 
 /// A place in a document.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lexer<'a> {
     bytes: &'a [u8],
     pub(crate) at: usize,
+    /// Objects that may still be read.
+    parts: usize,
 }
 
 fn is_space(byte: u8) -> bool {
@@ -29,7 +33,11 @@ fn digit(byte: u8) -> Option<u8> {
 
 impl<'a> Lexer<'a> {
     pub(crate) const fn new(bytes: &'a [u8], at: usize) -> Self {
-        Self { bytes, at }
+        Self {
+            bytes,
+            at,
+            parts: MAX_PARTS,
+        }
     }
 
     pub(crate) fn rest(&self) -> &'a [u8] {
@@ -94,9 +102,10 @@ impl<'a> Lexer<'a> {
     }
 
     fn nested(&mut self, depth: usize) -> Result<Object, PdfError> {
-        if depth > MAX_DEPTH {
+        if depth > MAX_DEPTH || self.parts == 0 {
             return Err(PdfError::Unreadable);
         }
+        self.parts -= 1;
         self.skip_space();
         let rest = self.rest();
         match *rest.first().ok_or(PdfError::Unreadable)? {
@@ -131,15 +140,18 @@ impl<'a> Lexer<'a> {
             self.skip_space();
             if self.rest().starts_with(b">>") {
                 self.at += 2;
-                return Ok(dict);
+                break;
             }
             let name = self.name()?;
             let value = self.nested(depth + 1)?;
-            // Readers disagree on which of two equal keys counts.
-            if dict.0.iter().any(|(known, _)| *known == name) {
-                return Err(PdfError::Unreadable);
-            }
             dict.0.push((name, value));
+        }
+        // Readers disagree on which of two equal keys counts.
+        let mut names: Vec<&[u8]> = dict.0.iter().map(|(name, _)| &name[..]).collect();
+        names.sort_unstable();
+        match names.windows(2).any(|pair| pair[0] == pair[1]) {
+            true => Err(PdfError::Unreadable),
+            false => Ok(dict),
         }
     }
 
@@ -279,5 +291,17 @@ mod tests {
             assert!(Lexer::new(bad.as_bytes(), 0).object().is_err(), "{bad}");
         }
         assert!(Lexer::new(&[b'['; 100_000], 0).object().is_err());
+    }
+
+    #[test]
+    fn an_object_has_so_many_parts() {
+        let list = |items: usize| format!("[{}]", "1 ".repeat(items));
+        let read = |text: &str| Lexer::new(text.as_bytes(), 0).object();
+        assert!(read(&list(MAX_PARTS - 1)).is_ok());
+        assert!(read(&list(MAX_PARTS)).is_err());
+        // Keys are compared without looking at each for each.
+        let keys: String = (0..200_000).map(|key| format!("/K{key} 1 ")).collect();
+        assert!(read(&format!("<<{keys}>>")).is_ok());
+        assert!(read(&format!("<<{keys}/K0 1>>")).is_err());
     }
 }

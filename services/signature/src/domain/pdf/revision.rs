@@ -1,5 +1,7 @@
 //! What later revisions changed. Everything that is not known to be harmless counts as a change.
 
+use std::collections::BTreeSet;
+
 use crate::domain::pdf::file::{Pdf, Place};
 use crate::domain::pdf::object::{Dict, Id, Object};
 
@@ -56,8 +58,8 @@ fn unmoved(old: &Pdf<'_>, place: &Place) -> bool {
 }
 
 /// Indirect arrays that may grow: the form's fields and the annotations of pages.
-fn lists(old: &Pdf<'_>, root: &Dict, form_id: Option<Id>) -> Vec<Id> {
-    let mut lists = Vec::new();
+fn lists(old: &Pdf<'_>, root: &Dict, form_id: Option<Id>) -> BTreeSet<Id> {
+    let mut lists = BTreeSet::new();
     let form = form_id
         .and_then(|id| old.load(id).ok())
         .or_else(|| root.get("AcroForm").cloned());

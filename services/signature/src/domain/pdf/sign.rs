@@ -1,6 +1,6 @@
 //! Adding a signature as an incremental update. The old bytes stay as they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use publica_types::Timestamp;
@@ -265,7 +265,7 @@ impl<'a> Update<'a> {
     }
 
     fn free_name(&self, form: &Dict) -> Result<String, PdfError> {
-        let mut taken = Vec::new();
+        let mut taken = BTreeSet::new();
         for field in self.pdf.member(form, "Fields")?.array().unwrap_or_default() {
             if let Some(Object::Text(name)) = self
                 .pdf
@@ -273,12 +273,12 @@ impl<'a> Update<'a> {
                 .dict()
                 .and_then(|dict| dict.get("T"))
             {
-                taken.push(name.clone());
+                taken.insert(name.clone());
             }
         }
         let free = (1..=taken.len() + 1)
             .map(|number| format!("Signature{number}"))
-            .find(|name| taken.iter().all(|other| other != name.as_bytes()));
+            .find(|name| !taken.contains(name.as_bytes()));
         free.ok_or(PdfError::Unreadable)
     }
 

@@ -7,8 +7,10 @@ use crate::domain::pdf::file::Pdf;
 use crate::domain::pdf::object::{Dict, Object};
 use crate::domain::pdf::revision;
 
-/// The most fields that are looked at.
+/// The most fields that are looked at, or wait to be.
 const MAX_FIELDS: usize = 10_000;
+/// The longest name of a field, in bytes: each level adds to it.
+const MAX_NAME: usize = 1_000;
 
 /// A signature as it was found.
 #[derive(Debug, Clone)]
@@ -46,7 +48,7 @@ pub(crate) fn find(pdf: &Pdf<'_>) -> Result<Vec<Found>, PdfError> {
     let mut found = Vec::new();
     let fields = pdf.member(form, "Fields")?;
     let mut waiting: Vec<(Object, String, bool)> = Vec::new();
-    for field in fields.array().unwrap_or_default() {
+    for field in at_most(fields.array().unwrap_or_default(), MAX_FIELDS)? {
         waiting.push((field.clone(), String::new(), false));
     }
     let mut looked_at = 0;
@@ -58,10 +60,15 @@ pub(crate) fn find(pdf: &Pdf<'_>) -> Result<Vec<Found>, PdfError> {
         let field = pdf.resolve(&field)?;
         let Some(field) = field.dict() else { continue };
         let name = full_name(&parent, field);
+        if name.len() > MAX_NAME {
+            return Err(PdfError::Unreadable);
+        }
         let signs = field
             .get("FT")
             .map_or(parent_signs, |_| field.is_name("FT", "Sig"));
-        for kid in pdf.member(field, "Kids")?.array().unwrap_or_default() {
+        let left = MAX_FIELDS.saturating_sub(looked_at + waiting.len());
+        let kids = pdf.member(field, "Kids")?;
+        for kid in at_most(kids.array().unwrap_or_default(), left)? {
             waiting.push((kid.clone(), name.clone(), signs));
         }
         if signs && let Some(value) = pdf.member(field, "V")?.dict() {
@@ -70,6 +77,13 @@ pub(crate) fn find(pdf: &Pdf<'_>) -> Result<Vec<Found>, PdfError> {
     }
     found.sort_by_key(|one| one.end);
     Ok(found)
+}
+
+fn at_most(items: &[Object], most: usize) -> Result<&[Object], PdfError> {
+    match items.len() <= most {
+        true => Ok(items),
+        false => Err(PdfError::Unreadable),
+    }
 }
 
 fn full_name(parent: &str, field: &Dict) -> String {
@@ -135,7 +149,8 @@ fn sound_hole(
 ) -> Option<Range<usize>> {
     let gap = pdf.bytes.get(hole.clone())?;
     let digits = gap.strip_prefix(b"<")?.strip_suffix(b">")?;
-    let same = hex::decode(digits).ok()? == contents;
+    // The length first: the gap may be anywhere, and as long as the document.
+    let same = digits.len() == contents.len() * 2 && hex::decode(digits).ok()? == contents;
     let covered = pdf.bytes.get(..end)?;
     let ended = covered.trim_ascii_end().ends_with(b"%%EOF");
     (same && ended && hole.end <= end).then_some(hole)

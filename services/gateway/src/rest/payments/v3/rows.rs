@@ -3,6 +3,7 @@
 use publica_proto::payments::v1::Instruction;
 
 use super::{Members, Refusal, objects};
+use crate::rest::payments::csv::repeated;
 use crate::rest::payments::currency;
 
 const REQUEST_CHARS: usize = 16;
@@ -102,6 +103,10 @@ pub(super) fn of_csv(bytes: &[u8]) -> Result<Vec<Instruction>, Refusal> {
     if !known || !complete {
         return Err(Refusal::invalid("The header row is not the published one."));
     }
+    if let Some(column) = repeated(&names) {
+        let what = format!("The header row names {column} twice.");
+        return Err(Refusal::invalid(what));
+    }
     let at = |column: &str| place(column).unwrap_or(usize::MAX);
     let places = [
         at("request_id"),
@@ -159,6 +164,9 @@ mod tests {
         ] {
             assert!(of_csv(body.as_bytes()).is_err(), "{body}");
         }
+        let twice = format!("{HEADER}, Amount\n0,R1,gsma,iban,X,identity,P1,1,USD,a,2\n");
+        let refusal = format!("{:?}", of_csv(twice.as_bytes()).unwrap_err());
+        assert!(refusal.contains("names amount twice"), "{refusal}");
     }
 
     #[test]
