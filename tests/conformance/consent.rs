@@ -4,6 +4,7 @@ mod carrying;
 mod detached;
 mod fixtures;
 mod forms;
+mod notices;
 mod telling;
 
 use std::collections::BTreeSet;

@@ -7181,6 +7181,9 @@ pub struct Individual {
     /// Date of birth, `YYYY-MM-DD`, where age matters. Encrypted at rest.
     #[prost(string, tag = "7")]
     pub birth_date: ::prost::alloc::string::String,
+    /// Where change notices go; when left out, an external id of the kind `email`. Encrypted at rest.
+    #[prost(string, tag = "8")]
+    pub email: ::prost::alloc::string::String,
 }
 /// What is kept of a person, encrypted.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7197,6 +7200,9 @@ pub struct KnownIdentity {
     /// Date of birth.
     #[prost(string, tag = "4")]
     pub birth_date: ::prost::alloc::string::String,
+    /// Where change notices go.
+    #[prost(string, tag = "5")]
+    pub email: ::prost::alloc::string::String,
 }
 /// A public key that a person signs with.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -31,6 +31,7 @@ mod erasure;
 mod history;
 mod imports;
 mod individuals;
+mod notices;
 mod pairs;
 mod people;
 mod policies;
@@ -150,6 +151,11 @@ impl App {
     pub(crate) fn say_what_is_missing(&self) {
         if !self.0.peers.is_configured(signing::PEER) {
             tracing::info!("without a signature block, detached signatures are refused");
+        }
+        if !self.0.peers.is_configured(notices::PEER) {
+            tracing::info!("without a messaging block, people are told of nothing");
+        } else if self.0.rules.notices.sender.is_empty() {
+            tracing::info!("without a sender of notices, people are told of nothing");
         }
     }
 

@@ -11,11 +11,13 @@ use publica_store::Tx;
 use publica_types::Timestamp;
 use serde_json::json;
 
+use super::notices::{self, For};
 use super::policies::check_id;
 use super::revocations::{About, revoke};
 use super::shown::key_of;
 use super::{App, Input, Paging, Shop, Who, call, entry, individuals, next_token, time};
 use crate::domain::delegation::{self, Act, Authority, BirthDate};
+use crate::domain::notice::Kind;
 use crate::domain::signature;
 use crate::domain::violations::Violations;
 use crate::error::{Error, Why};
@@ -483,6 +485,7 @@ async fn create(
         return Err(Why::Conflict.about(&*row.delegation_id));
     }
     note(tx, who, &row, "consent.delegation.created");
+    notify(tx, shop, who, &row, Kind::DelegationMade).await?;
     Ok(pb::CreateDelegationResponse {
         delegation: Some(shown(&row, Some(&key), now)?),
     })
@@ -509,11 +512,31 @@ async fn end(
             revoke(tx, about, pb::RevocationCause::DelegationEnded).await?;
         }
         note(tx, who, &row, "consent.delegation.revoked");
+        notify(tx, shop, who, &row, Kind::DelegationEnded).await?;
     }
     let key = shop.keyring.subject(tx, &row.individual_id).await?;
     Ok(pb::RevokeDelegationResponse {
         delegation: Some(shown(&row, Some(&key), now)?),
     })
+}
+
+/// Tells the person what others arranged about them.
+async fn notify(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    who: &Who,
+    row: &Row,
+    kind: Kind,
+) -> Result<(), Error> {
+    if who.is_self(&row.individual_id) {
+        return Ok(());
+    }
+    let whom = For {
+        individual_id: &row.individual_id,
+        agreement_id: "",
+        reference: &row.delegation_id,
+    };
+    notices::person(tx, shop, &who.origin, kind, whom, &row.delegation_id).await
 }
 
 fn note(tx: &mut Tx<'_>, who: &Who, row: &Row, action: &'static str) {

@@ -196,6 +196,7 @@ pub(crate) struct IndividualLine {
     pub(crate) external_id_type: String,
     pub(crate) identity_provider_id: String,
     pub(crate) birth_date: String,
+    pub(crate) email: String,
     pub(crate) jwks: Vec<Value>,
     pub(crate) notifications: Option<bool>,
     pub(crate) created_at: Option<Timestamp>,
@@ -437,6 +438,7 @@ impl IndividualLine {
             external_id_type: self.external_id_type.clone(),
             identity_provider_id: self.identity_provider_id.clone(),
             birth_date: self.birth_date.clone(),
+            email: self.email.clone(),
             ..pb::Individual::default()
         }
     }

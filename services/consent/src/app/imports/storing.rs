@@ -218,7 +218,9 @@ pub(crate) async fn individual(
     if let Some(row) = store::individual::find_in(tx, &line.id).await? {
         let same = match &row.sealed {
             Some(sealed) => individuals::same_identity(&key, sealed, &one)?,
-            None => one.external_id.is_empty() && one.birth_date.is_empty(),
+            None => [&one.external_id, &one.birth_date, &one.email]
+                .iter()
+                .all(|text| text.is_empty()),
         };
         return Ok(if same {
             Stored::Repeated

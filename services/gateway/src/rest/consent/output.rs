@@ -322,6 +322,7 @@ pub(crate) fn individual(one: &pb::Individual) -> Value {
         .text("externalIdType", &one.external_id_type)
         .text("identityProviderId", &one.identity_provider_id)
         .text("birthDate", &one.birth_date)
+        .text("email", &one.email)
         .time("timestamp", one.update_time.as_ref())
         .done()
 }

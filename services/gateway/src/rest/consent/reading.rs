@@ -288,6 +288,7 @@ pub(crate) fn individual(input: &Input<'_>) -> pb::Individual {
         external_id_type: input.text("externalIdType"),
         identity_provider_id: input.text("identityProviderId"),
         birth_date: input.text("birthDate"),
+        email: input.text("email"),
         ..pb::Individual::default()
     }
 }
