@@ -5,6 +5,7 @@ mod detached;
 mod fixtures;
 mod forms;
 mod notices;
+mod parts;
 mod telling;
 
 use std::collections::BTreeSet;

@@ -54,9 +54,9 @@ pub(crate) async fn measure(load: Load, report: &mut Report) -> anyhow::Result<(
 }
 
 /// Where the suite is.
-struct Place<'p> {
-    folder: &'p Path,
-    database: &'p TestDatabase,
+pub(crate) struct Place<'p> {
+    pub(crate) folder: &'p Path,
+    pub(crate) database: &'p TestDatabase,
 }
 
 impl Place<'_> {
@@ -73,34 +73,38 @@ impl Place<'_> {
         Ok(command)
     }
 
-    fn migrate(&self) -> anyhow::Result<()> {
+    /// Makes the store.
+    pub(crate) fn migrate(&self) -> anyhow::Result<()> {
         let mut command = self.command(&["migrate", "--blocks", "consent"])?;
         let status = command.stdout(Stdio::null()).status()?;
         anyhow::ensure!(status.success(), "the store was not made");
         Ok(())
     }
 
-    fn together(&self) -> anyhow::Result<Program> {
+    /// Starts block and gateway in one process; the first start writes the administrator's token.
+    pub(crate) fn together(&self) -> anyhow::Result<Program> {
         let mut command = self.command(&["up", "--blocks", "consent,gateway"])?;
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         Program::start(&mut command)
     }
 
+    /// Starts one role as a process of its own.
+    pub(crate) fn role(&self, role: &str, more: &str) -> anyhow::Result<Program> {
+        let file = self.folder.join(format!("{role}.toml"));
+        let free = "listen = '127.0.0.1:0'";
+        let text = format!("[admin]\n{free}\n[listeners.{role}]\n{free}\n{more}");
+        std::fs::write(&file, text)?;
+        let mut command = self.command(&[role])?;
+        Program::start(command.arg("--config").arg(file))
+    }
+
     fn apart(&self) -> anyhow::Result<(Program, Program)> {
-        let role = |role: &str, more: &str| {
-            let file = self.folder.join(format!("{role}.toml"));
-            let free = "listen = '127.0.0.1:0'";
-            let text = format!("[admin]\n{free}\n[listeners.{role}]\n{free}\n{more}");
-            std::fs::write(&file, text)?;
-            let mut command = self.command(&[role])?;
-            Program::start(command.arg("--config").arg(file))
-        };
-        let block = role("consent", "")?;
+        let block = self.role("consent", "")?;
         let peer = format!(
             "[peers.consent]\nendpoint = 'http://{}'\n",
             block.address("consent")?
         );
-        let gateway = role("gateway", &peer)?;
+        let gateway = self.role("gateway", &peer)?;
         Ok((block, gateway))
     }
 }

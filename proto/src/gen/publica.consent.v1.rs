@@ -1256,6 +1256,8 @@ pub enum Schema {
     DataAgreement = 2,
     /// A person's answer.
     ConsentRecord = 3,
+    /// Who may act for a person.
+    Delegation = 4,
 }
 impl Schema {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1268,6 +1270,7 @@ impl Schema {
             Self::Policy => "SCHEMA_POLICY",
             Self::DataAgreement => "SCHEMA_DATA_AGREEMENT",
             Self::ConsentRecord => "SCHEMA_CONSENT_RECORD",
+            Self::Delegation => "SCHEMA_DELEGATION",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1277,6 +1280,7 @@ impl Schema {
             "SCHEMA_POLICY" => Some(Self::Policy),
             "SCHEMA_DATA_AGREEMENT" => Some(Self::DataAgreement),
             "SCHEMA_CONSENT_RECORD" => Some(Self::ConsentRecord),
+            "SCHEMA_DELEGATION" => Some(Self::Delegation),
             _ => None,
         }
     }

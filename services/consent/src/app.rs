@@ -14,6 +14,7 @@ use publica_seal::Keyring;
 use publica_store::{Db, Gather, Stores};
 use publica_types::{SharedClock, SharedEntropy, Tenant, Timestamp, new_uuid};
 use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Rules;
 use crate::domain::snapshot::By;
@@ -21,6 +22,7 @@ use crate::domain::violations::Violations;
 use crate::error::Error;
 use crate::store::{self, Cursor, Page};
 
+mod age;
 mod agreements;
 mod bulk;
 mod changes;
@@ -78,6 +80,8 @@ struct Inner {
     watching: Notify,
     /// Told when something comes due that the timers may not know of.
     timer: Notify,
+    /// Nobody reads revocations for those who follow them any more.
+    stopped: CancellationToken,
 }
 
 /// One tenant's store with what its use cases need.
@@ -119,6 +123,7 @@ impl App {
             watchers: Arc::new(Semaphore::new(revocations::MAX_WATCHERS)),
             watching: Notify::new(),
             timer: Notify::new(),
+            stopped: CancellationToken::new(),
         }))
     }
 
@@ -140,6 +145,11 @@ impl App {
     /// Told when something comes due that the timers may not know of.
     fn timer(&self) -> &Notify {
         &self.0.timer
+    }
+
+    /// Fires once nobody reads revocations for those who follow them any more.
+    fn stopped(&self) -> &CancellationToken {
+        &self.0.stopped
     }
 
     /// The time.

@@ -6,7 +6,8 @@ use publica_proto::consent::v1 as pb;
 use publica_seal::SubjectKey;
 use publica_store::Tx;
 
-use super::delegations::{Acting, Matter, check_age_of, hold, word};
+use super::age::check_age_of;
+use super::delegations::{Acting, Matter, hold, word};
 use super::policies::check_id;
 use super::records::{WRITE, action, by_word, note, record_revision, tell};
 use super::revisions;

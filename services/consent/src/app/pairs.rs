@@ -10,7 +10,8 @@ use publica_store::Tx;
 use publica_types::Timestamp;
 use serde_json::json;
 
-use super::delegations::{Acting, Matter, check_age_of, hold, holding, keys_of_delegates};
+use super::age::check_age_of;
+use super::delegations::{Acting, Matter, hold, holding, keys_of_delegates};
 use super::policies::check_id;
 use super::records::{Intended, WRITE, action, fresh_row, intend, note, retire, tell};
 use super::revisions::{self, first_signed};

@@ -9,7 +9,8 @@ use publica_store::Tx;
 use publica_types::Timestamp;
 use serde_json::json;
 
-use super::delegations::{Acting, Matter, acting, check_age_of, hold, word};
+use super::age::check_age_of;
+use super::delegations::{Acting, Matter, acting, hold, word};
 use super::policies::check_id;
 use super::revisions::{self, Change, revise};
 use super::revocations::{About, revoke};
