@@ -180,6 +180,7 @@ both_engines! {
         let cursor = text(&page["pagination"]["nextCursor"]);
         let next = suite.get(&format!("{path}deliveries/?limit=1&cursor={cursor}")).await.ok();
         assert_ne!(next["deliveries"][0]["id"], page["deliveries"][0]["id"]);
+        assert_eq!(next["pagination"]["hasNext"], false, "nothing is left");
         let same = suite.get(&format!("{path}deliveries/?limit=1&offset=1")).await.ok();
         assert_eq!(same["deliveries"], next["deliveries"]);
         suite.call("PUT", &path, off).await.ok();

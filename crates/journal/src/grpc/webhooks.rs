@@ -477,8 +477,9 @@ impl WebhookService for Webhooks {
         known.ok_or_else(not_found)?;
         let state = i64::from(request.state);
         let skip = i64::from(request.skip);
-        let rows = deliveries::list(&db, id, state, before, limit, skip).await;
-        let rows = rows.map_err(JournalError::from)?;
+        // One more than asked for, so that there is a next page only where it holds something.
+        let rows = deliveries::list(&db, id, state, before, limit + 1, skip).await;
+        let mut rows = rows.map_err(JournalError::from)?;
         let total_size = match request.include_total {
             true => Some(
                 deliveries::count(&db, id, state)
@@ -487,8 +488,10 @@ impl WebhookService for Webhooks {
             ),
             false => None,
         };
-        let full = i64::try_from(rows.len()).unwrap_or(limit) == limit;
-        let next = rows.last().filter(|_| full);
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = rows.len() > most;
+        rows.truncate(most);
+        let next = rows.last().filter(|_| more);
         let next = next.map(|row| (row.last_time.micros(), row.entry_id));
         Ok(Response::new(proto::ListDeliveriesResponse {
             deliveries: rows.into_iter().map(delivery).collect(),
