@@ -4,6 +4,8 @@ mod carrying;
 mod detached;
 mod fixtures;
 mod forms;
+mod notices;
+mod parts;
 mod telling;
 
 use std::collections::BTreeSet;

@@ -1,7 +1,8 @@
 //! Consent: decisions about random people among many, each journalled before its answer; signed
 //! records one by one and in bulk. All calls go over TCP and through all layers of the block.
 //!
-//! The limit is an RPC that does nothing, over as many connections, in the same process.
+//! The limit is an RPC that does nothing, over as many connections, in the same process. There is
+//! no measurement of checks without their entries in the journal: no setting leaves those out.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ use tower::ServiceExt as _;
 
 use crate::pace::{self, Load, Pace};
 use crate::report::Report;
+
+mod apart;
 
 /// What to measure of consent.
 #[derive(Debug, clap::Args)]
@@ -65,9 +68,12 @@ pub(crate) async fn measure(
     };
     if wanted(Engine::Sqlite) {
         measure_engine(&Database::sqlite(), arguments, load, report).await?;
+        apart::measure(&Database::sqlite(), arguments, load, report).await?;
     }
     if wanted(Engine::Postgres) {
         measure_engine(&Database::durable_postgres().await, arguments, load, report).await?;
+        let database = Database::durable_postgres().await;
+        apart::measure(&database, arguments, load, report).await?;
     }
     Ok(())
 }
@@ -76,9 +82,8 @@ struct World {
     /// Ways to the block over TCP, all its layers in between.
     links: Arc<Vec<Link>>,
     agreement: String,
-    _block: TestBlock<Consent>,
-    /// Stands for the running process: dropped, it ends the block.
-    _env: TestEnv,
+    /// The block and what stands for its process, where that is this one: dropped, they end it.
+    _kept: Option<(TestBlock<Consent>, TestEnv)>,
 }
 
 /// Serves routes on a port of its own for as long as the set lives.
@@ -149,26 +154,37 @@ async fn world(database: &TestDatabase, servers: &mut JoinSet<()>) -> anyhow::Re
         }
     });
     let address = serve(servers, Routes::from(router)).await?;
-    let bearer = token(&["consent:*"]);
-    let links: Vec<Link> = connect(address)
-        .await?
-        .into_iter()
-        .map(|channel| with_token(&Link::remote(channel), &bearer))
-        .collect();
-    let request = api::CreateDataAgreementRequest {
-        data_agreement: Some(agreement()),
-        publish: true,
-        request_id: String::new(),
-    };
-    let mut client = DataAgreementServiceClient::new(links[0].clone());
-    let made = client.create_data_agreement(request).await?.into_inner();
-    let agreement = made.data_agreement.unwrap_or_default().data_agreement_id;
-    Ok(World {
-        links: Arc::new(links),
-        agreement,
-        _block: block,
-        _env: env,
-    })
+    let links = links(address, &token(&["consent:*"])).await?;
+    World::new(links, Some((block, env))).await
+}
+
+/// Ways to a block for the holder of a token.
+async fn links(address: SocketAddr, bearer: &str) -> anyhow::Result<Vec<Link>> {
+    let channels = connect(address).await?.into_iter();
+    let links = channels.map(|channel| with_token(&Link::remote(channel), bearer));
+    Ok(links.collect())
+}
+
+impl World {
+    /// A world with a published agreement.
+    async fn new(
+        links: Vec<Link>,
+        kept: Option<(TestBlock<Consent>, TestEnv)>,
+    ) -> anyhow::Result<Self> {
+        let request = api::CreateDataAgreementRequest {
+            data_agreement: Some(agreement()),
+            publish: true,
+            request_id: String::new(),
+        };
+        let mut client = DataAgreementServiceClient::new(links[0].clone());
+        let made = client.create_data_agreement(request).await?.into_inner();
+        let agreement = made.data_agreement.unwrap_or_default().data_agreement_id;
+        Ok(Self {
+            links: Arc::new(links),
+            agreement,
+            _kept: kept,
+        })
+    }
 }
 
 fn agreement() -> api::DataAgreement {

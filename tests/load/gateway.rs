@@ -43,10 +43,10 @@ pub(crate) async fn measure(load: Load, report: &mut Report) -> anyhow::Result<(
 }
 
 /// Where the suite is, and what it is asked.
-struct Place<'p> {
-    block: &'static str,
-    folder: &'p Path,
-    database: &'p TestDatabase,
+pub(crate) struct Place<'p> {
+    pub(crate) block: &'static str,
+    pub(crate) folder: &'p Path,
+    pub(crate) database: &'p TestDatabase,
 }
 
 impl Place<'_> {
@@ -88,36 +88,40 @@ impl Place<'_> {
         Ok(command)
     }
 
-    fn migrate(&self) -> anyhow::Result<()> {
+    /// Makes the store.
+    pub(crate) fn migrate(&self) -> anyhow::Result<()> {
         let mut command = self.command(&["migrate", "--blocks", self.block])?;
         let status = command.stdout(Stdio::null()).status()?;
         anyhow::ensure!(status.success(), "the store was not made");
         Ok(())
     }
 
-    fn together(&self) -> anyhow::Result<Program> {
+    /// Starts block and gateway in one process; the first start writes the administrator's token.
+    pub(crate) fn together(&self) -> anyhow::Result<Program> {
         let blocks = format!("{},gateway", self.block);
         let mut command = self.command(&["up", "--blocks", &blocks])?;
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         Program::start(&mut command)
     }
 
+    /// Starts one role as a process of its own.
+    pub(crate) fn role(&self, role: &str, more: &str) -> anyhow::Result<Program> {
+        let file = self.folder.join(format!("{role}.toml"));
+        let free = "listen = '127.0.0.1:0'";
+        let text = format!("[admin]\n{free}\n[listeners.{role}]\n{free}\n{more}");
+        std::fs::write(&file, text)?;
+        let mut command = self.command(&[role])?;
+        Program::start(command.arg("--config").arg(file))
+    }
+
     fn apart(&self) -> anyhow::Result<(Program, Program)> {
-        let role = |role: &str, more: &str| {
-            let file = self.folder.join(format!("{role}.toml"));
-            let free = "listen = '127.0.0.1:0'";
-            let text = format!("[admin]\n{free}\n[listeners.{role}]\n{free}\n{more}");
-            std::fs::write(&file, text)?;
-            let mut command = self.command(&[role])?;
-            Program::start(command.arg("--config").arg(file))
-        };
-        let block = role(self.block, "")?;
+        let block = self.role(self.block, "")?;
         let peer = format!(
             "[peers.{}]\nendpoint = 'http://{}'\n",
             self.block,
             block.address(self.block)?
         );
-        let gateway = role("gateway", &peer)?;
+        let gateway = self.role("gateway", &peer)?;
         Ok((block, gateway))
     }
 }

@@ -52,6 +52,8 @@ struct Inner {
     entropy: SharedEntropy,
     config: JournalConfig,
     logs: Mutex<HashMap<Tenant, Log>>,
+    /// Nobody keeps the logs any more.
+    stopped: CancellationToken,
 }
 
 /// What is known of one tenant's log.
@@ -94,6 +96,7 @@ impl Journal {
             entropy,
             config,
             logs: Mutex::default(),
+            stopped: CancellationToken::new(),
         };
         Self {
             inner: Arc::new(inner),
@@ -226,8 +229,16 @@ impl Journal {
             }
         }
         tracker.close();
+        stop.cancelled().await;
+        // Who follows a log is to follow it elsewhere, where it is kept on.
+        self.inner.stopped.cancel();
         tracker.wait().await;
         self.close();
+    }
+
+    /// Fires once nobody keeps the logs here any more.
+    pub(crate) fn stopped(&self) -> CancellationToken {
+        self.inner.stopped.clone()
     }
 
     /// Lets go of the stores, which wait for that when they close. [`Journal::run`] ends so.

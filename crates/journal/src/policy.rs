@@ -54,6 +54,8 @@ macro_rules! policy {
                 @write $block, "journal.v1.WebhookService", "webhook", "RotateWebhookSecret"),
             $crate::policy!(
                 @write $block, "journal.v1.WebhookService", "webhook", "RedriveDeadLetters"),
+            $crate::policy!(
+                @write $block, "journal.v1.WebhookService", "webhook", "ReplayDeliveries"),
             $crate::policy!(@read $block, "work.v1.WorkService", "work", "ListJobs"),
             $crate::policy!(@read $block, "work.v1.WorkService", "work", "ListDeadJobs"),
             $crate::policy!(@read $block, "work.v1.WorkService", "work", "ListSagas"),

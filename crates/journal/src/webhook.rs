@@ -8,7 +8,7 @@ mod event;
 mod relay;
 
 pub(crate) use deliver::Deliverer;
-pub(crate) use relay::relay;
+pub(crate) use relay::{MAX_WAITING, enqueue, is_wanted, relay};
 
 use publica_types::{Entropy, Uuid};
 
@@ -19,7 +19,9 @@ pub(crate) const PINGED: &str = "journal.webhook.pinged";
 /// What secrets are sealed for.
 pub(crate) const PURPOSE: &str = "journal.webhook";
 
-const SECRET_LEN: usize = 24 + 8;
+/// The shortest secret that is one, in bytes.
+const MIN_SECRET: usize = 24;
+const SECRET_LEN: usize = MIN_SECRET + 8;
 
 /// A new signing secret.
 pub(crate) fn new_secret(entropy: &dyn Entropy) -> [u8; SECRET_LEN] {
@@ -37,20 +39,25 @@ pub(crate) fn secret_text(secret: &[u8]) -> String {
     )
 }
 
+/// Whether a text is too short to be meant as a secret.
+pub(crate) fn is_short(text: &str) -> bool {
+    !text.starts_with("whsec_") && text.len() < MIN_SECRET
+}
+
 /// A secret of the subscriber's own: `whsec_` and the base64 of 24 to 64 bytes, or a text of 24 to
 /// 256 visible ASCII characters.
 pub(crate) fn read_secret(text: &str) -> Result<Vec<u8>, &'static str> {
     use base64::Engine as _;
     let Some(encoded) = text.strip_prefix("whsec_") else {
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-        return match visible && (24..=256).contains(&text.len()) {
+        return match visible && (MIN_SECRET..=256).contains(&text.len()) {
             true => Ok(text.as_bytes().to_vec()),
             false => Err("must be 24 to 256 visible ASCII characters"),
         };
     };
     let secret = base64::engine::general_purpose::STANDARD.decode(encoded);
     match secret {
-        Ok(secret) if (24..=64).contains(&secret.len()) => Ok(secret),
+        Ok(secret) if (MIN_SECRET..=64).contains(&secret.len()) => Ok(secret),
         _ => Err("must be whsec_ and the base64 of 24 to 64 bytes"),
     }
 }
@@ -79,6 +86,14 @@ mod tests {
             "with a space in it, long",
         ] {
             assert!(read_secret(bad).is_err(), "{bad}");
+        }
+        for (text, short) in [
+            ("********", true),
+            ("", true),
+            ("whsec_x", false),
+            (&own, false),
+        ] {
+            assert_eq!(is_short(text), short, "{text}");
         }
         assert!(read_secret(&"x".repeat(257)).is_err());
         assert!(read_secret(&secret_text(&[0; 65])).is_err());

@@ -62,7 +62,12 @@ pub enum Sent {
         /// Why, without the target's address.
         reason: String,
     },
+    /// The target says that it is gone for good, and wants nothing any more.
+    Gone,
 }
+
+/// What a target said that is gone for good.
+const GONE: &str = "the target answered 410";
 
 /// Makes calls, with its own connections; it never follows a redirect.
 #[derive(Debug, Clone)]
@@ -126,6 +131,9 @@ fn judge(response: &reqwest::Response) -> Sent {
         return Sent::Taken;
     }
     let reason = format!("the target answered {}", status.as_u16());
+    if status.as_u16() == 410 {
+        return Sent::Gone;
+    }
     let again = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
     match again {
         true => Sent::Later {
@@ -143,12 +151,22 @@ fn retry_after(response: &reqwest::Response) -> Option<Duration> {
 }
 
 impl Sent {
+    /// What went wrong, without the target's address.
+    pub fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Taken => None,
+            Self::Later { reason, .. } | Self::Refused { reason } => Some(reason),
+            Self::Gone => Some(GONE),
+        }
+    }
+
     /// What a job that was enqueued at `created` does next; it is given up after a time, not
     /// after a number of attempts.
     pub fn outcome(self, created: Timestamp, now: Timestamp, give_up_hours: u32) -> Outcome {
         match self {
             Self::Taken => Outcome::Done,
             Self::Refused { reason } => Outcome::dead(reason),
+            Self::Gone => Outcome::dead(GONE),
             Self::Later { reason, after } => {
                 let limit = Duration::from_hours(u64::from(give_up_hours));
                 match now.since(created) >= limit {

@@ -194,6 +194,9 @@ fn mix(input: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// What is said of an id that [`is_sound_id`] does not hold for.
+pub const SOUND_ID: &str = "must be 1 to 128 letters, digits, `.`, `_` and `-`";
+
 /// True for what may stand in a request or case id that is passed on and logged.
 pub fn is_sound_id(text: &str) -> bool {
     (1..=128).contains(&text.len())

@@ -27,7 +27,7 @@ mod time;
 
 use std::time::Duration;
 
-pub use context::{CallContext, TraceContext, TraceIds, is_sound_id, remaining};
+pub use context::{CallContext, SOUND_ID, TraceContext, TraceIds, is_sound_id, remaining};
 pub use credentials::{Credentials, WorkloadCredentials};
 pub use fault::{Fault, Invalid, Refusal, invalid, reason, status_of};
 pub use guard::{Guard, Guarded, Limits};

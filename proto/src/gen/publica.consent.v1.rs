@@ -1256,6 +1256,8 @@ pub enum Schema {
     DataAgreement = 2,
     /// A person's answer.
     ConsentRecord = 3,
+    /// Who may act for a person.
+    Delegation = 4,
 }
 impl Schema {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1268,6 +1270,7 @@ impl Schema {
             Self::Policy => "SCHEMA_POLICY",
             Self::DataAgreement => "SCHEMA_DATA_AGREEMENT",
             Self::ConsentRecord => "SCHEMA_CONSENT_RECORD",
+            Self::Delegation => "SCHEMA_DELEGATION",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1277,6 +1280,7 @@ impl Schema {
             "SCHEMA_POLICY" => Some(Self::Policy),
             "SCHEMA_DATA_AGREEMENT" => Some(Self::DataAgreement),
             "SCHEMA_CONSENT_RECORD" => Some(Self::ConsentRecord),
+            "SCHEMA_DELEGATION" => Some(Self::Delegation),
             _ => None,
         }
     }
@@ -7181,6 +7185,9 @@ pub struct Individual {
     /// Date of birth, `YYYY-MM-DD`, where age matters. Encrypted at rest.
     #[prost(string, tag = "7")]
     pub birth_date: ::prost::alloc::string::String,
+    /// Where change notices go; when left out, an external id of the kind `email`. Encrypted at rest.
+    #[prost(string, tag = "8")]
+    pub email: ::prost::alloc::string::String,
 }
 /// What is kept of a person, encrypted.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7197,6 +7204,9 @@ pub struct KnownIdentity {
     /// Date of birth.
     #[prost(string, tag = "4")]
     pub birth_date: ::prost::alloc::string::String,
+    /// Where change notices go.
+    #[prost(string, tag = "5")]
+    pub email: ::prost::alloc::string::String,
 }
 /// A public key that a person signs with.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1322,6 +1322,10 @@ pub struct CreateWebhookRequest {
     /// to 256 visible ASCII characters, whose bytes are the secret. Empty: one is made.
     #[prost(string, tag = "4")]
     pub secret: ::prost::alloc::string::String,
+    /// A text that is too short to be a secret counts as none instead of being refused; for surfaces
+    /// whose clients must send one.
+    #[prost(bool, tag = "5")]
+    pub ignore_short_secret: bool,
 }
 /// Response of CreateWebhook.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1347,6 +1351,9 @@ pub struct UpdateWebhookRequest {
     /// signs beside it for a day. Empty: the secret stays.
     #[prost(string, tag = "3")]
     pub secret: ::prost::alloc::string::String,
+    /// As CreateWebhookRequest.ignore_short_secret.
+    #[prost(bool, tag = "4")]
+    pub ignore_short_secret: bool,
 }
 /// Response of UpdateWebhook.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1413,6 +1420,12 @@ pub struct ListDeliveriesRequest {
     /// From the previous page.
     #[prost(string, tag = "4")]
     pub page_token: ::prost::alloc::string::String,
+    /// Leave out this many first; for callers that count in offsets.
+    #[prost(int32, tag = "5")]
+    pub skip: i32,
+    /// Also count all matches.
+    #[prost(bool, tag = "6")]
+    pub include_total: bool,
 }
 /// Response of ListDeliveries.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1423,6 +1436,9 @@ pub struct ListDeliveriesResponse {
     /// For the next page; empty at the end.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+    /// How many there are in all, when asked for.
+    #[prost(int64, optional, tag = "3")]
+    pub total_size: ::core::option::Option<i64>,
 }
 /// Request of ListDeadLetters.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1463,6 +1479,35 @@ pub struct RedriveDeadLettersResponse {
     /// How many were sent again.
     #[prost(int32, tag = "1")]
     pub redriven_count: i32,
+}
+/// Request of ReplayDeliveries.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayDeliveriesRequest {
+    /// The subscription.
+    #[prost(string, tag = "1")]
+    pub webhook_id: ::prost::alloc::string::String,
+    /// From this time on, to the millisecond; within the last 30 days.
+    #[prost(message, optional, tag = "2")]
+    pub from_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Before this time; by default until now.
+    #[prost(message, optional, tag = "3")]
+    pub to_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Where the previous call ended, for the same subscription and times.
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
+    /// UUID that makes a repeat of this request harmless.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// Response of ReplayDeliveries.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayDeliveriesResponse {
+    /// How many are sent again.
+    #[prost(int32, tag = "1")]
+    pub replayed_count: i32,
+    /// For the next call; empty at the end of the stretch.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
 }
 /// How the body of a delivery is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1885,6 +1930,39 @@ pub mod webhook_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Sends one subscription again what it wants of a stretch of the last 30 days, for a target that
+        /// lost it; at most 1000 entries a call. They keep their ids, so a target that has them knows them.
+        /// Errors: NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION while the subscription is disabled or
+        /// has many deliveries waiting.
+        pub async fn replay_deliveries(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReplayDeliveriesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReplayDeliveriesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.journal.v1.WebhookService/ReplayDeliveries",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.journal.v1.WebhookService",
+                        "ReplayDeliveries",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1988,6 +2066,17 @@ pub mod webhook_service_server {
             request: tonic::Request<super::RedriveDeadLettersRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RedriveDeadLettersResponse>,
+            tonic::Status,
+        >;
+        /// Sends one subscription again what it wants of a stretch of the last 30 days, for a target that
+        /// lost it; at most 1000 entries a call. They keep their ids, so a target that has them knows them.
+        /// Errors: NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION while the subscription is disabled or
+        /// has many deliveries waiting.
+        async fn replay_deliveries(
+            &self,
+            request: tonic::Request<super::ReplayDeliveriesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReplayDeliveriesResponse>,
             tonic::Status,
         >;
     }
@@ -2515,6 +2604,52 @@ pub mod webhook_service_server {
                     let fut = async move {
                         let method = RedriveDeadLettersSvc(inner);
                         let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.journal.v1.WebhookService/ReplayDeliveries" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReplayDeliveriesSvc<T: WebhookService>(pub Arc<T>);
+                    impl<
+                        T: WebhookService,
+                    > tonic::server::UnaryService<super::ReplayDeliveriesRequest>
+                    for ReplayDeliveriesSvc<T> {
+                        type Response = super::ReplayDeliveriesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReplayDeliveriesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WebhookService>::replay_deliveries(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReplayDeliveriesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

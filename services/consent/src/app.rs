@@ -14,6 +14,7 @@ use publica_seal::Keyring;
 use publica_store::{Db, Gather, Stores};
 use publica_types::{SharedClock, SharedEntropy, Tenant, Timestamp, new_uuid};
 use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Rules;
 use crate::domain::snapshot::By;
@@ -21,6 +22,7 @@ use crate::domain::violations::Violations;
 use crate::error::Error;
 use crate::store::{self, Cursor, Page};
 
+mod age;
 mod agreements;
 mod bulk;
 mod changes;
@@ -31,6 +33,7 @@ mod erasure;
 mod history;
 mod imports;
 mod individuals;
+mod notices;
 mod pairs;
 mod people;
 mod policies;
@@ -77,6 +80,8 @@ struct Inner {
     watching: Notify,
     /// Told when something comes due that the timers may not know of.
     timer: Notify,
+    /// Nobody reads revocations for those who follow them any more.
+    stopped: CancellationToken,
 }
 
 /// One tenant's store with what its use cases need.
@@ -118,6 +123,7 @@ impl App {
             watchers: Arc::new(Semaphore::new(revocations::MAX_WATCHERS)),
             watching: Notify::new(),
             timer: Notify::new(),
+            stopped: CancellationToken::new(),
         }))
     }
 
@@ -141,6 +147,11 @@ impl App {
         &self.0.timer
     }
 
+    /// Fires once nobody reads revocations for those who follow them any more.
+    fn stopped(&self) -> &CancellationToken {
+        &self.0.stopped
+    }
+
     /// The time.
     fn now(&self) -> Timestamp {
         self.0.clock.now()
@@ -150,6 +161,11 @@ impl App {
     pub(crate) fn say_what_is_missing(&self) {
         if !self.0.peers.is_configured(signing::PEER) {
             tracing::info!("without a signature block, detached signatures are refused");
+        }
+        if !self.0.peers.is_configured(notices::PEER) {
+            tracing::info!("without a messaging block, people are told of nothing");
+        } else if self.0.rules.notices.sender.is_empty() {
+            tracing::info!("without a sender of notices, people are told of nothing");
         }
     }
 

@@ -1,10 +1,15 @@
 //! Settings of the block.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use publica_config::{Problems, Settings};
 use publica_jose::JwkSet;
 use publica_journal::JournalConfig;
 use publica_store::DatabaseConfig;
 use serde::Deserialize;
+
+use crate::domain::notice::{self, Kind, Texts, Wording};
 
 /// Age of majority in most places.
 const MAJORITY: u32 = 18;
@@ -34,6 +39,107 @@ pub struct ConsentConfig {
     pub majority_age: u32,
     /// Identity providers whose tokens count as signatures.
     pub identity_providers: Vec<ProviderConfig>,
+    /// What people are told by mail, and how.
+    pub notices: NoticeConfig,
+}
+
+/// The table `[consent.notices]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NoticeConfig {
+    /// The sender's address, which the messaging block must let this block use. Empty tells
+    /// nobody anything.
+    pub sender: String,
+    /// The sender's name.
+    pub sender_name: String,
+    /// The page where people see their agreements, as their browsers find it.
+    pub link: String,
+    /// The language for people of whom no other is known.
+    pub language: String,
+    /// Texts in place of, or beside, those that come with the program: by language (BCP 47), and
+    /// by what happened.
+    pub texts: BTreeMap<String, BTreeMap<String, NoticeText>>,
+}
+
+/// The words of a notice.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NoticeText {
+    /// The subject, in which nothing is replaced.
+    pub subject: String,
+    /// The text, in which `{controller}`, `{purpose}`, `{date}`, `{link}` and `{reference}` are.
+    pub text: String,
+}
+
+impl Default for NoticeConfig {
+    fn default() -> Self {
+        Self {
+            sender: "no-reply@consent.example.org".to_owned(),
+            sender_name: "Consent service".to_owned(),
+            link: "http://127.0.0.1:8080/privacy".to_owned(),
+            language: notice::FALLBACK.to_owned(),
+            texts: BTreeMap::new(),
+        }
+    }
+}
+
+impl NoticeConfig {
+    fn check(&self, problems: &mut Problems) {
+        let sound = self.sender.is_empty() || notice::is_address(&self.sender);
+        problems.require(sound, "sender", "is not an e-mail address");
+        let web = self.link.starts_with("https://") || self.link.starts_with("http://");
+        problems.require(web, "link", "must be a web address");
+        for (language, texts) in &self.texts {
+            for (name, words) in texts {
+                problems.within(format!("texts.{language}.{name}"), |problems| {
+                    problems.require(Kind::named(name).is_some(), "", "tells of nothing known");
+                    words.check(problems);
+                });
+            }
+        }
+    }
+
+    fn texts(&self) -> Texts {
+        let mut all = Texts::built_in();
+        for (language, texts) in &self.texts {
+            for (name, words) in texts {
+                let Some(kind) = Kind::named(name) else {
+                    continue;
+                };
+                let words = Wording {
+                    subject: words.subject.clone(),
+                    text: words.text.clone(),
+                };
+                all.set(language, kind, words);
+            }
+        }
+        all
+    }
+}
+
+impl NoticeText {
+    fn check(&self, problems: &mut Problems) {
+        let subject = self.subject.as_str();
+        problems.require(
+            !subject.is_empty()
+                && subject.len() <= notice::MAX_SUBJECT
+                && !subject.chars().any(char::is_control),
+            "subject",
+            format!("must be one line of at most {} bytes", notice::MAX_SUBJECT),
+        );
+        problems.require(
+            !self.text.is_empty() && self.text.len() <= notice::MAX_TEXT,
+            "text",
+            format!("must be 1 to {} bytes", notice::MAX_TEXT),
+        );
+        if let Some(place) = notice::unknown_place(&self.text) {
+            let known = notice::PLACES.join(", ");
+            problems.add(
+                "text",
+                format!("nothing is put into {{{place}}}, only: {known}"),
+            );
+        }
+    }
 }
 
 /// One identity provider whose tokens count as signatures.
@@ -67,6 +173,7 @@ impl Settings for ConsentConfig {
                 problems.require(keys.is_ok(), "jwks", "is not a JWK set");
             });
         }
+        problems.within("notices", |problems| self.notices.check(problems));
         // Without an address the store is a file in the data folder.
         if !self.database.url.expose().is_empty() {
             for problem in self.database.problems() {
@@ -88,6 +195,17 @@ pub(crate) struct Rules {
     pub(crate) cache_seconds: u64,
     pub(crate) majority_age: u32,
     pub(crate) identity_providers: Vec<Provider>,
+    pub(crate) notices: Notices,
+}
+
+/// How people are told of what concerns them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Notices {
+    pub(crate) sender: String,
+    pub(crate) sender_name: String,
+    pub(crate) link: String,
+    pub(crate) language: String,
+    pub(crate) texts: Arc<Texts>,
 }
 
 /// An identity provider with its keys read.
@@ -120,6 +238,13 @@ impl ConsentConfig {
                 age => age,
             },
             identity_providers: providers.collect(),
+            notices: Notices {
+                sender: self.notices.sender.clone(),
+                sender_name: self.notices.sender_name.clone(),
+                link: self.notices.link.clone(),
+                language: self.notices.language.clone(),
+                texts: Arc::new(self.notices.texts()),
+            },
         }
     }
 }

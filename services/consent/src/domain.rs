@@ -6,6 +6,7 @@ pub(crate) mod decision;
 pub(crate) mod delegation;
 pub(crate) mod limit;
 pub(crate) mod material;
+pub(crate) mod notice;
 pub(crate) mod policy;
 pub(crate) mod purpose;
 pub(crate) mod receipt;

@@ -332,6 +332,20 @@ impl Error {
     }
 }
 
+/// Whether a peer refused what this service asked of it. No caller can help that, and no further
+/// attempt: the operator must grant a scope, or run versions that understand each other.
+fn refuses(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::InvalidArgument
+            | Code::FailedPrecondition
+            | Code::Unimplemented
+            | Code::NotFound
+    )
+}
+
 impl Fault for Error {
     fn code(&self) -> Code {
         match self {
@@ -341,6 +355,7 @@ impl Fault for Error {
             Self::Store(error) if error.is_retryable() => Code::Unavailable,
             Self::Store(StoreError::Corrupt { .. }) => Code::DataLoss,
             Self::Journal(error) => error.code(),
+            Self::Peer(status) if refuses(status) => Code::FailedPrecondition,
             Self::Peer(_) => Code::Unavailable,
             Self::Store(_) | Self::Seal(_) | Self::Key(_) => Code::Internal,
         }
@@ -354,6 +369,7 @@ impl Fault for Error {
             Self::Page(invalid) => invalid.reason(),
             Self::Store(error) if error.is_retryable() => "STORE_UNAVAILABLE",
             Self::Journal(error) => error.reason(),
+            Self::Peer(status) if refuses(status) => "PEER_REFUSED",
             Self::Peer(_) => "PEER_UNREACHABLE",
             Self::Store(_) | Self::Seal(_) | Self::Key(_) => "INTERNAL",
         }
@@ -372,6 +388,9 @@ impl Fault for Error {
             Self::Journal(error) => error.public_message(),
             Self::Store(error) if error.is_retryable() => {
                 "the store is not available, try again".into()
+            }
+            Self::Peer(status) if refuses(status) => {
+                "a peer refuses this service, which its operator must put right".into()
             }
             Self::Peer(_) => "a peer that this needs does not answer, try again".into(),
             Self::Store(_) | Self::Seal(_) | Self::Key(_) => {
@@ -428,6 +447,38 @@ mod tests {
             let error = why.about("x");
             assert_ne!(error.code(), Code::Internal, "{why:?}");
             assert!(error.reason().len() <= 63);
+        }
+    }
+
+    #[test]
+    fn peers_that_refuse_are_told_from_those_that_are_away() {
+        for (code, told) in [
+            (Code::Unavailable, (Code::Unavailable, "PEER_UNREACHABLE")),
+            (
+                Code::DeadlineExceeded,
+                (Code::Unavailable, "PEER_UNREACHABLE"),
+            ),
+            (Code::Internal, (Code::Unavailable, "PEER_UNREACHABLE")),
+            (
+                Code::PermissionDenied,
+                (Code::FailedPrecondition, "PEER_REFUSED"),
+            ),
+            (
+                Code::Unauthenticated,
+                (Code::FailedPrecondition, "PEER_REFUSED"),
+            ),
+            (
+                Code::InvalidArgument,
+                (Code::FailedPrecondition, "PEER_REFUSED"),
+            ),
+            (
+                Code::Unimplemented,
+                (Code::FailedPrecondition, "PEER_REFUSED"),
+            ),
+        ] {
+            let error = Error::Peer(Status::new(code, "secret"));
+            assert_eq!((error.code(), error.reason()), told, "{code:?}");
+            assert!(!error.public_message().contains("secret"));
         }
     }
 

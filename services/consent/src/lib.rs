@@ -27,7 +27,7 @@ use publica_store::{Migrations, Stores, StoresConfig};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-pub use config::{ConsentConfig, ProviderConfig};
+pub use config::{ConsentConfig, NoticeConfig, NoticeText, ProviderConfig};
 
 use crate::app::App;
 
@@ -97,6 +97,7 @@ impl Block for Consent {
             self.app.journal().run(stop.clone()),
             self.app.keep_time(&tenants, &stop),
             self.app.follow_revocations(&tenants, &stop),
+            self.app.tell_people(stop.clone()),
         );
     }
 

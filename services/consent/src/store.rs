@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod delegation;
 pub(crate) mod individual;
 pub(crate) mod keys;
+pub(crate) mod notice;
 pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod revision;
@@ -46,7 +47,7 @@ pub(crate) struct Page {
 /// An id that sorts behind every other.
 const LAST: &str = "~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~";
 /// Times before and after all others that both engines can hold.
-const FIRST_TIME: Timestamp = Timestamp::from_seconds(-60_000_000_000);
+pub(crate) const FIRST_TIME: Timestamp = Timestamp::from_seconds(-60_000_000_000);
 const LAST_TIME: Timestamp = Timestamp::from_seconds(250_000_000_000);
 
 impl Page {

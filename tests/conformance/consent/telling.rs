@@ -123,6 +123,69 @@ both_engines! {
         suite.get(&format!("{path}deliveries/")).await.refused(400);
     }
 
+    async fn a_target_that_is_gone_is_switched_off_and_can_be_told_again(db: TestDatabase) {
+        let suite = suite_with(db, Profile::Local, env("consent"), |config| {
+            config.journal.webhooks.allow_private = true;
+        })
+        .await;
+        let mut target = Target::new(vec![410]).await;
+        let hook = |disabled: bool| json!({"webhook": {"payloadUrl": target.url,
+            "contentType": "application/json", "disabled": disabled, "secretKey": "x",
+            "subscribedEvents": ["individual.*"]}});
+        let (on, off) = (hook(false), hook(true));
+        let made = suite.post("/config/webhook/", on.clone()).await.ok();
+        let path = format!("/config/webhook/{}/", text(&made["webhook"]["id"]));
+        let (first, _) = suite.person("t-1").await;
+        let (gone, _) = target.next().await;
+        eventually(|| async {
+            let shown = suite.get(&path).await.ok();
+            (shown["webhook"]["disabled"] == true).then_some(())
+        })
+        .await;
+        suite.post(&format!("{path}ping/"), json!({})).await.refused(400);
+        suite.person("t-2").await;
+
+        // Switched on again it goes on where it stood, and is told again of what it lost.
+        let replay = format!("{path}replay/");
+        let day = json!({"from": "2020-01-01T00:00:00Z"});
+        let refused = suite.post(&replay, day).await;
+        assert_eq!(refused.body["details"][0]["path"], "from", "{:?}", refused.body);
+        assert_eq!(refused.refused(400), "invalid_fields");
+        suite.post(&replay, json!({})).await.refused(400);
+        let hour = publica_types::Clock::now(&publica_types::SystemClock)
+            .minus(Duration::from_hours(1));
+        let hour = json!({ "from": hour });
+        suite.post(&replay, hour.clone()).await.refused(400);
+        suite.call("PUT", &path, on).await.ok();
+        let (second, _) = target.next().await;
+        assert_ne!(second["webhook-id"], gone["webhook-id"]);
+        delivery(&suite, &path, "delivered").await;
+        let replayed = suite.post(&replay, hour).await.ok();
+        assert_eq!(replayed["replayed"], 2, "{replayed}");
+        assert!(replayed.get("nextCursor").is_none());
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            let (headers, body) = target.next().await;
+            let event: Value = serde_json::from_str(&body).unwrap();
+            told.push((headers["webhook-id"].clone(), text(&event["subject"])));
+        }
+        assert!(told.contains(&(gone["webhook-id"].clone(), format!("individual/{first}"))));
+        assert!(told.iter().any(|(id, _)| *id == second["webhook-id"]));
+
+        // The block cuts the list into pages.
+        let page = suite.get(&format!("{path}deliveries/?limit=1&count=true")).await.ok();
+        assert_eq!(page["deliveries"].as_array().unwrap().len(), 1);
+        assert_eq!(page["pagination"]["totalItems"], 2);
+        assert_eq!(page["pagination"]["hasNext"], true);
+        let cursor = text(&page["pagination"]["nextCursor"]);
+        let next = suite.get(&format!("{path}deliveries/?limit=1&cursor={cursor}")).await.ok();
+        assert_ne!(next["deliveries"][0]["id"], page["deliveries"][0]["id"]);
+        assert_eq!(next["pagination"]["hasNext"], false, "nothing is left");
+        let same = suite.get(&format!("{path}deliveries/?limit=1&offset=1")).await.ok();
+        assert_eq!(same["deliveries"], next["deliveries"]);
+        suite.call("PUT", &path, off).await.ok();
+    }
+
     async fn secrets_of_ones_own_are_long_enough(db: TestDatabase) {
         let suite = suite_with(db, Profile::Local, env("consent"), |_| {}).await;
         let hook = |secret: &str| json!({"webhook": {"payloadUrl": "https://hooks.example.com/a",

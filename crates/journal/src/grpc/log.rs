@@ -215,6 +215,7 @@ impl LogService {
     ) -> impl Stream<Item = Result<proto::WatchResponse, Status>> + Send + use<> {
         const POLL: std::time::Duration = std::time::Duration::from_secs(1);
         let mut grown = self.journal.grown(&db);
+        let stopped = self.journal.stopped();
         async_stream::try_stream! {
             loop {
                 grown.mark_unchanged();
@@ -229,9 +230,13 @@ impl LogService {
                     from = placed.position + 1;
                     yield proto::WatchResponse { entry: Some(entry(placed)), epoch };
                 }
+                if stopped.is_cancelled() {
+                    Err(Status::unavailable("the block stops; go on from the last position"))?;
+                }
                 if !full {
                     // Other replicas may sequence without this process learning of it.
-                    let _ = tokio::time::timeout(POLL, grown.changed()).await;
+                    let news = tokio::time::timeout(POLL, grown.changed());
+                    let _ = stopped.run_until_cancelled(news).await;
                 }
             }
         }

@@ -21,10 +21,14 @@ use crate::store::deliveries;
 use crate::store::log as log_sql;
 use crate::store::webhooks::{self as sql, WebhookRow};
 use crate::tail::append;
-use crate::webhook::{KIND, PINGED, PURPOSE, key_prefix, new_secret, read_secret, secret_text};
+use crate::webhook::{
+    KIND, PINGED, PURPOSE, is_short, key_prefix, new_secret, read_secret, secret_text,
+};
 
+mod again;
 mod shown;
 
+use again::{Redrive, Replay, redrive, replay};
 use shown::{dead_letter, delivery, webhook};
 
 const MAX_ACTIONS: usize = 100;
@@ -179,35 +183,6 @@ fn ping<'a>(
     })
 }
 
-/// What sending again needs: whose deliveries, by the beginning of their keys, and which.
-struct Redrive {
-    origin: Origin,
-    prefix: String,
-    ids: Vec<Uuid>,
-}
-
-fn redrive<'a>(
-    tx: &'a mut Tx<'_>,
-    Redrive {
-        origin,
-        prefix,
-        ids,
-    }: &'a Redrive,
-) -> BoxFuture<'a, Result<proto::RedriveDeadLettersResponse, JournalError>> {
-    Box::pin(async move {
-        for id in ids {
-            let view = operator::redrive(tx, *id).await?;
-            if view.kind != KIND || !view.key.starts_with(prefix.as_str()) {
-                return Err(JournalError::NotFound { what: "delivery" });
-            }
-            let entry = Entry::new("journal.webhook.redriven").subject("delivery", id);
-            append(tx, origin, entry);
-        }
-        let redriven_count = i32::try_from(ids.len()).unwrap_or(i32::MAX);
-        Ok(proto::RedriveDeadLettersResponse { redriven_count })
-    })
-}
-
 impl Webhooks {
     pub(crate) fn new(journal: Journal) -> Self {
         Self { journal }
@@ -272,8 +247,13 @@ impl Webhooks {
     }
 }
 
-fn own_secret(text: &str) -> Result<Vec<u8>, Invalid> {
-    read_secret(text).map_err(|why| publica_rpc::invalid("secret", why))
+/// The secret that a caller sends, if that is meant to be one.
+fn sent_secret(text: &str, ignore_short: bool) -> Result<Option<Vec<u8>>, Invalid> {
+    if text.is_empty() || (ignore_short && is_short(text)) {
+        return Ok(None);
+    }
+    let secret = read_secret(text).map_err(|why| publica_rpc::invalid("secret", why))?;
+    Ok(Some(secret))
 }
 
 fn call<'o>(
@@ -345,12 +325,12 @@ impl WebhookService for Webhooks {
             &request.request_id,
             &request,
         );
-        let (secret, told) = match request.secret.as_str() {
-            "" => {
-                let made = new_secret(&**self.journal.entropy());
-                (made.to_vec(), secret_text(&made))
-            }
-            own => (own_secret(own)?, own.to_owned()),
+        let sent = sent_secret(&request.secret, request.ignore_short_secret)?;
+        let (secret, told) = if let Some(own) = sent {
+            (own, request.secret.clone())
+        } else {
+            let made = new_secret(&**self.journal.entropy());
+            (made.to_vec(), secret_text(&made))
         };
         let id = new_uuid(&**self.journal.clock(), &**self.journal.entropy());
         let mut row = self.row(&db, id, given, self.seal(&secret));
@@ -391,10 +371,8 @@ impl WebhookService for Webhooks {
             &request.request_id,
             &request,
         );
-        let sealed = match request.secret.as_str() {
-            "" => Vec::new(),
-            own => self.seal(&own_secret(own)?),
-        };
+        let sent = sent_secret(&request.secret, request.ignore_short_secret)?;
+        let sealed = sent.map(|own| self.seal(&own)).unwrap_or_default();
         let row = self.row(&db, id, given, sealed);
         let change = Change {
             origin: origin.clone(),
@@ -485,6 +463,9 @@ impl WebhookService for Webhooks {
         if proto::delivery::State::try_from(request.state).is_err() {
             return Err(publica_rpc::invalid("state", "is not a known value").into());
         }
+        if request.skip < 0 {
+            return Err(publica_rpc::invalid("skip", "must not be negative").into());
+        }
         let limit = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
         let arguments = ("deliveries", id, request.state);
         let before = PageToken::decode::<(i64, Uuid)>(&arguments, &request.page_token)?;
@@ -495,16 +476,29 @@ impl WebhookService for Webhooks {
         let known = sql::find(&db, id).await.map_err(JournalError::from)?;
         known.ok_or_else(not_found)?;
         let state = i64::from(request.state);
-        let rows = deliveries::list(&db, id, state, before, limit).await;
-        let rows = rows.map_err(JournalError::from)?;
-        let full = i64::try_from(rows.len()).unwrap_or(limit) == limit;
-        let next = rows.last().filter(|_| full);
+        let skip = i64::from(request.skip);
+        // One more than asked for, so that there is a next page only where it holds something.
+        let rows = deliveries::list(&db, id, state, before, limit + 1, skip).await;
+        let mut rows = rows.map_err(JournalError::from)?;
+        let total_size = match request.include_total {
+            true => Some(
+                deliveries::count(&db, id, state)
+                    .await
+                    .map_err(JournalError::from)?,
+            ),
+            false => None,
+        };
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = rows.len() > most;
+        rows.truncate(most);
+        let next = rows.last().filter(|_| more);
         let next = next.map(|row| (row.last_time.micros(), row.entry_id));
         Ok(Response::new(proto::ListDeliveriesResponse {
             deliveries: rows.into_iter().map(delivery).collect(),
             next_page_token: next
                 .map(|next| PageToken::encode(&arguments, &next))
                 .unwrap_or_default(),
+            total_size,
         }))
     }
 
@@ -559,6 +553,25 @@ impl WebhookService for Webhooks {
             ids,
         };
         let response = write::<_, _, JournalError, _>(&db, call, input, redrive).await?;
+        Ok(Response::new(response))
+    }
+
+    async fn replay_deliveries(
+        &self,
+        request: Request<proto::ReplayDeliveriesRequest>,
+    ) -> Result<Response<proto::ReplayDeliveriesResponse>, Status> {
+        let (db, origin) = self.db(&request).await?;
+        let request = request.into_inner();
+        let id = uuid("webhook_id", &request.webhook_id)?;
+        let call = call(
+            "journal.replay_deliveries",
+            "/publica.journal.v1.WebhookService/ReplayDeliveries",
+            &origin,
+            &request.request_id,
+            &request,
+        );
+        let input = Replay::prepare(&db, &origin, id, &request).await?;
+        let response = write::<_, _, JournalError, _>(&db, call, input, replay).await?;
         Ok(Response::new(response))
     }
 }

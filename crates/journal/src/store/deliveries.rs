@@ -6,7 +6,7 @@ use publica_store::{Db, StoreError, Tx};
 use publica_types::{Timestamp, Uuid};
 
 /// How long a delivery is remembered.
-const KEPT: Duration = Duration::from_hours(30 * 24);
+pub(crate) const KEPT: Duration = Duration::from_hours(30 * 24);
 /// Deliveries of one subscription that are remembered.
 pub(crate) const MOST: i64 = 1_000;
 
@@ -26,7 +26,9 @@ publica_store::statements! {
         first_time, last_time FROM webhook_delivery \
         WHERE webhook_id = $1 AND ($2 = 0 OR state = $2) AND last_time >= $3 \
         AND (last_time, entry_id) < ($4, $5) \
-        ORDER BY last_time DESC, entry_id DESC LIMIT $6",
+        ORDER BY last_time DESC, entry_id DESC LIMIT $6 OFFSET $7",
+    COUNT = "SELECT COUNT(*) FROM webhook_delivery \
+        WHERE webhook_id = $1 AND ($2 = 0 OR state = $2) AND last_time >= $3",
     FORGET = "DELETE FROM webhook_delivery WHERE webhook_id = $1",
 }
 
@@ -72,10 +74,18 @@ pub(crate) async fn list(
     state: i64,
     before: (Timestamp, Uuid),
     limit: i64,
+    skip: i64,
 ) -> Result<Vec<DeliveryRow>, StoreError> {
     let query = db.query(LIST).bind(webhook_id).bind(state);
     let query = query.bind(db.now().minus(KEPT)).bind(before.0);
-    query.bind(before.1).bind(limit).fetch_all().await
+    let query = query.bind(before.1).bind(limit).bind(skip);
+    query.fetch_all().await
+}
+
+/// How many deliveries of a subscription are remembered; `state` 0 counts all.
+pub(crate) async fn count(db: &Db, webhook_id: Uuid, state: i64) -> Result<i64, StoreError> {
+    let query = db.query(COUNT).bind(webhook_id).bind(state);
+    query.bind(db.now().minus(KEPT)).fetch_scalar().await
 }
 
 /// Forgets a subscription's deliveries.

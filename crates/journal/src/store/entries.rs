@@ -48,6 +48,14 @@ publica_store::statements! {
             AND journal.action <> $2 AND leaf.position < $3 \
             ORDER BY leaf.position DESC LIMIT $4",
     },
+    // Ids of entries begin with the time at which they were made.
+    BETWEEN = "SELECT leaf.position, leaf.leaf_hash, leaf.entry_id, journal.time, \
+        journal.actor, journal.on_behalf_of, journal.action, journal.outcome, \
+        journal.subject_kind, journal.subject_id, journal.process_id, journal.request_id, \
+        journal.trace_id, journal.body_sha256, journal.body FROM journal \
+        JOIN journal_leaf AS leaf ON leaf.entry_id = journal.entry_id \
+        WHERE journal.entry_id >= $1 AND journal.entry_id < $2 \
+        ORDER BY journal.entry_id LIMIT $3",
     LEAVES_OF_PROCESS = "SELECT leaf.position, leaf.leaf_hash, journal.body IS NOT NULL \
         FROM journal \
         JOIN journal_leaf AS leaf ON leaf.entry_id = journal.entry_id \
@@ -156,6 +164,23 @@ pub(crate) async fn list(
         .into_iter()
         .map(Placed::try_from)
         .collect()
+}
+
+/// Entries with ids `from..to`, by id and so by time, at most `limit`.
+pub(crate) async fn between(
+    db: &Db,
+    from: Uuid,
+    to: Uuid,
+    limit: i64,
+) -> Result<Vec<Placed>, StoreError> {
+    let rows: Vec<Row> = db
+        .query(BETWEEN)
+        .bind(from)
+        .bind(to)
+        .bind(limit)
+        .fetch_all()
+        .await?;
+    rows.into_iter().map(Placed::try_from).collect()
 }
 
 /// Entries about any of some subjects before a position of the log, newest first, at most `limit`,

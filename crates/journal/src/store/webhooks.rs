@@ -17,6 +17,7 @@ publica_store::statements! {
         WHERE webhook_id > $1 ORDER BY webhook_id LIMIT $2",
     CHANGE = "UPDATE webhook SET url = $2, actions = $3, description = $4, disabled = $5, \
         content_type = $6, legacy_signature = $7 WHERE webhook_id = $1",
+    DISABLE = "UPDATE webhook SET disabled = TRUE WHERE webhook_id = $1 AND NOT disabled",
     DELETE = "DELETE FROM webhook WHERE webhook_id = $1",
     ROTATE = "UPDATE webhook SET sealed_old_secret = sealed_secret, old_secret_until = $3, \
         sealed_secret = $2 WHERE webhook_id = $1",
@@ -104,6 +105,11 @@ pub(crate) async fn change(tx: &mut Tx<'_>, row: &WebhookRow) -> Result<bool, St
         .execute()
         .await?;
     Ok(changed == 1)
+}
+
+/// Switches a subscription off; false if it was off, or is gone.
+pub(crate) async fn disable(tx: &mut Tx<'_>, id: Uuid) -> Result<bool, StoreError> {
+    Ok(tx.query(DISABLE).bind(id).execute().await? == 1)
 }
 
 pub(crate) async fn delete(tx: &mut Tx<'_>, id: Uuid) -> Result<bool, StoreError> {

@@ -67,6 +67,7 @@ fn webhook(url: &str, actions: &[&str]) -> proto::CreateWebhookRequest {
         from_position: Some(0),
         request_id: "018f4e3c-5f00-7000-8000-000000000001".to_owned(),
         secret: String::new(),
+        ignore_short_secret: false,
     }
 }
 
@@ -452,6 +453,21 @@ both_engines! {
         assert_eq!(found.first(), Some(&newest));
         let unique: std::collections::BTreeSet<_> = found.iter().collect();
         assert_eq!(unique.len(), found.len());
+        bench.stop().await;
+    }
+
+    async fn who_follows_a_log_is_sent_elsewhere_when_it_stops(db: TestDatabase) {
+        let bench = Bench::new(&db).await;
+        bench.run();
+        let mut client = JournalServiceClient::new(link(&bench));
+        let request = proto::WatchRequest::default();
+        let mut stream = client.watch(request).await.unwrap().into_inner();
+        bench.add(1, "p").await;
+        assert!(stream.message().await.unwrap().unwrap().entry.is_some());
+        bench.stop.cancel();
+        let ended = tokio::time::timeout(PATIENCE, stream.message()).await.unwrap();
+        assert_eq!(ended.unwrap_err().code(), Code::Unavailable);
+        drop((stream, client));
         bench.stop().await;
     }
 

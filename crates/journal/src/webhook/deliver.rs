@@ -2,23 +2,25 @@
 
 use std::time::Duration;
 
-use publica_outbound::{Call, Client, Limits, Method, check_url, legacy_signature};
+use publica_outbound::{Call, Client, Limits, Method, Sent, check_url, legacy_signature};
 use publica_proto::journal::v1 as proto;
 use publica_proto::journal::v1::delivery::State;
 use publica_store::StoreError;
 use publica_types::Timestamp;
 use publica_work::{Backoff, Claimed, Handler, Outcome, Policy};
 use reqwest::Url;
+use serde_json::json;
 
 use super::PURPOSE;
 use super::event::{Source, cloud_event};
 use super::relay::Delivery;
-use crate::entry::EntryRow;
+use crate::entry::{Entry, EntryRow};
 use crate::error::JournalError;
 use crate::journal::Journal;
 use crate::store::deliveries::{self, DeliveryRow};
 use crate::store::entries::{self, Filter};
 use crate::store::webhooks::{self as sql, WebhookRow};
+use crate::tail::append;
 
 const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -77,6 +79,9 @@ impl Deliverer {
         let outcome = match check_url(&row.url, allow_private) {
             Ok(url) => {
                 let sent = self.client.send(self.call(&row, url, &entry, body)?).await;
+                if matches!(sent, Sent::Gone) {
+                    self.switch_off(job, &row).await?;
+                }
                 let give_up = self.journal.config().webhooks.give_up_hours;
                 sent.outcome(job.created, self.journal.clock().now(), give_up)
             }
@@ -122,6 +127,32 @@ impl Deliverer {
             content_type,
             body,
         })
+    }
+
+    /// Switches off a subscription whose target is gone for good, as Standard Webhooks asks.
+    async fn switch_off(&self, job: &Claimed, row: &WebhookRow) -> Result<(), StoreError> {
+        tracing::warn!(
+            block = self.journal.block(),
+            webhook = %row.webhook_id,
+            "a target is gone for good, so its webhook was switched off"
+        );
+        let input = (job.origin.clone(), row.webhook_id);
+        let off = job
+            .db
+            .write("journal.webhook_gone", input, |tx, (origin, id)| {
+                Box::pin(async move {
+                    if sql::disable(tx, *id).await? {
+                        let entry = Entry::new("journal.webhook.disabled").subject("webhook", id);
+                        append(
+                            tx,
+                            origin,
+                            entry.body(json!({"reason": "the target answered 410"})),
+                        );
+                    }
+                    Ok(())
+                })
+            });
+        off.await
     }
 
     /// Keeps what an attempt came to.

@@ -20,7 +20,7 @@ use crate::store::webhooks::{self as sql, WebhookRow};
 const LEASE: &str = "journal.webhooks";
 const BATCH: i64 = 256;
 /// Deliveries of one subscription that may wait; beyond, its cursor stays where it is.
-const MAX_WAITING: i64 = 1_000;
+pub(crate) const MAX_WAITING: i64 = 1_000;
 const MAX_SUBSCRIPTIONS: i64 = 10_000;
 const POLL: Duration = Duration::from_secs(2);
 
@@ -130,7 +130,7 @@ async fn advance(db: &Db, lease: &Lease, row: WebhookRow) -> Result<bool, Journa
 }
 
 /// Whether an entry goes to a subscription: what it asked for, and its own pings alone.
-fn is_wanted(row: &WebhookRow, action: &str, subject_id: &str) -> bool {
+pub(crate) fn is_wanted(row: &WebhookRow, action: &str, subject_id: &str) -> bool {
     if action == PINGED {
         subject_id == row.webhook_id.to_string()
     } else {
@@ -138,7 +138,7 @@ fn is_wanted(row: &WebhookRow, action: &str, subject_id: &str) -> bool {
     }
 }
 
-async fn enqueue(
+pub(crate) async fn enqueue(
     tx: &mut publica_store::Tx<'_>,
     row: &WebhookRow,
     placed: &Placed,

@@ -11,7 +11,7 @@ use publica_store::Tx;
 use publica_types::Timestamp;
 use serde_json::json;
 
-use super::delegations::check_age_of;
+use super::age::check_age_of;
 use super::pairs::{Pair, settle_key, split};
 use super::policies::check_id;
 use super::records::{Intended, WRITE, fresh_row, intend_for};

@@ -6,13 +6,14 @@ use publica_proto::consent::v1 as pb;
 use publica_seal::SubjectKey;
 use publica_store::Tx;
 
-use super::delegations::{Acting, Matter, check_age_of, hold, word};
+use super::age::check_age_of;
+use super::delegations::{Acting, Matter, hold, word};
 use super::policies::check_id;
 use super::records::{WRITE, action, by_word, note, record_revision, tell};
 use super::revisions;
 use super::shown::{fill, name, open_circumstances, seal_circumstances, with_text};
 use super::texts::{Text, published_in, text};
-use super::{App, Input, Shop, Who, call};
+use super::{App, Input, Shop, Who, call, notices};
 use crate::domain::delegation::Act;
 use crate::domain::record;
 use crate::domain::violations::Violations;
@@ -171,6 +172,9 @@ async fn change(
     store::record::change(tx, &row).await?;
     tell(tx, &row, true).await?;
     note(tx, who, &row, action(row.opt_in, row.ever_given));
+    if acting.is_some() || !who.is_self(&row.individual_id) {
+        notices::answered(tx, shop, who, &row).await?;
+    }
     fill(&mut shown, &row, published, now);
     Ok(pb::ChangeConsentRecordResponse {
         consent_record: Some(shown),

@@ -11,12 +11,15 @@ use publica_store::Tx;
 use publica_types::Timestamp;
 use serde_json::json;
 
+use super::age::term;
+use super::notices::{self, For};
 use super::policies::check_id;
+use super::revisions::{Change, revise};
 use super::revocations::{About, revoke};
 use super::shown::key_of;
-use super::{App, Input, Paging, Shop, Who, call, entry, individuals, next_token, time};
-use crate::domain::delegation::{self, Act, Authority, BirthDate};
-use crate::domain::signature;
+use super::{App, Input, Paging, Shop, Who, by, call, entry, individuals, next_token};
+use crate::domain::delegation::{self, Act, Authority};
+use crate::domain::notice::Kind;
 use crate::domain::violations::Violations;
 use crate::error::{Error, Why};
 use crate::store::delegation::Row;
@@ -25,7 +28,7 @@ use crate::store::{self, Cursor};
 /// The field under which a delegation is sealed.
 const DELEGATION: &str = "delegation";
 /// The scopes that systems need.
-const READ: &str = "consent:delegation:read";
+pub(super) const READ: &str = "consent:delegation:read";
 const WRITE: &str = "consent:delegation:write";
 /// Delegations over one person that hold or may come to hold.
 const MAX_DELEGATIONS: i64 = 32;
@@ -56,7 +59,28 @@ impl<'a> Matter<'a> {
     }
 }
 
-fn opened(row: &Row, key: Option<&SubjectKey>) -> Result<pb::Delegation, Error> {
+/// What is kept of a delegation, encrypted.
+pub(super) fn seal(key: &SubjectKey, one: &pb::Delegation) -> Vec<u8> {
+    let kept = pb::Delegation {
+        authority_reference: one.authority_reference.clone(),
+        authority_hash: one.authority_hash.clone(),
+        scope_agreements: one.scope_agreements.clone(),
+        scope_purposes: one.scope_purposes.clone(),
+        actions: one.actions.clone(),
+        ..pb::Delegation::default()
+    };
+    key.seal(DELEGATION, &kept.encode_to_vec())
+}
+
+/// Refuses one more delegation over a person who has as many as may be.
+pub(super) async fn make_room(tx: &mut Tx<'_>, individual_id: &str) -> Result<(), Error> {
+    if store::delegation::count(tx, individual_id).await? >= MAX_DELEGATIONS {
+        return Err(Why::TooManyDelegations.about(individual_id));
+    }
+    Ok(())
+}
+
+pub(super) fn opened(row: &Row, key: Option<&SubjectKey>) -> Result<pb::Delegation, Error> {
     let mut one: pb::Delegation = match key {
         Some(key) => store::decode(&key.open(DELEGATION, &row.sealed)?)?,
         // The person's key was destroyed, and with it whatever the delegate might do.
@@ -74,7 +98,7 @@ fn opened(row: &Row, key: Option<&SubjectKey>) -> Result<pb::Delegation, Error> 
     Ok(one)
 }
 
-fn authority<'a>(row: &Row, one: &'a pb::Delegation) -> Authority<'a> {
+pub(super) fn authority<'a>(row: &Row, one: &'a pb::Delegation) -> Authority<'a> {
     Authority {
         delegation: one,
         from: row.valid_from,
@@ -205,38 +229,6 @@ pub(crate) async fn hold(
     Err(Why::DelegationInvalid.about(delegate))
 }
 
-/// Refuses a yes of somebody who is known to be too young to say it alone.
-pub(crate) fn check_age(
-    shop: &Shop,
-    person: &pb::Individual,
-    text: &pb::DataAgreement,
-) -> Result<(), Error> {
-    let with_delegate = text
-        .required_signatures
-        .iter()
-        .any(|role| role == signature::DELEGATE);
-    let born = BirthDate::parse(&person.birth_date);
-    let young = born.is_some_and(|born| !born.is_aged(text.minimum_age, shop.now()));
-    if text.minimum_age > 0 && young && !with_delegate {
-        return Err(Why::UnderAge.about(&*person.individual_id));
-    }
-    Ok(())
-}
-
-/// The same for a person who is only known by id.
-pub(crate) async fn check_age_of(
-    shop: &Shop,
-    individual_id: &str,
-    text: &pb::DataAgreement,
-) -> Result<(), Error> {
-    if text.minimum_age == 0 {
-        return Ok(());
-    }
-    let row = store::individual::find(&shop.db, individual_id).await?;
-    let row = row.ok_or_else(|| Why::IndividualNotFound.about(individual_id))?;
-    check_age(shop, &individuals::open(shop, &row).await?, text)
-}
-
 /// Keys of all delegates who may act about an agreement, with whose they are.
 pub(crate) async fn keys_of_delegates(
     shop: &Shop,
@@ -250,15 +242,6 @@ pub(crate) async fn keys_of_delegates(
         found.push((one, keys));
     }
     Ok(found)
-}
-
-/// When authority over somebody born then ends with majority.
-fn majority(shop: &Shop, person: &pb::Individual, relationship: i32) -> Option<Timestamp> {
-    if !delegation::ends_with_majority(relationship) {
-        return None;
-    }
-    let born = BirthDate::parse(&person.birth_date)?;
-    born.age_at(i32::try_from(shop.rules.majority_age).ok()?)
 }
 
 impl App {
@@ -288,15 +271,7 @@ impl App {
         let row = store::individual::find(&shop.db, &one.individual_id).await?;
         let row = row.ok_or_else(|| Why::IndividualNotFound.about(&*one.individual_id))?;
         let person = individuals::open(&shop, &row).await?;
-        let from = time("validFrom", one.valid_from_time.as_ref())?.unwrap_or(shop.now());
-        let asked = time("validUntil", one.valid_until_time.as_ref())?;
-        let until = match (majority(&shop, &person, one.relationship), asked) {
-            (Some(majority), Some(asked)) => Some(majority.min(asked)),
-            (majority, asked) => majority.or(asked),
-        };
-        if until.is_some_and(|until| until <= from) {
-            return Err(Violations::one("validUntil", "is not after its begin").into());
-        }
+        let (from, until) = term(&shop, &one, &person.birth_date, shop.now())?;
         let input: Input<(pb::Delegation, Timestamp, Option<Timestamp>)> =
             (Arc::clone(&shop), who.clone(), (one, from, until));
         publica_journal::write(&shop.db, call, input, |tx, (shop, who, asked)| {
@@ -325,7 +300,7 @@ impl App {
     }
 
     /// A delegation that the caller may see: systems with the scope, and both people.
-    async fn own_delegation(
+    pub(super) async fn own_delegation(
         &self,
         shop: &Shop,
         who: &Who,
@@ -451,24 +426,14 @@ async fn create(
     (one, from, until): &(pb::Delegation, Timestamp, Option<Timestamp>),
 ) -> Result<pb::CreateDelegationResponse, Error> {
     let now = tx.now();
-    if store::delegation::count(tx, &one.individual_id).await? >= MAX_DELEGATIONS {
-        return Err(Why::TooManyDelegations.about(&*one.individual_id));
-    }
+    make_room(tx, &one.individual_id).await?;
     let key = shop.keyring.subject(tx, &one.individual_id).await?;
-    let kept = pb::Delegation {
-        authority_reference: one.authority_reference.clone(),
-        authority_hash: one.authority_hash.clone(),
-        scope_agreements: one.scope_agreements.clone(),
-        scope_purposes: one.scope_purposes.clone(),
-        actions: one.actions.clone(),
-        ..pb::Delegation::default()
-    };
     let mut row = Row {
         delegation_id: one.delegation_id.clone(),
         individual_id: one.individual_id.clone(),
         delegate_id: one.delegate_individual_id.clone(),
         relationship: i64::from(one.relationship),
-        sealed: key.seal(DELEGATION, &kept.encode_to_vec()),
+        sealed: seal(&key, one),
         valid_from: *from,
         valid_until: *until,
         revoked: None,
@@ -482,7 +447,9 @@ async fn create(
     if !store::delegation::insert(tx, &row).await? {
         return Err(Why::Conflict.about(&*row.delegation_id));
     }
+    lock_down(tx, shop, who, &row, &key).await?;
     note(tx, who, &row, "consent.delegation.created");
+    notify(tx, shop, who, &row, Kind::DelegationMade).await?;
     Ok(pb::CreateDelegationResponse {
         delegation: Some(shown(&row, Some(&key), now)?),
     })
@@ -499,6 +466,7 @@ async fn end(
     let ended = store::delegation::revoke(tx, id, now, request.void).await?;
     let row = store::delegation::find_in(tx, id).await?;
     let row = row.ok_or_else(|| Why::DelegationNotFound.about(id))?;
+    let key = shop.keyring.subject(tx, &row.individual_id).await?;
     if ended {
         let answers = store::delegation::ended(tx, id, now, request.void).await?;
         if answers > 0 {
@@ -508,12 +476,52 @@ async fn end(
             };
             revoke(tx, about, pb::RevocationCause::DelegationEnded).await?;
         }
+        lock_down(tx, shop, who, &row, &key).await?;
         note(tx, who, &row, "consent.delegation.revoked");
+        notify(tx, shop, who, &row, Kind::DelegationEnded).await?;
     }
-    let key = shop.keyring.subject(tx, &row.individual_id).await?;
     Ok(pb::RevokeDelegationResponse {
         delegation: Some(shown(&row, Some(&key), now)?),
     })
+}
+
+/// Locks a delegation as it is now in a revision.
+async fn lock_down(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    who: &Who,
+    row: &Row,
+    key: &SubjectKey,
+) -> Result<(), Error> {
+    let change = Change {
+        schema: pb::Schema::Delegation,
+        object_id: &row.delegation_id,
+        data: delegation::data(&opened(row, Some(key))?),
+        by: by(who, &row.individual_id),
+        body: None,
+        subject: Some(key),
+        predecessor_signature: "",
+    };
+    revise(tx, shop, change).await.map(drop)
+}
+
+/// Tells the person what others arranged about them.
+async fn notify(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    who: &Who,
+    row: &Row,
+    kind: Kind,
+) -> Result<(), Error> {
+    if who.is_self(&row.individual_id) {
+        return Ok(());
+    }
+    let whom = For {
+        individual_id: &row.individual_id,
+        agreement_id: "",
+        reference: &row.delegation_id,
+    };
+    notices::person(tx, shop, &who.origin, kind, whom, &row.delegation_id).await
 }
 
 fn note(tx: &mut Tx<'_>, who: &Who, row: &Row, action: &'static str) {

@@ -2,6 +2,7 @@
 //! time; nothing is sent anywhere. Snapshots are kept byte for byte, so their hashes still
 //! verify; the service seals them from now on.
 
+mod delegating;
 mod lines;
 mod storing;
 
@@ -124,6 +125,7 @@ async fn store_all(
             Entity::Policy(line) => (&line.id, storing::policy(tx, shop, who, line).await),
             Entity::Agreement(line) => (&line.id, storing::agreement(tx, shop, who, line).await),
             Entity::Individual(line) => (&line.id, storing::individual(tx, shop, line).await),
+            Entity::Delegation(line) => (&line.id, delegating::store(tx, shop, who, line).await),
             Entity::Record(line) => (&line.id, storing::record(tx, shop, who, line).await),
         };
         let stored = match stored {

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::policies::check_id;
 use super::{App, Input, Paging, Shop, Who, call, entry, next_token};
 use crate::domain::delegation::BirthDate;
+use crate::domain::notice;
 use crate::domain::violations::{MAX_NAME, Violations};
 use crate::error::{Error, Why};
 use crate::store::individual::{KeyRow, Row, Write};
@@ -57,7 +58,13 @@ fn known(one: &pb::Individual) -> pb::KnownIdentity {
         external_id_type: one.external_id_type.clone(),
         identity_provider_id: one.identity_provider_id.clone(),
         birth_date: one.birth_date.clone(),
+        email: one.email.clone(),
     }
+}
+
+/// What is known of a person, opened.
+pub(super) fn open_known(key: &SubjectKey, sealed: &[u8]) -> Result<pb::KnownIdentity, Error> {
+    Ok(store::decode(&key.open(IDENTITY, sealed)?)?)
 }
 
 /// Ids of the people with this external id, whatever its kind and provider; at most two.
@@ -82,6 +89,9 @@ pub(crate) fn check(one: &pb::Individual) -> Result<(), Violations> {
     found.line("identityProviderId", &one.identity_provider_id, MAX_NAME);
     if !one.birth_date.is_empty() && BirthDate::parse(&one.birth_date).is_none() {
         found.push("birthDate", "is not a date such as 2010-05-17");
+    }
+    if !one.email.is_empty() && !notice::is_address(&one.email) {
+        found.push("email", "is not an e-mail address");
     }
     let kind = !one.external_id_type.is_empty() || !one.identity_provider_id.is_empty();
     if one.external_id.is_empty() && kind {
@@ -116,8 +126,7 @@ pub(crate) fn same_identity(
     sealed: &[u8],
     one: &pb::Individual,
 ) -> Result<bool, Error> {
-    let kept: pb::KnownIdentity = store::decode(&key.open(IDENTITY, sealed)?)?;
-    Ok(kept == known(one))
+    Ok(open_known(key, sealed)? == known(one))
 }
 
 fn opened(row: &Row, key: Option<&SubjectKey>) -> Result<pb::Individual, Error> {
@@ -128,8 +137,9 @@ fn opened(row: &Row, key: Option<&SubjectKey>) -> Result<pb::Individual, Error> 
         ..pb::Individual::default()
     };
     if let (Some(sealed), Some(key)) = (&row.sealed, key) {
-        let identity: pb::KnownIdentity = store::decode(&key.open(IDENTITY, sealed)?)?;
+        let identity = open_known(key, sealed)?;
         one.birth_date = identity.birth_date;
+        one.email = identity.email;
         one.external_id = identity.external_id;
         one.external_id_type = identity.external_id_type;
         one.identity_provider_id = identity.identity_provider_id;

@@ -10,14 +10,15 @@ use publica_store::Tx;
 use publica_types::Timestamp;
 use serde_json::json;
 
-use super::delegations::{Acting, Matter, check_age_of, hold, holding, keys_of_delegates};
+use super::age::check_age_of;
+use super::delegations::{Acting, Matter, hold, holding, keys_of_delegates};
 use super::policies::check_id;
 use super::records::{Intended, WRITE, action, fresh_row, intend, note, retire, tell};
 use super::revisions::{self, first_signed};
 use super::shown::{fill, name, open_circumstances, with_text};
 use super::signing::{self, Good};
 use super::texts::{Text, published_in, text};
-use super::{App, Input, Shop, Who, call, entry};
+use super::{App, Input, Shop, Who, call, entry, notices};
 use crate::domain::delegation::Act;
 use crate::domain::signature;
 use crate::domain::snapshot::Snapshot;
@@ -340,6 +341,9 @@ async fn store_pair(
     store::signature::insert(tx, &signed).await?;
     tell(tx, &row, retired).await?;
     note(tx, who, &row, action(row.opt_in, row.ever_given));
+    if acting.is_some() || !record.assisted_by.is_empty() {
+        notices::answered(tx, shop, who, &row).await?;
+    }
     let mut shown = record.clone();
     name(&mut shown, &row);
     fill(&mut shown, &row, Some(&pair.intended.text.agreement), now);
@@ -431,6 +435,9 @@ async fn attach(
     }
     store::record::signed(tx, &row).await?;
     note(tx, who, &row, "consent.record.signed");
+    if acting.is_some() {
+        notices::answered(tx, shop, who, &row).await?;
+    }
     let signature = signing::open(&signed, &key, &snapshot)?;
     let mut shown = match &row.sealed {
         Some(sealed) => open_circumstances(&key, sealed)?,

@@ -9,7 +9,8 @@ use publica_store::Tx;
 use serde_json::json;
 
 use super::revisions::{self, Change, revise};
-use super::{App, Input, Paging, Shop, Who, call, entry, next_token};
+use super::{App, Input, Paging, Shop, Who, call, entry, next_token, notices};
+use crate::domain::material;
 use crate::domain::policy;
 use crate::domain::snapshot::By;
 use crate::domain::violations::{Violations, is_id};
@@ -330,6 +331,9 @@ async fn replace(
         &who.origin,
         entry("consent.policy.updated", "policy", &id, body),
     );
+    if !material::policy(&old, &content).is_empty() {
+        notices::policy(tx, shop, &who.origin, &id, &revision.revision_id).await?;
+    }
     stamp(&mut content, &revision);
     content.create_time = old.create_time;
     Ok(pb::ReplacePolicyResponse {

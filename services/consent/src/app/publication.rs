@@ -1,4 +1,4 @@
-//! Approval, publication and termination of agreements.
+//! Approval, publication and termination of agreements: versions, and whose answers carry over.
 
 use std::sync::Arc;
 
@@ -10,7 +10,11 @@ use serde_json::json;
 use super::agreements::{Order, complete, note, open_row, write, write_revision};
 use super::policies::check_id;
 use super::revocations::{About, revoke};
-use super::{App, Input, Shop, Who, call, entry};
+use super::texts::text_in;
+use super::{App, Input, Shop, Who, call, entry, notices};
+use crate::domain::notice::Kind;
+use crate::domain::violations::Violations;
+use crate::domain::{agreement, material};
 use crate::error::{Error, Why};
 use crate::store;
 
@@ -151,8 +155,74 @@ async fn terminate(
         agreement_id: id,
         ..About::default()
     };
+    let (ended, revision_id) = (Kind::AgreementTerminated, &revision.revision_id);
+    notices::agreement(tx, shop, &who.origin, ended, id, revision_id).await?;
     revoke(tx, about, pb::RevocationCause::AgreementTerminated).await?;
     Ok(pb::TerminateDataAgreementResponse {
         revision: Some(revision),
     })
+}
+
+/// Journals a publication; how many current answers it makes out of date.
+pub(super) async fn announce(
+    tx: &mut Tx<'_>,
+    who: &Who,
+    content: &pb::DataAgreement,
+    revision: &pb::Revision,
+) -> Result<i64, Error> {
+    note(tx, who, content, revision, "consent.agreement.published");
+    let about = About {
+        agreement_id: &content.data_agreement_id,
+        ..About::default()
+    };
+    let mut good = content.compatible_revision_ids.clone();
+    good.push(revision.revision_id.clone());
+    let stale = store::agreement::stale(tx, &content.data_agreement_id, &good).await?;
+    revoke(tx, about, pb::RevocationCause::AgreementChanged).await?;
+    Ok(stale)
+}
+
+/// Gives a text that is to be published its version, and finds out whose answers carry over:
+/// those to the text before it, unless something that matters changes. Returns what does.
+pub(super) async fn settle_version(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    content: &mut pb::DataAgreement,
+    base: Option<&pb::DataAgreement>,
+) -> Result<Vec<&'static str>, Error> {
+    let named = content.compatible_with_version_id.clone();
+    content.compatible_revision_ids.clear();
+    let mut material = Vec::new();
+    if let Some(base) = base {
+        if agreement::changes_only_activity(base, content) {
+            content.version.clone_from(&base.version);
+            content
+                .compatible_with_version_id
+                .clone_from(&base.compatible_with_version_id);
+            content.compatible_revision_ids = agreement::compatible_with(base);
+            return Ok(material);
+        }
+        material = material::changes(base, content);
+        if material.is_empty() {
+            content.compatible_revision_ids = agreement::compatible_with(base);
+        } else if named == base.version || named == base.revision_id {
+            return Err(Why::ReconsentNeeded.about(material.join(", ")));
+        }
+        let needed = !material.is_empty();
+        content.version = agreement::next_version(&base.version, &content.version, needed);
+    }
+    if !named.is_empty() && content.compatible_revision_ids.is_empty() {
+        let earlier = text_in(tx, shop, &named).await.ok();
+        let earlier =
+            earlier.filter(|text| text.agreement.data_agreement_id == content.data_agreement_id);
+        let earlier = earlier.ok_or_else(|| {
+            Violations::one("compatibleWithVersionId", "names no published text of it")
+        })?;
+        let needed = material::changes(&earlier.agreement, content);
+        if !needed.is_empty() {
+            return Err(Why::ReconsentNeeded.about(needed.join(", ")));
+        }
+        content.compatible_revision_ids = agreement::compatible_with(&earlier.agreement);
+    }
+    Ok(material)
 }

@@ -9,13 +9,14 @@ use publica_store::Tx;
 use publica_types::Timestamp;
 use serde_json::json;
 
-use super::delegations::{Acting, Matter, acting, check_age_of, hold, word};
+use super::age::check_age_of;
+use super::delegations::{Acting, Matter, acting, hold, word};
 use super::policies::check_id;
 use super::revisions::{self, Change, revise};
 use super::revocations::{About, revoke};
 use super::shown::{fill, key_of, present, present_all, seal_circumstances, with_text};
 use super::texts::{Text, text, text_in};
-use super::{App, Input, Paging, Shop, Who, by, call, entry, next_token, time};
+use super::{App, Input, Paging, Shop, Who, by, call, entry, next_token, notices, time};
 use crate::domain::agreement;
 use crate::domain::delegation::Act;
 use crate::domain::record;
@@ -528,6 +529,9 @@ async fn create(
     }
     tell(tx, &row, retired).await?;
     note(tx, who, &row, action(row.opt_in, row.ever_given));
+    if acting.is_some() || !who.is_self(person) {
+        notices::answered(tx, shop, who, &row).await?;
+    }
     fill(&mut shown, &row, Some(&text.agreement), now);
     Ok(pb::CreateConsentRecordResponse {
         consent_record: Some(shown),

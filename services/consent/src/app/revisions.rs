@@ -361,6 +361,10 @@ impl App {
                 .own_row(shop, who, object_id, "", super::records::READ)
                 .await
                 .map(drop),
+            pb::Schema::Delegation if !object_id.is_empty() => self
+                .own_delegation(shop, who, object_id, super::delegations::READ)
+                .await
+                .map(drop),
             _ => who.need("consent:audit:read"),
         }
     }

@@ -41,8 +41,6 @@ pub(super) enum News {
     Rows(Arc<[Row]>),
     /// There may be some that nobody told of: read the store.
     Read,
-    /// Nobody will tell of any more.
-    Stopped,
 }
 
 /// The way of the news of one store.
@@ -184,6 +182,7 @@ impl App {
         // What is stored from here on comes by news; what was stored before is read.
         let mut news = shop.news.subscribe();
         self.watching().notify_one();
+        let stopped = self.stopped().clone();
         Ok(async_stream::try_stream! {
             let _place = place;
             yield pb::WatchRevocationsResponse { revocation: None, cursor: encode(&cursor) };
@@ -195,12 +194,13 @@ impl App {
                     behind = i64::try_from(read.len()).unwrap_or(0) == BATCH;
                     read.into()
                 } else {
-                    match news.recv().await {
-                        Ok(News::Rows(rows)) => rows,
-                        Ok(News::Stopped) | Err(RecvError::Closed) => {
+                    match stopped.run_until_cancelled(news.recv()).await {
+                        Some(Ok(News::Rows(rows))) => rows,
+                        // Nobody will tell of any more.
+                        None | Some(Err(RecvError::Closed)) => {
                             Err(Status::unavailable("the block stops; go on from the cursor"))?
                         }
-                        Ok(News::Read) | Err(RecvError::Lagged(_)) => {
+                        Some(Ok(News::Read) | Err(RecvError::Lagged(_))) => {
                             behind = true;
                             continue;
                         }
@@ -249,9 +249,7 @@ impl App {
                 () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
             }
         }
-        for shop in tenants.iter().filter_map(|tenant| self.open_shop(tenant)) {
-            let _ = shop.news.send(News::Stopped);
-        }
+        self.stopped().cancel();
     }
 
     /// The public keys of the block.

@@ -11,7 +11,8 @@ use publica_types::{Origin, Tenant, Timestamp};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{App, Shop, entry};
+use super::{App, Shop, entry, notices};
+use crate::domain::notice::Kind;
 use crate::error::{Error, Why};
 use crate::store;
 use crate::store::timer::{Due, Moment, behind};
@@ -162,7 +163,9 @@ async fn tell(
     };
     // An answer that was given within the time of a warning is not warned of.
     let warned = |one: &&Due| one.valid_from.max(one.created) <= one.at.minus(before);
+    let mut told = Vec::new();
     for one in due.iter().filter(warned) {
+        told.push(one.record_id.clone());
         let body = json!({
             "individual_id": one.individual_id,
             "agreement_id": one.agreement_id,
@@ -173,6 +176,14 @@ async fn tell(
             &origin,
             entry(action, "consent_record", &one.record_id, body),
         );
+    }
+    let notice = match moment {
+        Moment::Reconfirmation => Some(Kind::ReconfirmationDue),
+        Moment::End => (!before.is_zero()).then_some(Kind::Expiring),
+    };
+    if let Some(kind) = notice {
+        let cause = format!("{name}:{}:{}", done.0.micros(), done.1);
+        notices::answers(tx, shop, &origin, kind, told, &cause).await?;
     }
     let count = i64::try_from(due.len()).unwrap_or(i64::MAX);
     let reached = match due.last() {

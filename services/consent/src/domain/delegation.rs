@@ -2,8 +2,11 @@
 
 use publica_proto::consent::v1 as pb;
 use publica_types::Timestamp;
+use serde_json::{Value, json};
 
 use super::purpose;
+use super::record::read_time;
+use super::snapshot::Members;
 use super::violations::{MAX_NAME, MAX_TEXT, Violations};
 
 /// Agreements or purposes that a delegation is limited to, at most.
@@ -71,6 +74,34 @@ pub(crate) fn check(one: &pb::Delegation) -> Result<(), Violations> {
         found.push("actions", "must be some of give, withdraw, view");
     }
     found.check(())
+}
+
+/// What a snapshot of a delegation holds.
+pub(crate) fn data(one: &pb::Delegation) -> Value {
+    let name = |text: &str, prefix: &str| text.trim_start_matches(prefix).to_ascii_lowercase();
+    let relationship = name(one.relationship().as_str_name(), "DELEGATION_RELATIONSHIP_");
+    let actions: Vec<pb::DelegationAction> = one.actions().collect();
+    let time = |time: &Option<prost_types::Timestamp>| {
+        time.as_ref().and_then(read_time).map(|time| json!(time))
+    };
+    let text = |text: &String| json!(text);
+    Members::new()
+        .text("id", &one.delegation_id)
+        .text("individualId", &one.individual_id)
+        .text("delegateIndividualId", &one.delegate_individual_id)
+        .text("relationship", &relationship)
+        .text("authorityReference", &one.authority_reference)
+        .text("authorityHash", &one.authority_hash)
+        .list("scopeAgreements", &one.scope_agreements, text)
+        .list("scopePurposes", &one.scope_purposes, text)
+        .list("actions", &actions, |action| {
+            json!(name(action.as_str_name(), "DELEGATION_ACTION_"))
+        })
+        .maybe("validFrom", time(&one.valid_from_time))
+        .maybe("validUntil", time(&one.valid_until_time))
+        .maybe("revokedAt", time(&one.revoke_time))
+        .maybe("void", one.void.then_some(true))
+        .done()
 }
 
 /// A delegation as decisions about it need it.

@@ -140,6 +140,11 @@ fn signatures_added(old: &pb::DataAgreement, new: &pb::DataAgreement) -> bool {
 fn policy_changes(old: &pb::DataAgreement, new: &pb::DataAgreement) -> Vec<&'static str> {
     let before = old.policy.clone().unwrap_or_default();
     let now = new.policy.clone().unwrap_or_default();
+    policy(&before, &now)
+}
+
+/// Members of a policy whose change matters to the people under it.
+pub(crate) fn policy(before: &pb::Policy, now: &pb::Policy) -> Vec<&'static str> {
     let opened = before.third_party_data_sharing == Some(false)
         && now.third_party_data_sharing != Some(false);
     let longer = grew(

@@ -8,7 +8,7 @@ use publica_types::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::record::{self, CLOCK_TOLERANCE};
-use super::snapshot::{Members, canonical, schema_of, sha1_hex, sha256_hex};
+use super::snapshot::{Members, canonical, schema_of, sha1_hex, sha256, sha256_hex};
 use super::violations::{MAX_SNAPSHOT, MAX_TEXT};
 
 #[cfg(test)]
@@ -413,17 +413,15 @@ pub(crate) fn detached(signature: &pb::Signature) -> Result<(Vec<u8>, Vec<u8>), 
         .replace('+', "-")
         .replace('/', "_");
     let value = base64url_decode(&text).map_err(|_| bad)?;
-    let hash = hex::decode(sha256_hex(signature.payload.as_bytes())).unwrap_or_default();
-    Ok((value, hash))
+    Ok((value, sha256(signature.payload.as_bytes()).to_vec()))
 }
 
 /// Checks that a token of the identity provider was made for this payload: its nonce is the
 /// payload's SHA-256, in hex or base64url.
 pub(crate) fn check_nonce(signature: &pb::Signature, nonce: Option<&str>) -> Result<(), Misfit> {
-    let hash = sha256_hex(signature.payload.as_bytes());
-    let bytes = hex::decode(&hash).unwrap_or_default();
+    let hash = sha256(signature.payload.as_bytes());
     match nonce {
-        Some(nonce) if nonce == hash || nonce == base64url(bytes) => Ok(()),
+        Some(nonce) if nonce == hex::encode(hash) || nonce == base64url(hash) => Ok(()),
         _ => Err(misfit(
             "signature",
             "the token's nonce is not the payload's SHA-256",

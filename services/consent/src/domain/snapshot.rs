@@ -1,6 +1,6 @@
 //! Snapshots: the canonical text of an object at one moment, and its hashes.
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA256_OUTPUT_LEN, digest};
 use publica_proto::consent::v1 as pb;
 use publica_types::Timestamp;
 use serde_json::{Map, Value, json};
@@ -31,7 +31,14 @@ pub(crate) fn sha1_hex(bytes: &[u8]) -> String {
 
 /// SHA-256 in lower-case hex.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
-    hex::encode(digest(&SHA256, bytes))
+    hex::encode(sha256(bytes))
+}
+
+/// SHA-256 itself.
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; SHA256_OUTPUT_LEN] {
+    let mut hash = [0; SHA256_OUTPUT_LEN];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
 }
 
 /// Who caused a revision.
@@ -118,6 +125,7 @@ pub(crate) fn schema_name(schema: pb::Schema) -> &'static str {
         pb::Schema::Policy => "Policy",
         pb::Schema::DataAgreement => "DataAgreement",
         pb::Schema::ConsentRecord => "ConsentRecord",
+        pb::Schema::Delegation => "Delegation",
     }
 }
 
@@ -127,6 +135,7 @@ pub(crate) fn schema_of(name: &str) -> Option<pb::Schema> {
         pb::Schema::Policy,
         pb::Schema::DataAgreement,
         pb::Schema::ConsentRecord,
+        pb::Schema::Delegation,
     ]
     .into_iter()
     .find(|schema| schema_name(*schema).eq_ignore_ascii_case(name))

@@ -10,9 +10,9 @@ statements! {
     INSERT = "INSERT INTO consent_record (record_id, individual_id, agreement_id, \
               agreement_revision_id, agreement_revision_hash, opt_in, ever_given, state, \
               is_current, valid_from, valid_until, sealed, revision_id, revision_sha256, \
-              signature_id, created, updated, delegation_id, reconfirm_from) \
+              signature_id, created, updated, delegation_id, reconfirm_from, delegation_void) \
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
-              $17, $18, $19) ON CONFLICT DO NOTHING",
+              $17, $18, $19, $20) ON CONFLICT DO NOTHING",
     // Signed answers of many people at once. One text of rows for both engines: joining lists
     // by position takes SQLite quadratic time.
     INSERT_MANY = {
@@ -210,6 +210,7 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, row: &Row) -> Result<bool, StoreErro
         .bind(row.updated)
         .bind(row.delegation_id.as_str())
         .bind(row.reconfirm_from)
+        .bind(row.delegation_void)
         .execute()
         .await?;
     Ok(added == 1)

@@ -12,6 +12,7 @@ both_engines! {
             crate::store::delegation::ALL,
             crate::store::individual::ALL,
             crate::store::keys::ALL,
+            crate::store::notice::ALL,
             crate::store::policy::ALL,
             crate::store::record::ALL,
             crate::store::revision::ALL,

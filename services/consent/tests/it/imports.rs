@@ -1,6 +1,7 @@
 //! Bringing entities in: every state, once, with every problem named.
 
 use publica_proto::consent::v1 as pb;
+use publica_proto::consent::v1::delegation_service_client::DelegationServiceClient;
 use publica_proto::imports::v1::import_service_client::ImportServiceClient;
 use publica_proto::imports::v1::{ImportEntitiesRequest, ImportEntitiesResponse};
 use publica_testkit::both_engines;
@@ -200,5 +201,77 @@ both_engines! {
         assert!(of(3).contains(&"purpose") && of(3).contains(&"lawfulBasis"), "{wrong:?}");
         let get = pb::GetPolicyRequest { policy_id: "8".to_owned(), ..Default::default() };
         assert!(bench.policies().get_policy(get).await.is_err());
+    }
+
+    async fn delegations_come_in_in_every_state(db: TestDatabase) {
+        let bench = bench(db).await;
+        let mut lines = reference();
+        lines.truncate(3);
+        let child = json!({"id": "3", "birthDate": "2015-03-01", "email": "c@people.example"});
+        lines.push(("consent.individual", child));
+        lines.push(("consent.individual", json!({"id": "2"})));
+        let one = |id: &str, more: Value| {
+            let mut line = json!({"id": id, "individualId": "3", "delegateIndividualId": "2",
+                "relationship": "parent", "authorityReference": "certificate 7",
+                "actions": ["give", "view"], "validFrom": "2020-01-01T00:00:00Z"});
+            line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            ("consent.delegation", line)
+        };
+        lines.push(one("holds", json!({"scopeAgreements": ["1"]})));
+        lines.push(one("ended", json!({"validUntil": "2021-01-01T00:00:00Z"})));
+        lines.push(one("later", json!({"validFrom": "2030-01-01T00:00:00Z"})));
+        lines.push(one("back", json!({"revokedAt": "2022-01-01T00:00:00Z"})));
+        lines.push(one("never", json!({"revokedAt": "2022-01-01T00:00:00Z", "void": true})));
+        let record = |id: &str, person: &str, delegation: &str| {
+            ("consent.record", json!({"id": id, "individualId": person, "dataAgreementId": "1",
+                "optIn": true, "delegationId": delegation}))
+        };
+        lines.push(record("r", "3", "never"));
+        let first = import(&bench, &lines).await;
+        assert_eq!(first.problems, []);
+        let again = import(&bench, &lines).await;
+        assert_eq!(again.problems, []);
+        assert_eq!((again.accepted, again.repeated), (0, first.accepted));
+
+        let request = pb::ListDelegationsRequest {
+            individual_id: "3".to_owned(),
+            ..pb::ListDelegationsRequest::default()
+        };
+        let mut client = DelegationServiceClient::new(bench.admin());
+        let all = client.list_delegations(request).await.unwrap().into_inner().delegations;
+        let state = |id: &str| {
+            let one = all.iter().find(|one| one.delegation_id == id).unwrap();
+            (one.active, one.revoke_time.is_some(), one.void)
+        };
+        assert_eq!(state("holds"), (true, false, false));
+        assert_eq!(state("ended"), (false, false, false));
+        assert_eq!(state("later"), (false, false, false));
+        assert_eq!(state("back"), (false, true, false));
+        assert_eq!(state("never"), (false, true, true));
+        let holds = all.iter().find(|one| one.delegation_id == "holds").unwrap();
+        assert_eq!(holds.authority_reference, "certificate 7");
+        // Authority over a child ends with majority, whatever an earlier system wrote.
+        let majority = holds.valid_until_time.as_ref().unwrap().seconds;
+        assert_eq!(majority, 1_993_248_000, "2033-03-01");
+        // What rests on a delegation that never held has no force.
+        let decision = bench.check("3", "1", &[]).await;
+        assert_eq!(decision.reasons().collect::<Vec<_>>(), [
+            pb::DecisionReason::DelegationInvalid
+        ]);
+
+        let wrong = import(&bench, &[
+            one("x", json!({"relationship": "neighbour"})),
+            one("x", json!({"individualId": "nobody"})),
+            one("x", json!({"void": true})),
+            one("holds", json!({})),
+            record("x", "2", "holds"),
+        ])
+        .await;
+        let fields: Vec<&str> = wrong.problems.iter().map(|one| one.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            ["relationship", "individualId", "revokedAt", "id", "delegationId"]
+        );
+        assert_eq!(wrong.accepted, 0);
     }
 }

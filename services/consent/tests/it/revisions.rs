@@ -1,6 +1,8 @@
 //! Revisions: listed, filtered, and verified.
 
 use publica_proto::consent::v1 as pb;
+use publica_proto::consent::v1::delegation_service_client::DelegationServiceClient;
+use publica_proto::consent::v1::revision_service_client::RevisionServiceClient;
 use publica_testkit::both_engines;
 
 use crate::support::{bench, reason};
@@ -70,5 +72,55 @@ both_engines! {
         assert_eq!(reason(client.verify_chain(unknown).await), "OBJECT_NOT_FOUND");
         let unknown = pb::GetRevisionRequest { revision_id: "none".to_owned() };
         assert_eq!(reason(client.get_revision(unknown).await), "REVISION_NOT_FOUND");
+    }
+
+    async fn delegations_leave_a_chain_that_both_people_may_read(db: TestDatabase) {
+        let bench = bench(db).await;
+        let (person, carer) = (bench.signer("v-1").await, bench.signer("v-2").await);
+        let mut delegations = DelegationServiceClient::new(bench.admin());
+        let request = pb::CreateDelegationRequest {
+            delegation: Some(pb::Delegation {
+                individual_id: person.id.clone(),
+                delegate_individual_id: carer.id.clone(),
+                relationship: pb::DelegationRelationship::Carer.into(),
+                authority_reference: "power of attorney 9".to_owned(),
+                actions: vec![pb::DelegationAction::Give.into()],
+                ..pb::Delegation::default()
+            }),
+            request_id: String::new(),
+        };
+        let made = delegations.create_delegation(request).await.unwrap().into_inner();
+        let id = made.delegation.unwrap().delegation_id;
+        let request = pb::RevokeDelegationRequest {
+            delegation_id: id.clone(),
+            ..pb::RevokeDelegationRequest::default()
+        };
+        delegations.revoke_delegation(request.clone()).await.unwrap();
+        // Taking back what is taken back changes nothing.
+        delegations.revoke_delegation(request).await.unwrap();
+        let request = pb::VerifyChainRequest {
+            schema: pb::Schema::Delegation.into(),
+            object_id: id.clone(),
+        };
+        let found = bench.revisions().verify_chain(request).await.unwrap().into_inner();
+        assert!(found.intact, "{found:?}");
+        assert_eq!(found.revisions, 2);
+        let request = pb::ListRevisionsRequest {
+            schema: pb::Schema::Delegation.into(),
+            object_id: id,
+            order: pb::SortOrder::Ascending.into(),
+            ..pb::ListRevisionsRequest::default()
+        };
+        for subject in ["v-1", "v-2"] {
+            let mut own = RevisionServiceClient::new(bench.person(subject));
+            let listed = own.list_revisions(request.clone()).await.unwrap().into_inner();
+            let texts = listed.revisions.iter().map(|one| one.serialized_snapshot.as_str());
+            let texts: Vec<&str> = texts.collect();
+            assert!(texts[0].contains("power of attorney 9"), "{texts:?}");
+            assert!(!texts[0].contains("revokedAt") && texts[1].contains("revokedAt"));
+        }
+        bench.signer("v-3").await;
+        let mut other = RevisionServiceClient::new(bench.person("v-3"));
+        assert_eq!(reason(other.list_revisions(request).await), "NOT_YOURS");
     }
 }

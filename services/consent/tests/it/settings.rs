@@ -1,7 +1,7 @@
 //! The sample of settings is read, and unsound settings are refused.
 
 use publica_config::{Problems, Settings as _};
-use publica_consent::ConsentConfig;
+use publica_consent::{ConsentConfig, NoticeText};
 
 #[derive(serde::Deserialize)]
 struct Sample {
@@ -29,4 +29,37 @@ fn unsound_settings_are_all_named() {
     let mut problems = Problems::new();
     config.check(&mut problems);
     assert_eq!(problems.len(), 4);
+}
+
+#[test]
+fn unsound_notices_are_all_named() {
+    let words = |subject: &str, text: &str| NoticeText {
+        subject: subject.to_owned(),
+        text: text.to_owned(),
+    };
+    let mut config = ConsentConfig::default();
+    config.notices.sender = "nobody".to_owned();
+    config.notices.link = "privacy".to_owned();
+    let own = [
+        ("expiring", words("Fim", "Termina em {date}: {link}")),
+        ("policy_changed", words("Dois\nlinhas", "{who} mudou")),
+        ("something", words("", "")),
+    ];
+    let own = own.map(|(name, words)| (name.to_owned(), words));
+    config.notices.texts.insert("pt".to_owned(), own.into());
+    let mut problems = Problems::new();
+    config.check(&mut problems);
+    let said = format!("{problems:?}");
+    for key in [
+        "notices.sender",
+        "notices.link",
+        "notices.texts.pt.policy_changed.subject",
+        "notices.texts.pt.policy_changed.text",
+        "notices.texts.pt.something",
+        "notices.texts.pt.something.subject",
+        "notices.texts.pt.something.text",
+    ] {
+        assert!(said.contains(&format!("\"{key}\"")), "{key} in {said}");
+    }
+    assert_eq!(problems.len(), 7);
 }

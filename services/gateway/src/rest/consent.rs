@@ -104,6 +104,10 @@ operations! {
     published "GET" "/audit/data-agreement/{dataAgreementId}/" "One agreement, for auditors";
     native "GET" "/config/data-agreement/{dataAgreementId}/revisions/" "Its revisions";
     native "GET" "/config/data-agreement/{dataAgreementId}/attributes/" "Its attributes";
+    native "POST" "/config/data-agreement/{dataAgreementId}/attributes/"
+        "Add an attribute to the next draft";
+    native "GET" "/config/controllers/" "Organisations that agreements name";
+    native "GET" "/config/controller/{controllerId}/" "One of them";
     native "GET" "/config/data-agreement/{dataAgreementId}/compare/"
         "What differs between two revisions, and what needs new answers";
     native "GET" "/config/data-agreement/{dataAgreementId}/gaps/"
@@ -118,6 +122,7 @@ operations! {
     native "POST" "/config/webhook/{webhookId}/ping/" "Try it";
     native "POST" "/config/webhook/{webhookId}/deliveries/{deliveryId}/redeliver/"
         "Send one of them again";
+    native "POST" "/config/webhook/{webhookId}/replay/" "Send a stretch of time again";
     native "GET" "/service/individual/{individualId}/keys/" "Keys that the person signs with";
     native "POST" "/service/individual/{individualId}/keys/" "Register a key";
     native "DELETE" "/service/individual/{individualId}/keys/{keyId}/" "Revoke a key";
@@ -183,7 +188,7 @@ fn config() -> Vec<(&'static str, MethodRouter<GatewayState>)> {
         ),
         (
             "/config/data-agreement/{dataAgreementId}/attributes/",
-            get(on(agreements::attributes)),
+            get(on(agreements::attributes)).post(on(agreements::add_attribute)),
         ),
         (
             "/config/data-agreement/{dataAgreementId}/compare/",
@@ -235,6 +240,15 @@ fn config() -> Vec<(&'static str, MethodRouter<GatewayState>)> {
         (
             "/config/webhook/{webhookId}/deliveries/{deliveryId}/redeliver/",
             post(on(webhooks::redeliver)),
+        ),
+        (
+            "/config/webhook/{webhookId}/replay/",
+            post(on(webhooks::replay)),
+        ),
+        ("/config/controllers/", get(on(agreements::controllers))),
+        (
+            "/config/controller/{controllerId}/",
+            get(on(agreements::controller)),
         ),
         ("/config/lifecycles/", get(on(agreements::lifecycles))),
         (

@@ -22,7 +22,6 @@ use crate::store::{self, factor::EMAIL_CODE};
 pub(crate) const MAX_BATCH: usize = 1_000;
 const MAX_ALIASES: usize = 16;
 const MAX_REFERENCE: usize = 128;
-const CASE_FORM: &str = "must be 1 to 128 letters, digits, `.`, `_` and `-`";
 /// How often an enrolment is tried again when somebody else took an alias meanwhile.
 const ATTEMPTS: usize = 3;
 /// How often numbers that are taken are drawn again.
@@ -126,7 +125,7 @@ impl App {
             faults.add("reference", "is longer than 128 characters");
         }
         if !person.process_id.is_empty() && !publica_rpc::is_sound_id(&person.process_id) {
-            faults.add("process_id", CASE_FORM);
+            faults.add("process_id", publica_rpc::SOUND_ID);
         }
         let level = if person.assurance_level.is_empty() {
             "low"

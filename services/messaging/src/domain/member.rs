@@ -99,7 +99,7 @@ impl Member {
             violations.push(Violation::new(
                 Code::SchemaViolation,
                 format!("{path}.process_id"),
-                "must be 1 to 128 letters, digits, `.`, `_` and `-`",
+                publica_rpc::SOUND_ID,
             ));
         }
         if !violations.is_empty() {

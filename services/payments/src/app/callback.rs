@@ -325,7 +325,7 @@ impl Deliverer {
             return Ok(Outcome::Done);
         };
         let sent = self.send(app, &job.key, &target, &body).await?;
-        if let Sent::Refused { reason } | Sent::Later { reason, .. } = &sent {
+        if let Some(reason) = sent.problem() {
             tracing::warn!(reason, "a biller was not told that a bill was paid");
         }
         // Taking the advice is not answering it. One that is never answered is an operator's

@@ -14,6 +14,7 @@ pub(crate) enum Entity {
     Policy(Box<PolicyLine>),
     Agreement(Box<AgreementLine>),
     Individual(Box<IndividualLine>),
+    Delegation(Box<DelegationLine>),
     Record(Box<RecordLine>),
 }
 
@@ -26,6 +27,7 @@ pub(crate) fn read(kind: &str, json: &[u8]) -> Result<Entity, Problem> {
         "consent.policy" => read_entity(json).map(|one| Entity::Policy(Box::new(one))),
         "consent.agreement" => read_entity(json).map(|one| Entity::Agreement(Box::new(one))),
         "consent.individual" => read_entity(json).map(|one| Entity::Individual(Box::new(one))),
+        "consent.delegation" => read_entity(json).map(|one| Entity::Delegation(Box::new(one))),
         "consent.record" => read_entity(json).map(|one| Entity::Record(Box::new(one))),
         _ => Err(("kind".to_owned(), "is not a kind of this block".to_owned())),
     }
@@ -179,8 +181,29 @@ pub(crate) struct IndividualLine {
     pub(crate) external_id_type: String,
     pub(crate) identity_provider_id: String,
     pub(crate) birth_date: String,
+    pub(crate) email: String,
     pub(crate) jwks: Vec<Value>,
     pub(crate) notifications: Option<bool>,
+    pub(crate) created_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct DelegationLine {
+    pub(crate) kind: Option<Value>,
+    pub(crate) id: String,
+    pub(crate) individual_id: String,
+    pub(crate) delegate_individual_id: String,
+    pub(crate) relationship: String,
+    pub(crate) authority_reference: String,
+    pub(crate) authority_hash: String,
+    pub(crate) scope_agreements: Vec<String>,
+    pub(crate) scope_purposes: Vec<String>,
+    pub(crate) actions: Vec<String>,
+    pub(crate) valid_from: Option<Timestamp>,
+    pub(crate) valid_until: Option<Timestamp>,
+    pub(crate) revoked_at: Option<Timestamp>,
+    pub(crate) void: bool,
     pub(crate) created_at: Option<Timestamp>,
 }
 
@@ -227,6 +250,7 @@ pub(crate) struct RecordLine {
     pub(crate) channel: String,
     pub(crate) language: String,
     pub(crate) assisted_by: String,
+    pub(crate) delegation_id: String,
     pub(crate) created_at: Option<Timestamp>,
     pub(crate) revisions: Vec<RevisionLine>,
     pub(crate) signature: Option<SignatureLine>,
@@ -420,7 +444,47 @@ impl IndividualLine {
             external_id_type: self.external_id_type.clone(),
             identity_provider_id: self.identity_provider_id.clone(),
             birth_date: self.birth_date.clone(),
+            email: self.email.clone(),
             ..pb::Individual::default()
+        }
+    }
+}
+
+/// The value of an enumeration that a text names.
+fn value_named<T>(prefix: &str, name: &str, of: impl Fn(&str) -> Option<T>) -> Option<T> {
+    of(&format!("{prefix}{}", name.to_ascii_uppercase()))
+}
+
+impl DelegationLine {
+    /// The delegation that the line tells. What names nothing known is left unspecified, which the
+    /// rules refuse.
+    pub(crate) fn delegation(&self) -> pb::Delegation {
+        let relationship = value_named(
+            "DELEGATION_RELATIONSHIP_",
+            &self.relationship,
+            pb::DelegationRelationship::from_str_name,
+        );
+        let action = |name: &String| {
+            let known = value_named(
+                "DELEGATION_ACTION_",
+                name,
+                pb::DelegationAction::from_str_name,
+            );
+            i32::from(known.unwrap_or_default())
+        };
+        pb::Delegation {
+            delegation_id: self.id.clone(),
+            individual_id: self.individual_id.clone(),
+            delegate_individual_id: self.delegate_individual_id.clone(),
+            relationship: relationship.unwrap_or_default().into(),
+            authority_reference: self.authority_reference.clone(),
+            authority_hash: self.authority_hash.clone(),
+            scope_agreements: self.scope_agreements.clone(),
+            scope_purposes: self.scope_purposes.clone(),
+            actions: self.actions.iter().map(action).collect(),
+            valid_from_time: self.valid_from.map(publica_rpc::timestamp),
+            valid_until_time: self.valid_until.map(publica_rpc::timestamp),
+            ..pb::Delegation::default()
         }
     }
 }

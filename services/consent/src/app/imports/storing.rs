@@ -22,15 +22,15 @@ use crate::domain::{agreement as rules, policy as policies, record as records};
 use crate::error::{Error, Why};
 use crate::store;
 
-fn refused(field: &str, description: &str) -> Stored {
+pub(super) fn refused(field: &str, description: &str) -> Stored {
     Stored::Refused(vec![(field.to_owned(), description.to_owned())])
 }
 
-const OTHER: &str = "is stored with other content";
+pub(super) const OTHER: &str = "is stored with other content";
 
 /// Stores the history of an object: the lines of the earlier system, or one revision of the
 /// present content. Returns the latest revision's id, hashes and number.
-async fn history(
+pub(super) async fn history(
     tx: &mut Tx<'_>,
     shop: &Shop,
     who: &Who,
@@ -92,13 +92,13 @@ async fn history(
 }
 
 /// Whose history is stored.
-struct Object<'a> {
-    schema: pb::Schema,
-    id: &'a str,
-    data: Value,
-    body: Option<Vec<u8>>,
-    key: Option<&'a SubjectKey>,
-    created: Timestamp,
+pub(super) struct Object<'a> {
+    pub(super) schema: pb::Schema,
+    pub(super) id: &'a str,
+    pub(super) data: Value,
+    pub(super) body: Option<Vec<u8>>,
+    pub(super) key: Option<&'a SubjectKey>,
+    pub(super) created: Timestamp,
 }
 
 pub(crate) async fn policy(
@@ -218,7 +218,9 @@ pub(crate) async fn individual(
     if let Some(row) = store::individual::find_in(tx, &line.id).await? {
         let same = match &row.sealed {
             Some(sealed) => individuals::same_identity(&key, sealed, &one)?,
-            None => one.external_id.is_empty() && one.birth_date.is_empty(),
+            None => [&one.external_id, &one.birth_date, &one.email]
+                .iter()
+                .all(|text| text.is_empty()),
         };
         return Ok(if same {
             Stored::Repeated
@@ -329,6 +331,8 @@ async fn store_record(
     state: pb::RecordState,
 ) -> Result<Stored, Error> {
     let key = shop.keyring.subject(tx, &line.individual_id).await?;
+    // A refusal comes before anything is written.
+    let rests = super::delegating::rests(tx, shop, line).await?;
     let created = line.created_at.unwrap_or(tx.now());
     let object = Object {
         schema: pb::Schema::ConsentRecord,
@@ -365,9 +369,9 @@ async fn store_record(
         signature_id: String::new(),
         created,
         updated: created,
-        delegation_id: String::new(),
-        reconfirm_from: None,
-        delegation_void: false,
+        delegation_id: rests.delegation_id,
+        reconfirm_from: rests.reconfirm_from,
+        delegation_void: rests.void,
         lifecycle: 0,
         published_revision_id: String::new(),
     };

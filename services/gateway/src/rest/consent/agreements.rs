@@ -1,5 +1,7 @@
 //! Data agreements.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 use publica_proto::consent::v1 as pb;
 use serde_json::{Value, json};
@@ -65,16 +67,44 @@ async fn find(call: &Call, published: bool) -> Result<pb::GetDataAgreementRespon
         .into_inner())
 }
 
-pub(crate) async fn read(call: Call) -> Answer {
-    let answer = find(&call, false).await?;
-    let body = shown(answer.data_agreement.as_ref(), answer.revision.as_ref());
+/// The earlier text whose answers an agreement says it takes over, if it says so.
+async fn compatible_with(call: &Call, one: &pb::DataAgreement) -> Result<Option<Value>, Fault> {
+    let declared = !one.compatible_with_version_id.is_empty();
+    let Some(revision_id) = one.compatible_revision_ids.first().filter(|_| declared) else {
+        return Ok(None);
+    };
+    let entry = call.enter().await?;
+    let message = pb::GetDataAgreementRequest {
+        data_agreement_id: one.data_agreement_id.clone(),
+        revision_id: revision_id.clone(),
+        published: false,
+    };
+    let answer = call
+        .agreements()
+        .get_data_agreement(entry.request(message))
+        .await?
+        .into_inner();
+    let earlier = answer.data_agreement.as_ref();
+    Ok(earlier.map(|one| output::agreement(one, true)))
+}
+
+async fn read_as(call: Call, published: bool) -> Answer {
+    let answer = find(&call, published).await?;
+    let mut body = shown(answer.data_agreement.as_ref(), answer.revision.as_ref());
+    if let Some(one) = &answer.data_agreement
+        && let Some(earlier) = compatible_with(&call, one).await?
+    {
+        body["dataAgreement"]["compatibleWithVersion"] = earlier;
+    }
     Ok(respond::json(StatusCode::OK, &body))
 }
 
+pub(crate) async fn read(call: Call) -> Answer {
+    read_as(call, false).await
+}
+
 pub(crate) async fn read_published(call: Call) -> Answer {
-    let answer = find(&call, true).await?;
-    let body = shown(answer.data_agreement.as_ref(), answer.revision.as_ref());
-    Ok(respond::json(StatusCode::OK, &body))
+    read_as(call, true).await
 }
 
 pub(crate) async fn attributes(call: Call) -> Answer {
@@ -88,6 +118,95 @@ pub(crate) async fn attributes(call: Call) -> Answer {
         StatusCode::OK,
         &json!({ "dataAttributes": all }),
     ))
+}
+
+/// Adds an attribute to the latest content, as a draft.
+pub(crate) async fn add_attribute(call: Call) -> Answer {
+    let entry = call.enter().await?;
+    let attribute = input::wrapped(&call.object()?, "dataAttribute", reading::attribute)?;
+    let mut agreement = find(&call, false).await?.data_agreement.unwrap_or_default();
+    let etag = match call.etag() {
+        // Whoever writes meanwhile is not overwritten.
+        sent if sent.is_empty() => agreement.revision_id.clone(),
+        sent => sent,
+    };
+    let name = attribute.name.clone();
+    agreement.attributes.push(attribute);
+    let message = pb::ReplaceDataAgreementRequest {
+        data_agreement: Some(agreement),
+        publish: false,
+        etag,
+        request_id: call.request_id(),
+    };
+    let answer = call
+        .agreements()
+        .replace_data_agreement(entry.request(message))
+        .await?
+        .into_inner();
+    let agreement = answer.data_agreement.unwrap_or_default();
+    let added = agreement.attributes.iter().find(|one| one.name == name);
+    let body = json!({
+        "dataAttribute": added.map(output::attribute),
+        "revision": output::maybe_revision(answer.revision.as_ref()),
+    });
+    Ok(respond::json(StatusCode::OK, &body))
+}
+
+/// Agreements that are looked through for the organisations that they name.
+const MAX_AGREEMENTS: usize = 20_000;
+
+/// The organisations that agreements name, each as the newest agreement tells of it.
+async fn all_controllers(call: &Call) -> Result<Vec<pb::Controller>, Fault> {
+    let entry = call.enter().await?;
+    let mut found = BTreeMap::new();
+    let (mut page_token, mut looked) = (String::new(), 0);
+    loop {
+        let message = pb::ListDataAgreementsRequest {
+            page_size: 1_000,
+            page_token,
+            ..pb::ListDataAgreementsRequest::default()
+        };
+        let answer = call
+            .agreements()
+            .list_data_agreements(entry.request(message))
+            .await?
+            .into_inner();
+        looked += answer.data_agreements.len();
+        let named = answer.data_agreements.into_iter();
+        for one in named.filter_map(|agreement| agreement.controller) {
+            found.entry(one.controller_id.clone()).or_insert(one);
+        }
+        page_token = answer.next_page_token;
+        if page_token.is_empty() || looked >= MAX_AGREEMENTS {
+            return Ok(found.into_values().collect());
+        }
+    }
+}
+
+pub(crate) async fn controllers(call: Call) -> Answer {
+    let paging = call.paging()?;
+    let all = all_controllers(&call).await?;
+    let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
+    let skip = usize::try_from(paging.offset).unwrap_or(usize::MAX);
+    let rows = paging.cut(all.into_iter().skip(skip).collect());
+    let rows: Vec<Value> = rows.iter().map(output::controller).collect();
+    let shown_to = i64::from(paging.offset) + i64::try_from(rows.len()).unwrap_or(0);
+    let mut page = paging.member("", paging.count.then_some(total));
+    page["hasNext"] = json!(shown_to < total);
+    let body = output::page("controllers", rows, page);
+    Ok(respond::json(StatusCode::OK, &body))
+}
+
+pub(crate) async fn controller(call: Call) -> Answer {
+    let wanted = call.id("controllerId")?;
+    let all = all_controllers(&call).await?;
+    let found = all.iter().find(|one| one.controller_id == wanted);
+    let found = found.ok_or_else(|| {
+        let text = "no agreement names such an organisation";
+        Fault::bad("controller_not_found", text)
+    })?;
+    let body = json!({ "controller": output::controller(found) });
+    Ok(respond::json(StatusCode::OK, &body))
 }
 
 /// What differs between two revisions: the published and the latest unless `from` and `to` name

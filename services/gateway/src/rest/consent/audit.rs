@@ -64,9 +64,10 @@ fn schema(name: &str) -> Result<pb::Schema, Fault> {
         "policy" => Ok(pb::Schema::Policy),
         "dataagreement" => Ok(pb::Schema::DataAgreement),
         "consentrecord" => Ok(pb::Schema::ConsentRecord),
+        "delegation" => Ok(pb::Schema::Delegation),
         _ => Err(Fault::member(
             "schemaName",
-            "must be Policy, DataAgreement or ConsentRecord",
+            "must be Policy, DataAgreement, ConsentRecord or Delegation",
         )),
     }
 }

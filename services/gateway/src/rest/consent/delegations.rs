@@ -10,22 +10,15 @@ use super::input::{self, Input};
 use super::output;
 use crate::respond;
 
-const RELATIONSHIPS: [&str; 6] = [
-    "parent",
-    "legal_guardian",
-    "power_of_attorney",
-    "court_appointed",
-    "carer",
-    "organisation",
-];
-
 fn read_delegation(input: &Input<'_>) -> pb::Delegation {
     let named = input.text("relationship").to_ascii_lowercase();
     let name = format!("DELEGATION_RELATIONSHIP_{}", named.to_ascii_uppercase());
     let known = pb::DelegationRelationship::from_str_name(&name)
         .filter(|one| *one != pb::DelegationRelationship::Unspecified);
     if known.is_none() {
-        let text = format!("must be one of {}", RELATIONSHIPS.join(", "));
+        let known = (1..).map_while(|n| pb::DelegationRelationship::try_from(n).ok());
+        let names: Vec<String> = known.map(output::relationship).collect();
+        let text = format!("must be one of {}", names.join(", "));
         input.fault("relationship", &text);
     }
     let relationship = known.map(i32::from);

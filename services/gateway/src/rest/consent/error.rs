@@ -84,6 +84,17 @@ impl Fault {
         }
     }
 
+    /// The same, with a member of the block under this surface's name.
+    pub(crate) fn renamed(mut self, from: &str, to: &str) -> Self {
+        for detail in &mut self.details {
+            if detail.path.trim_start_matches('/') == from {
+                to.clone_into(&mut detail.path);
+                self.text = format!("{to} {}", detail.reason);
+            }
+        }
+        self
+    }
+
     /// The same as a problem document, for native paths.
     pub(crate) fn problem(&self) -> Problem {
         let code = self.code.to_ascii_uppercase();

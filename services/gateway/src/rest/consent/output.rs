@@ -131,6 +131,7 @@ fn schema_name(schema: pb::Schema) -> &'static str {
         pb::Schema::Policy => "Policy",
         pb::Schema::DataAgreement => "DataAgreement",
         pb::Schema::ConsentRecord => "ConsentRecord",
+        pb::Schema::Delegation => "Delegation",
     }
 }
 
@@ -242,7 +243,7 @@ fn related(
         .list("privacyRights", &one.privacy_rights, texts)
 }
 
-fn controller(one: &pb::Controller) -> Value {
+pub(crate) fn controller(one: &pb::Controller) -> Value {
     Object::default()
         .put("id", one.controller_id.as_str())
         .put("name", one.name.as_str())
@@ -322,6 +323,7 @@ pub(crate) fn individual(one: &pb::Individual) -> Value {
         .text("externalIdType", &one.external_id_type)
         .text("identityProviderId", &one.identity_provider_id)
         .text("birthDate", &one.birth_date)
+        .text("email", &one.email)
         .time("timestamp", one.update_time.as_ref())
         .done()
 }
@@ -450,10 +452,15 @@ pub(crate) fn decision(one: &pb::CheckConsentResponse) -> Value {
         .done()
 }
 
+/// How a relationship is called on this surface.
+pub(crate) fn relationship(one: pb::DelegationRelationship) -> String {
+    let name = one.as_str_name();
+    name.trim_start_matches("DELEGATION_RELATIONSHIP_")
+        .to_ascii_lowercase()
+}
+
 /// A delegation.
 pub(crate) fn delegation(one: &pb::Delegation) -> Value {
-    let relationship = one.relationship().as_str_name();
-    let relationship = relationship.trim_start_matches("DELEGATION_RELATIONSHIP_");
     let actions: Vec<String> = one
         .actions()
         .map(|action| {
@@ -466,7 +473,7 @@ pub(crate) fn delegation(one: &pb::Delegation) -> Value {
         .put("id", one.delegation_id.as_str())
         .put("individualId", one.individual_id.as_str())
         .put("delegateIndividualId", one.delegate_individual_id.as_str())
-        .put("relationship", relationship.to_ascii_lowercase())
+        .put("relationship", relationship(one.relationship()))
         .text("authorityReference", &one.authority_reference)
         .text("authorityHash", &one.authority_hash)
         .list("scopeAgreements", &one.scope_agreements, texts)

@@ -188,7 +188,7 @@ fn controller(input: &Input<'_>) -> Option<pb::Controller> {
     (flat != pb::Controller::default()).then_some(flat)
 }
 
-fn attribute(one: &Input<'_>) -> pb::DataAgreementAttribute {
+pub(super) fn attribute(one: &Input<'_>) -> pb::DataAgreementAttribute {
     // Sensitivity is a category of its own; a plain yes or no is read as one.
     let sensitivity = match one.flag_or_text("sensitivity").as_deref() {
         Some("true") => "sensitive".to_owned(),
@@ -288,6 +288,7 @@ pub(crate) fn individual(input: &Input<'_>) -> pb::Individual {
         external_id_type: input.text("externalIdType"),
         identity_provider_id: input.text("identityProviderId"),
         birth_date: input.text("birthDate"),
+        email: input.text("email"),
         ..pb::Individual::default()
     }
 }

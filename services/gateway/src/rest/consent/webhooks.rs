@@ -2,7 +2,6 @@
 //! are the subscriber's own or made by the block, and told once.
 
 use axum::http::StatusCode;
-use base64::Engine as _;
 use publica_proto::journal::v1 as journal;
 use publica_proto::journal::v1::delivery::State;
 use serde_json::{Value, json};
@@ -21,12 +20,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// What is shown of a secret after its creation.
 const MASK: &str = "********";
 
-/// The shortest secret that is one, in bytes.
-const MIN_SECRET: usize = 24;
 /// How a try is called on this surface.
 const PING: &str = "webhook.ping";
-/// Deliveries that are remembered of a webhook; a page of the journal holds them all.
-const MAX_DELIVERIES: i32 = 1_000;
 
 /// Names of events as published, and the journal's actions behind them.
 const EVENTS: &[(&str, &str)] = &[
@@ -99,21 +94,12 @@ fn read_webhook(input: &Input<'_>) -> journal::Webhook {
 /// A webhook, and the secret that the caller wants for it. Published clients must send one, so what
 /// is too short to be one, like the mask that answers show, only means that the block makes it.
 fn read_with_secret(input: &Input<'_>) -> (journal::Webhook, String) {
-    let secret = input.text("secretKey");
-    let sound = match secret.strip_prefix("whsec_") {
-        Some(encoded) => base64::engine::general_purpose::STANDARD
-            .decode(encoded)
-            .is_ok_and(|bytes| (MIN_SECRET..=64).contains(&bytes.len())),
-        None if secret.len() < MIN_SECRET => return (read_webhook(input), String::new()),
-        None => secret.len() <= 256 && secret.bytes().all(|byte| byte.is_ascii_graphic()),
-    };
-    if !sound {
-        input.fault(
-            "secretKey",
-            "must be whsec_ and the base64 of 24 to 64 bytes, or 24 to 256 visible characters",
-        );
-    }
-    (read_webhook(input), secret)
+    (read_webhook(input), input.text("secretKey"))
+}
+
+/// A refusal by the block, in the names of this surface.
+fn renamed(status: tonic::Status) -> Fault {
+    Fault::from(status).renamed("secret", "secretKey")
 }
 
 fn shown(one: &journal::Webhook, secret: &str) -> Value {
@@ -149,11 +135,13 @@ pub(crate) async fn create(call: Call) -> Answer {
         from_position: None,
         request_id: call.request_id(),
         secret,
+        ignore_short_secret: true,
     };
     let answer = call
         .webhooks()
         .create_webhook(entry.request(message))
-        .await?
+        .await
+        .map_err(renamed)?
         .into_inner();
     let webhook = answer
         .webhook
@@ -193,11 +181,13 @@ pub(crate) async fn replace(call: Call) -> Answer {
         }),
         request_id: call.request_id(),
         secret,
+        ignore_short_secret: true,
     };
     let answer = call
         .webhooks()
         .update_webhook(entry.request(message))
-        .await?
+        .await
+        .map_err(renamed)?
         .into_inner();
     let webhook = answer.webhook.as_ref().map(|one| shown(one, ""));
     Ok(respond::json(
@@ -284,24 +274,19 @@ pub(crate) async fn deliveries(call: Call) -> Answer {
     let message = journal::ListDeliveriesRequest {
         webhook_id,
         state: state.into(),
-        page_size: MAX_DELIVERIES,
-        page_token: String::new(),
+        page_size: paging.size(),
+        page_token: paging.cursor.clone(),
+        skip: paging.offset,
+        include_total: paging.count,
     };
     let answer = call
         .webhooks()
         .list_deliveries(entry.request(message))
         .await?
         .into_inner();
-    let total = i64::try_from(answer.deliveries.len()).unwrap_or(i64::MAX);
-    let skip = usize::try_from(paging.offset).unwrap_or(usize::MAX);
-    let rows: Vec<Value> = paging
-        .cut(answer.deliveries.into_iter().skip(skip).collect())
-        .iter()
-        .map(delivery)
-        .collect();
-    let shown_to = i64::from(paging.offset) + i64::try_from(rows.len()).unwrap_or(0);
-    let mut page = paging.member("", paging.count.then_some(total));
-    page["hasNext"] = json!(shown_to < total);
+    let rows = paging.cut(answer.deliveries);
+    let rows: Vec<Value> = rows.iter().map(delivery).collect();
+    let page = paging.member(&answer.next_page_token, answer.total_size);
     let body = output::page("deliveries", rows, page);
     Ok(respond::json(StatusCode::OK, &body))
 }
@@ -340,6 +325,36 @@ pub(crate) async fn redeliver(call: Call) -> Answer {
         .await?
         .into_inner();
     let body = json!({ "redelivered": answer.redriven_count });
+    Ok(respond::json(StatusCode::OK, &body))
+}
+
+/// Sends a webhook again what it wants of a stretch of time.
+pub(crate) async fn replay(call: Call) -> Answer {
+    let entry = call.enter().await?;
+    let webhook_id = call.id("webhookId")?;
+    let request_id = call.request_id();
+    let message = input::whole(&call.object()?, "", |input| {
+        journal::ReplayDeliveriesRequest {
+            webhook_id,
+            from_time: input.time("from"),
+            to_time: input.time("to"),
+            page_token: input.text("cursor"),
+            request_id,
+        }
+    })?;
+    let answer = call
+        .webhooks()
+        .replay_deliveries(entry.request(message))
+        .await
+        .map_err(|status| {
+            let fault = Fault::from(status).renamed("from_time", "from");
+            fault.renamed("to_time", "to")
+        })?
+        .into_inner();
+    let mut body = json!({ "replayed": answer.replayed_count });
+    if !answer.next_page_token.is_empty() {
+        body["nextCursor"] = json!(answer.next_page_token);
+    }
     Ok(respond::json(StatusCode::OK, &body))
 }
 
