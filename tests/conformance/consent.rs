@@ -31,7 +31,7 @@ use fixtures::{agreement, person_token, policy};
 struct Suite {
     router: Router,
     token: Option<String>,
-    _block: TestBlock<Consent>,
+    block: TestBlock<Consent>,
     _env: TestEnv,
     _gateway: TestEnv,
     _db: TestDatabase,
@@ -117,7 +117,7 @@ async fn suite_with(
     Suite {
         router,
         token,
-        _block: block,
+        block,
         _env: own,
         _gateway: gateway,
         _db: db,

@@ -259,7 +259,7 @@ both_engines! {
                 line: 0,
             })
             .collect();
-        let link = suite._block.as_caller(&["consent:*"]);
+        let link = suite.block.as_caller(&["consent:*"]);
         let mut client = ImportServiceClient::new(link);
         let done = client.import_entities(tokio_stream::iter(lines)).await.unwrap();
         assert_eq!(done.into_inner().accepted, 2_200);

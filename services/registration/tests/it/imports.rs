@@ -18,7 +18,10 @@ fn file(id: &str, tasks: &[&str]) -> Value {
 }
 
 fn with(mut file: Value, pointer: &str, value: Value) -> Value {
-    *file.pointer_mut(pointer).unwrap() = value;
+    match file.pointer_mut(pointer) {
+        Some(member) => *member = value,
+        None => panic!("{pointer} is not there"),
+    }
     file
 }
 
