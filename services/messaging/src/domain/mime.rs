@@ -182,7 +182,7 @@ fn parameter(parameters: &str, wanted: &str) -> Option<String> {
             }
         }
         if name.trim().eq_ignore_ascii_case(wanted) {
-            return Some(value.trim_end().trim_start().to_owned());
+            return Some(value.trim().to_owned());
         }
         rest.peek()?;
     }
@@ -295,7 +295,9 @@ mod tests {
 
     #[test]
     fn work_is_bounded() {
-        let nested = "Content-Type: multipart/mixed; boundary=a\n\n--a\n".repeat(10_000);
+        let nested: String = (0..10_000)
+            .map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n"))
+            .collect();
         assert_eq!(parts(nested.as_bytes()).len(), LEVELS_MAX + 1);
         let wide = format!(
             "Content-Type: multipart/mixed; boundary=a\n\n{}",

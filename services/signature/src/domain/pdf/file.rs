@@ -17,7 +17,7 @@ const MAX_UNPACKED: u64 = 32 * 1024 * 1024;
 const MAX_UNPACKED_TOTAL: usize = 64 * 1024 * 1024;
 /// The most bytes that are read as objects, beyond eight times those of the document: references
 /// may lead to the same large object any number of times.
-const MAX_READ: usize = 64 * 1024 * 1024;
+const MAX_READ: usize = 16 * 1024 * 1024;
 /// The most revisions that a document may have.
 const MAX_SECTIONS: usize = 1_024;
 /// The most objects that a document may have.
