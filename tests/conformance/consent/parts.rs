@@ -18,7 +18,8 @@ both_engines! {
         next["compatibleWithVersionId"] = made["version"].clone();
         suite.call("PUT", &path, json!({"dataAgreement": next})).await.ok();
         let read = suite.get(&path).await.ok();
-        let (now, earlier) = (&read["dataAgreement"], &read["dataAgreement"]["compatibleWithVersion"]);
+        let now = &read["dataAgreement"];
+        let earlier = &now["compatibleWithVersion"];
         assert_ne!(now["version"], made["version"]);
         assert_eq!(earlier["version"], made["version"]);
         assert_eq!(earlier["id"], made["id"]);

@@ -1,5 +1,5 @@
-//! The block as processes of its own: decisions, and how soon a withdrawal at one of two replicas is
-//! seen at the other. SQLite has one process for a store, which then is both.
+//! The block as processes of its own: decisions, and how soon a withdrawal at one of two replicas
+//! is seen at the other. SQLite has one process for a store, which then is both.
 
 use std::time::Duration;
 

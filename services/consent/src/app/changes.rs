@@ -114,8 +114,7 @@ async fn change(
     who: &Who,
     asked: &Asked,
 ) -> Result<pb::ChangeConsentRecordResponse, Error> {
-    let now = tx.now();
-    let (request, text) = (&asked.request, &*asked.text);
+    let (request, text, now) = (&asked.request, &*asked.text, tx.now());
     let acting = asked.acting.as_ref();
     let key = shop.keyring.subject(tx, &asked.individual_id).await?;
     let (act, matter) = (Act::of(request.opt_in), Matter::of(&text.agreement));

@@ -2,6 +2,7 @@
 //! held.
 
 use publica_proto::consent::v1 as pb;
+use publica_seal::SubjectKey;
 use publica_store::Tx;
 use publica_types::Timestamp;
 
@@ -63,18 +64,7 @@ pub(crate) async fn store(
         created,
     };
     if let Some(stored) = store::delegation::find_in(tx, &line.id).await? {
-        // Times that the line leaves out were taken from the clock.
-        let meant = Row {
-            valid_from: line.valid_from.unwrap_or(stored.valid_from),
-            created: stored.created,
-            ..row
-        };
-        let same = opened(&stored, Some(&key))? == opened(&meant, Some(&key))?;
-        return Ok(if same {
-            Stored::Repeated
-        } else {
-            refused("id", OTHER)
-        });
+        return repeated(&key, line, &stored, row);
     }
     let object = Object {
         schema: pb::Schema::Delegation,
@@ -95,6 +85,27 @@ pub(crate) async fn store(
     }
     history(tx, shop, who, object, &[]).await?;
     Ok(Stored::New)
+}
+
+/// Whether a line tells again what is stored.
+fn repeated(
+    key: &SubjectKey,
+    line: &DelegationLine,
+    stored: &Row,
+    told: Row,
+) -> Result<Stored, Error> {
+    // Times that the line leaves out were taken from the clock.
+    let meant = Row {
+        valid_from: line.valid_from.unwrap_or(stored.valid_from),
+        created: stored.created,
+        ..told
+    };
+    let same = opened(stored, Some(key))? == opened(&meant, Some(key))?;
+    Ok(if same {
+        Stored::Repeated
+    } else {
+        refused("id", OTHER)
+    })
 }
 
 /// On what an imported answer rests, besides the person's own word.
