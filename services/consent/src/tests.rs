@@ -1,6 +1,7 @@
 //! What callers see when somebody with access to the store altered it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use publica_auth::{Caller, CallerKind};
 use publica_host::Block as _;
