@@ -2,6 +2,7 @@
 //! real, in one process.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use publica_host::Profile;
 use publica_messaging::sink::{MailSink, SinkOptions};
@@ -261,7 +262,9 @@ both_engines! {
             .collect();
         let link = suite.block.as_caller(&["consent:*"]);
         let mut client = ImportServiceClient::new(link);
-        let done = client.import_entities(tokio_stream::iter(lines)).await.unwrap();
+        let mut lines = tonic::Request::new(tokio_stream::iter(lines));
+        lines.set_timeout(Duration::from_secs(600));
+        let done = client.import_entities(lines).await.unwrap();
         assert_eq!(done.into_inner().accepted, 2_200);
         // An import tells nobody anything.
         assert_eq!(town.sink.mails(), 0);

@@ -66,7 +66,12 @@ both_engines! {
         assert_eq!(none["controllers"], json!([]));
         let made = suite.agreement().await;
         let id = text(&made["controller"]["id"]);
+        // Another agreement of the same organisation adds none; one of another does.
         suite.agreement().await;
+        let mut other = super::agreement();
+        other["controllerName"] = json!("Institute");
+        let other = json!({ "dataAgreement": other });
+        suite.post("/config/data-agreement/", other).await.ok();
         let all = suite.get("/config/controllers/?count=true&limit=1").await.ok();
         assert_eq!(all["controllers"].as_array().unwrap().len(), 1);
         assert_eq!(all["pagination"]["totalItems"], 2);

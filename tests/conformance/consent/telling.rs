@@ -172,6 +172,14 @@ both_engines! {
         assert!(told.contains(&(gone["webhook-id"].clone(), format!("individual/{first}"))));
         assert!(told.iter().any(|(id, _)| *id == second["webhook-id"]));
 
+        // What became of both is remembered only after their target was told.
+        eventually(|| async {
+            let all = suite.get(&format!("{path}deliveries/")).await.ok();
+            let again = |one: &Value| one["firstAttemptAt"] != one["lastAttemptAt"];
+            let all = all["deliveries"].as_array().unwrap().clone();
+            all.iter().all(again).then_some(())
+        })
+        .await;
         // The block cuts the list into pages.
         let page = suite.get(&format!("{path}deliveries/?limit=1&count=true")).await.ok();
         assert_eq!(page["deliveries"].as_array().unwrap().len(), 1);
