@@ -4,6 +4,7 @@ use publica_host::Profile;
 use publica_testkit::both_engines;
 use serde_json::json;
 
+use super::fixtures::agreement;
 use super::{suite, text};
 
 both_engines! {
@@ -68,7 +69,7 @@ both_engines! {
         let id = text(&made["controller"]["id"]);
         // Another agreement of the same organisation adds none; one of another does.
         suite.agreement().await;
-        let mut other = super::agreement();
+        let mut other = agreement();
         other["controllerName"] = json!("Institute");
         let other = json!({ "dataAgreement": other });
         suite.post("/config/data-agreement/", other).await.ok();
