@@ -1949,7 +1949,7 @@ pub mod webhook_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SoundCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/publica.journal.v1.WebhookService/ReplayDeliveries",
             );
@@ -2649,7 +2649,7 @@ pub mod webhook_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReplayDeliveriesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
