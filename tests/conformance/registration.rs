@@ -338,10 +338,11 @@ both_engines! {
         assert_eq!(suite.get("/services/support").await.ok(), all[0]);
         let named = suite.get("/services?name=Household%20support").await.ok();
         assert_eq!(named.as_array().unwrap().len(), 1);
-        for other in ["household%20support", "Household", "%00", "%F0%9F%98%80"] {
+        for other in ["household%20support", "Household", "%01", "%F0%9F%98%80"] {
             let found = suite.get(&format!("/services?name={other}")).await.ok();
             assert_eq!(found, json!([]), "{other}");
         }
+        assert_eq!(suite.get("/services?name=%00").await.refused(400), "validation_failed");
         let forms = suite.get("/services/support/eForms").await.ok();
         assert_eq!(forms, json!([{"eFormId": "household-form", "name": "Household",
             "version": "2", "latest": true}]));

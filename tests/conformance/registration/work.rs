@@ -158,7 +158,7 @@ both_engines! {
         let rows = suite.get("/data/statistics?role=clerk&operator=admin").await.ok();
         assert_eq!(rows[0]["processed"], 1);
         assert_eq!(rows[0]["references"], json!({"role": "clerk", "operator": "admin"}));
-        assert_eq!(suite.get("/data/statistics?role=%00").await.ok()[0]["processed"], 0);
+        assert_eq!(suite.get("/data/statistics?role=%01").await.ok()[0]["processed"], 0);
         let query = "startDate=2024-01-30&endDate=2024-02-02&timeframe=month";
         let rows = suite.get(&format!("/data/statistics?{query}")).await.ok();
         let reference = |first: &str, last: &str| json!({"processed": 0, "approved": 0,
@@ -182,7 +182,7 @@ both_engines! {
             let answer = suite.get(&format!("/data/statistics?{bad}")).await;
             assert_eq!(answer.pointers(400, "validation_failed"), [pointer], "{bad}");
         }
-        for name in ["None", "household%20support", "%00"] {
+        for name in ["None", "household%20support", "%01"] {
             let answer = suite.get(&format!("/data/statistics?registrationName={name}")).await;
             assert_eq!(answer.refused(404), "registration_not_found");
         }

@@ -6,6 +6,7 @@ use axum::response::Response;
 use publica_proto::identity::v1 as pb;
 use publica_proto::identity::v1::sign_in_service_client::SignInServiceClient;
 use serde_json::{Map, Value};
+use tonic::Code;
 
 use crate::body::{Params, QueryPairs};
 use crate::problem::Problem;
@@ -29,10 +30,14 @@ pub(super) async fn page(
     let checked = service
         .check_authorization(state.own_request(&headers, message))
         .await;
-    let Ok(checked) = checked else {
-        return pages::trouble(state, headers, &uri);
+    let checked = match checked {
+        Ok(checked) => checked.into_inner(),
+        // Such a request holds what no parameter can; no address in it is proven good.
+        Err(status) if status.code() == Code::InvalidArgument => {
+            return pages::broken(state, headers, &uri);
+        }
+        Err(_) => return pages::trouble(state, headers, &uri),
     };
-    let checked = checked.into_inner();
     let way_back = checked
         .fault
         .as_ref()
