@@ -91,8 +91,8 @@ async fn asked(bank: &Receiver, fits: impl Fn(&Value) -> bool) -> String {
     id.to_owned()
 }
 
-/// Waits until what became of a try of the advice is noted: it is due at once, or in a quarter of an
-/// hour, while the lease under which it is tried ends between.
+/// Waits until what became of a try of the advice is noted: it is due at once, or in a quarter of
+/// an hour, while the lease under which it is tried ends between.
 async fn noted(work: &WorkServiceClient<Link>, clock: &MockClock) {
     let now = clock.now().seconds();
     eventually(|| {
