@@ -58,6 +58,10 @@ both_engines! {
             let found = ids(&answer, "fileId");
             assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{query}");
         }
+        for name in ["serviceId", "applicantId"] {
+            let answer = suite.get(&format!("/applications?{name}=%00")).await;
+            assert_eq!(answer.pointers(400, "validation_failed"), [format!("/{name}")]);
+        }
     }
 
     async fn pages(db: TestDatabase) {
@@ -157,6 +161,10 @@ both_engines! {
         ] {
             let found = suite.get(&format!("/tasks?{query}")).await.ok();
             assert_eq!(found.as_array().unwrap().len(), expected, "{query}");
+        }
+        for name in ["mainTaskId", "fileId", "assigneeId"] {
+            let answer = suite.get(&format!("/tasks?{name}=%00")).await;
+            assert_eq!(answer.pointers(400, "validation_failed"), [format!("/{name}")]);
         }
         suite.as_caller(&operator("o1", "clerk")).await;
         assert_eq!(suite.get("/tasks").await.headers["x-total-count"], "2");

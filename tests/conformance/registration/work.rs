@@ -177,6 +177,7 @@ both_engines! {
             ("startDate=20240101", "/startDate"), ("endDate=", "/endDate"),
             ("startDate=2024-02-01&endDate=2024-01-01", "/startDate"),
             ("timeframe=hour", "/timeframe"), ("timeframe=Day", "/timeframe"),
+            ("role=%00", "/role"), ("registrationName=%00", "/registrationName"),
             ("startDate=1970-01-01&endDate=2999-01-01&timeframe=day", "/timeframe"),
         ] {
             let answer = suite.get(&format!("/data/statistics?{bad}")).await;
