@@ -122,31 +122,46 @@ mod tests {
     use std::sync::Arc;
 
     use publica_types::SystemClock;
+    use tracing::callsite::Callsite as _;
+    use tracing::metadata::Kind;
 
     use super::*;
 
+    /// The answer of one subscriber. What a span or event finds enabled would also depend on the
+    /// subscribers of tests that run beside this one.
+    macro_rules! wanted {
+        ($subscriber:expr, $kind:ident, $target:literal, $level:ident) => {{
+            let place = tracing::callsite! {
+                name: "tried",
+                kind: Kind::$kind,
+                target: $target,
+                level: tracing::Level::$level,
+                fields: message
+            };
+            !$subscriber.register_callsite(place.metadata()).is_never()
+        }};
+    }
+
+    fn logs() -> LogLayer<fn() -> std::io::Sink> {
+        let clock = Arc::new(SystemClock);
+        LogLayer::new(Style::Json, "publica", "1.0", clock, |_| {}, std::io::sink)
+    }
+
     #[test]
     fn without_an_exporter_nothing_looks_at_spans() {
-        let clock = Arc::new(SystemClock);
-        let logs = LogLayer::new(Style::Json, "publica", "1.0", clock, |_| {}, std::io::sink);
-        tracing::dispatcher::with_default(&subscriber(logs, "info", None), || {
-            let span = tracing::info_span!(target: "publica_rpc::call", "rpc");
-            assert!(span.is_disabled());
-            assert!(!tracing::enabled!(tracing::Level::DEBUG));
-            assert!(tracing::event_enabled!(tracing::Level::INFO));
-        });
+        let subscriber = subscriber(logs(), "info", None);
+        assert!(!wanted!(subscriber, SPAN, "publica_rpc::call", INFO));
+        assert!(!wanted!(subscriber, EVENT, "publica_rpc::call", DEBUG));
+        assert!(wanted!(subscriber, EVENT, "publica_rpc::call", INFO));
     }
 
     #[test]
     fn with_an_exporter_the_suite_s_own_spans_are_recorded() {
-        let clock = Arc::new(SystemClock);
-        let logs = LogLayer::new(Style::Json, "publica", "1.0", clock, |_| {}, std::io::sink);
         let provider = SdkTracerProvider::builder().build();
-        tracing::dispatcher::with_default(&subscriber(logs, "info", Some(&provider)), || {
-            let ours = tracing::info_span!(target: "publica_rpc::own", "rpc");
-            assert!(!ours.is_disabled());
-            let others = tracing::info_span!(target: "hyper::other", "rpc");
-            assert!(others.is_disabled());
-        });
+        let subscriber = subscriber(logs(), "info", Some(&provider));
+        assert!(wanted!(subscriber, SPAN, "publica_rpc::call", INFO));
+        assert!(!wanted!(subscriber, SPAN, "publica_rpc::call", DEBUG));
+        assert!(!wanted!(subscriber, SPAN, "hyper::other", INFO));
+        assert!(wanted!(subscriber, EVENT, "hyper::other", INFO));
     }
 }

@@ -441,8 +441,8 @@ impl App {
         })
     }
 
-    /// A page of one object's chain, the whole of which is checked; chains are short, so it is
-    /// cut in memory.
+    /// A page of one object's chain in the chain's own order, since two revisions may be of the
+    /// same instant. The whole of it is checked; chains are short, so it is cut in memory.
     async fn of_object(
         &self,
         shop: &Shop,
@@ -451,7 +451,7 @@ impl App {
         span: Span,
         page: &store::Page,
     ) -> Result<Vec<revision::Row>, Error> {
-        let kinds = if kind == 0 { vec![1, 2, 3] } else { vec![kind] };
+        let kinds = if kind == 0 { 1..=4 } else { kind..=kind };
         let mut all = Vec::new();
         for kind in kinds {
             let mut before = revision::Head::default();
@@ -468,24 +468,18 @@ impl App {
                 all.extend(rows);
             }
         }
-        let (from, to) = span.ends();
-        let edge = page.edge();
-        all.retain(|row| {
-            let place = (row.created, row.revision_id.clone());
-            let beyond = if page.ascending {
-                place > edge
-            } else {
-                place < edge
-            };
-            row.created >= from && row.created < to && beyond
-        });
-        all.sort_by(|a, b| (a.created, &a.revision_id).cmp(&(b.created, &b.revision_id)));
         if !page.ascending {
             all.reverse();
         }
+        let (_, last) = page.edge();
+        let seen = all.iter().position(|row| row.revision_id == last);
+        let seen = seen.map_or(0, |place| place + 1);
+        let (from, to) = span.ends();
+        let within = |row: &revision::Row| row.created >= from && row.created < to;
         let skip = usize::try_from(page.skip).unwrap_or(usize::MAX);
         let limit = usize::try_from(page.limit).unwrap_or(0);
-        Ok(all.into_iter().skip(skip).take(limit).collect())
+        let rest = all.into_iter().skip(seen).filter(within);
+        Ok(rest.skip(skip).take(limit).collect())
     }
 
     /// Journals that somebody read what is or may be personal.
