@@ -1,5 +1,5 @@
-//! The cheapest published GET through gateway and block, all layers on, with one store read, which
-//! is a service of the registration block; in one process, and with gateway and block as processes
+//! A read of one service of the registration block, which takes less than any other published one:
+//! through the gateway and the block with all their layers, down to the store; in one process, and with gateway and block as processes
 //! of their own. Beside it a policy of the consent block, whose answer is long and nested.
 //!
 //! The limit is nginx answering the same bytes from memory. Both are asked by wrk, over as many

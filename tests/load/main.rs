@@ -42,7 +42,7 @@ enum Measurement {
     Store(store::Arguments),
     /// What the whole suite takes while nobody calls.
     Footprint,
-    /// The cheapest published GET through gateway and block.
+    /// A small published read through gateway and block.
     Gateway,
     /// The main job's time and memory, with few households and with many.
     Journey(journey::Arguments),

@@ -71,8 +71,10 @@ fn cargo<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(arguments: I) -> Result<()>
     let mut command = Command::new("cargo");
     command.args(arguments).current_dir(crate::root());
     if is_ci() {
-        // What is built once gains nothing from being kept for the next time.
+        // What is built once gains nothing from being kept for the next time, and nobody steps
+        // through it; a panic tells its place without line tables.
         command.env("CARGO_INCREMENTAL", "0");
+        command.env("CARGO_PROFILE_DEV_DEBUG", "0");
     }
     let status = command.status()?;
     if !status.success() {

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
-/// A building block: a library that opens its store and offers routes. Who listens is someone
-/// else's decision.
+/// A building block: its store, its services and its background work. It opens no port; a host
+/// serves what it offers.
 pub trait Block: Sized + Send + Sync + 'static {
     /// Its name, as in `publica.<name>.v1`.
     const NAME: &'static str;
@@ -24,8 +24,8 @@ pub trait Block: Sized + Send + Sync + 'static {
     /// Its settings, the table `[<name>]` of the settings file.
     type Config: Settings + Send;
 
-    /// Opens the store and resolves peers. Binds no socket; spawns nothing but the store's own
-    /// writer.
+    /// Makes the block ready to answer. The store's own tasks are all that may be running when
+    /// this returns; peers are named, not called.
     fn open(
         config: Self::Config,
         env: &Env,

@@ -1,8 +1,9 @@
 //! Repeated requests: one effect and one answer for each request id.
 //!
-//! The key (caller, RPC, request id) decides, in the transaction of the effect. The normal path
-//! does not look first; after any failure the ledger is read once, and a stored answer wins
-//! over the error. Only successes are stored, since a refusal had no effect. Answers may hold
+//! Caller, RPC and request id are the primary key of a row that is written with the effect, so
+//! that a repeat fails on it; nobody looks beforehand. Whenever a call fails, for this reason or
+//! another, an answer that is stored under its key is given in place of the error. Refusals had no
+//! effect and are not stored. Answers may hold
 //! what people told a block, so they are sealed with the block's key: a store's files show none.
 
 use std::marker::PhantomData;

@@ -66,8 +66,8 @@ fn domain_of(type_name: &str) -> Cow<'static, str> {
     Cow::Owned(format!("{block}.publica"))
 }
 
-/// The sole producer of a [`Status`]: adds `ErrorInfo` and, where there are violations,
-/// `BadRequest`; logs the cause of what is our own fault and hides it from the caller.
+/// Makes the [`Status`] of an error, as nothing else does: with `ErrorInfo`, and `BadRequest` where
+/// fields were wrong. The cause of a failure of our own goes to the log and not to the caller.
 pub fn status_of<F: Fault + ?Sized>(fault: &F) -> Status {
     let code = fault.code();
     let reason = fault.reason();

@@ -1,4 +1,4 @@
-//! Calls between blocks: the same way whether the other block lives here or across the network.
+//! Calls between blocks, in one process or over the network alike.
 //!
 //! Parts: [`Link`] and [`Peers`] carry calls; [`Guard`] is what every served call passes;
 //! [`Fault`], [`status_of`], [`Invalid`] and [`Refusal`] turn errors into statuses; [`origin()`]

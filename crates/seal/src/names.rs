@@ -4,7 +4,7 @@
 //! parts. Each part is a key, marked `=`, and so is a phonetic form of Latin parts, marked `~`:
 //! the first letter and the consonants after it, similar ones written alike. Parts in other
 //! scripts have the exact key only. What the keys reveal to somebody who reads the store without
-//! the look-up key is which rows share a part; the threat model says so.
+//! the look-up key is which rows share a part; `docs/threat-model.md` weighs it.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
 //! Leases: at most one holder does a piece of background work at a time.
 //!
-//! Clocks of two machines differ, so two may believe for a moment that they hold a lease. Each
-//! time it changes hands it gets a higher fence number, and [`Tx::fence`] checks that number
-//! inside the transaction it guards: skewed clocks cost work, never safety.
+//! Two machines whose clocks differ may both take a lease for theirs. So it gets a higher fence
+//! number whenever it changes hands, and [`Tx::fence`] compares that number within the transaction
+//! that relies on it: the one who is late does its work in vain, and nothing is written twice.
 
 use std::time::Duration;
 

@@ -55,7 +55,7 @@ pub(crate) fn prepare(path: &Path) -> Result<Arc<LockFile>, StoreError> {
 pub(crate) fn writer(config: &DatabaseConfig, path: &Path, lock: Arc<LockFile>) -> SqliteOptions {
     let connect = common(path)
         .journal_mode(SqliteJournalMode::Wal)
-        // A payment acknowledged is a payment kept.
+        // What was answered as stored must outlive a loss of power.
         .synchronous(SqliteSynchronous::Full)
         .pragma("secure_delete", "ON")
         .pragma("wal_autocheckpoint", "4000")

@@ -8,7 +8,6 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use metrics::histogram;
 
 use crate::problem::Problem;
 use crate::state::GatewayState;
@@ -40,10 +39,7 @@ pub(crate) async fn edge(
     let correlation = request.headers().get(&CORRELATION_ID).cloned();
     let started = tokio::time::Instant::now();
     let method = method_label(request.method());
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let route = request.extensions().get::<MatchedPath>().cloned();
 
     let answer = tokio::time::timeout(EDGE_DEADLINE, next.run(request));
     let mut response = match answer.await {
@@ -70,13 +66,11 @@ pub(crate) async fn edge(
     if let Some(profile) = state.announced_profile() {
         headers.insert(PROFILE.clone(), profile);
     }
-    histogram!(
-        "http_server_request_duration_seconds",
-        "http_request_method" => method,
-        "http_route" => route,
-        "http_response_status_code" => response.status().as_str().to_owned(),
-    )
-    .record(started.elapsed().as_secs_f64());
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let took = started.elapsed();
+    state
+        .durations()
+        .record(route, method, response.status(), took);
     response
 }
 

@@ -19,6 +19,7 @@ pub mod state;
 
 mod catalog;
 mod config;
+mod durations;
 mod gateway;
 mod layers;
 mod sign_in;

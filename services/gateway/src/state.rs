@@ -1,5 +1,6 @@
 //! What handlers are given: who calls, and the way to a block.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
@@ -12,10 +13,27 @@ use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
 
 use crate::config::{PagesConfig, PrivacyConfig};
+use crate::durations::Durations;
 
 /// Shared by all handlers; cloning is cheap.
 #[derive(Debug, Clone)]
-pub struct GatewayState(Arc<Parts>, Arc<Pages>);
+pub struct GatewayState(Arc<Shared>, Arc<Pages>);
+
+/// The parts, and what is made of them once for all calls.
+#[derive(Debug)]
+struct Shared {
+    parts: Parts,
+    links: BTreeMap<String, Link>,
+    durations: Durations,
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
 
 /// What a gateway is made of.
 #[derive(Debug)]
@@ -103,7 +121,14 @@ impl GatewayState {
             config: PagesConfig::default(),
             privacy: PrivacyConfig::default(),
         };
-        Self(Arc::new(parts), Arc::new(pages))
+        let links = parts.blocks.iter();
+        let links = links.map(|block| (block.clone(), parts.peers.forward(block)));
+        let shared = Shared {
+            links: links.collect(),
+            durations: Durations::default(),
+            parts,
+        };
+        Self(Arc::new(shared), Arc::new(pages))
     }
 
     /// The same, where gateways with the same keyring stand beside each other: a browser may go
@@ -130,7 +155,8 @@ impl GatewayState {
 
     /// The way to a block for calls that carry their caller's credentials.
     pub fn link(&self, block: &str) -> Link {
-        self.0.peers.forward(block)
+        let known = self.0.links.get(block).cloned();
+        known.unwrap_or_else(|| self.0.peers.forward(block))
     }
 
     /// The way to a block for calls that the gateway makes in its own name: what an
@@ -223,6 +249,11 @@ impl GatewayState {
     /// How people sign in to the page of their consents.
     pub(crate) fn privacy(&self) -> &PrivacyConfig {
         &self.1.privacy
+    }
+
+    /// How long calls take.
+    pub(crate) fn durations(&self) -> &Durations {
+        &self.0.durations
     }
 
     /// Mints tokens in the gateway's own name.

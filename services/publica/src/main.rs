@@ -20,6 +20,11 @@ use commands::{
     verify_receipt,
 };
 
+/// A call through gateway and block makes some hundred small allocations and a few of 8 KiB, which
+/// the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // The first provider stays; there is no other in this process.

@@ -1,6 +1,6 @@
-//! Step 6: beneficiaries enter the account mapper, batches are validated, approved by a second
-//! person, posted, sent over the simulated rail and reconciled; who could not be paid gets a
-//! voucher.
+//! Step 6: money. People's accounts are registered, batches checked and approved by somebody else,
+//! and paid over the simulated rail; its statement is reconciled, and vouchers go to those whom the
+//! rail could not pay.
 
 use std::collections::HashMap;
 use std::path::Path;

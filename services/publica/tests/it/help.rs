@@ -1,6 +1,6 @@
 //! What `--help` teaches, against what is written down.
 //!
-//! `UPDATE_GOLDEN=1 cargo nextest run -p publica help` writes the files anew.
+//! `UPDATE_GOLDEN=1 cargo test -p publica --test it help` writes the files anew.
 
 use std::path::PathBuf;
 
