@@ -39,6 +39,7 @@ const SHAPES: &[Shape] = &[
             "store.engine=postgres",
             "database.existingSecret=database",
             "replicas=3",
+            "witness.existingClaim=witness",
         ],
         postgres: true,
         issuer: true,
@@ -77,6 +78,7 @@ pub(crate) fn check(helm: &Path, publica: &Path) -> Result<()> {
                 .with_context(|| format!("the chart {block}, {}", shape.name))?;
         }
     }
+    witnesses(&helm)?;
     for shape in SHAPES.iter().filter(|shape| shape.issuer) {
         let mut all = vec![format!("global.issuer={ISSUER}")];
         for block in SERVICES {
@@ -87,6 +89,20 @@ pub(crate) fn check(helm: &Path, publica: &Path) -> Result<()> {
         settings(publica, &rendered)
             .with_context(|| format!("the umbrella chart, {}", shape.name))?;
     }
+    Ok(())
+}
+
+/// With PostgreSQL nobody loses the witness without having asked for that.
+fn witnesses(helm: &Helm<'_>) -> Result<()> {
+    let mut values = vec!["store.engine=postgres".to_owned()];
+    values.push("database.existingSecret=database".to_owned());
+    let rendered = helm.run(&["template", "it"], "payments", &values);
+    let said = rendered.err().map(|error| format!("{error:#}"));
+    let said = said.context("payments was rendered on PostgreSQL without a witness")?;
+    ensure!(said.contains("witness.existingClaim"), "{said}");
+    values.push("witness.ephemeral=true".to_owned());
+    let rendered = helm.run(&["template", "it"], "payments", &values)?;
+    ensure!(rendered.contains("emptyDir"), "there is no folder for it");
     Ok(())
 }
 

@@ -132,22 +132,7 @@ fn long_functions(lines: &[&str]) -> Vec<(usize, usize)> {
     for (start, line) in lines.iter().enumerate() {
         let indent = line.len() - line.trim_start().len();
         let header = line.trim_start();
-        let is_function = [
-            "fn ",
-            "pub fn ",
-            "pub(crate) fn ",
-            "async fn ",
-            "pub async fn ",
-        ]
-        .iter()
-        .chain(&[
-            "pub(crate) async fn ",
-            "pub(super) fn ",
-            "pub(super) async fn ",
-            "const fn ",
-        ])
-        .any(|prefix| header.starts_with(prefix));
-        if !is_function || header.ends_with('}') || header.ends_with(';') {
+        if !is_function(header) || header.ends_with('}') || header.ends_with(';') {
             continue;
         }
         let closing = format!("{}}}", &line[..indent]);
@@ -163,12 +148,27 @@ fn long_functions(lines: &[&str]) -> Vec<(usize, usize)> {
     found
 }
 
-/// A body that is one long table, such as a match from errors to codes, has hardly a statement.
+/// Whether a line begins a function, whoever sees it and whatever it may do.
+fn is_function(header: &str) -> bool {
+    let mut rest = header;
+    if let Some(public) = rest.strip_prefix("pub") {
+        let shown_to = public.strip_prefix('(').and_then(|to| to.split_once(')'));
+        rest = shown_to.map_or(public, |(_, rest)| rest).trim_start();
+    }
+    for word in ["default ", "const ", "async ", "unsafe ", "extern \"C\" "] {
+        rest = rest.strip_prefix(word).unwrap_or(rest);
+    }
+    rest.starts_with("fn ")
+}
+
+/// A body that is one long table, such as a match from errors to codes: it has hardly a statement,
+/// and nearly all of its lines end an arm, an element or a part of one.
 fn is_table(body: &[&str]) -> bool {
-    body.iter()
-        .filter(|line| line.trim_end().ends_with(';'))
-        .count()
-        <= MAX_TABLE_STATEMENTS
+    let ending = |end: char| {
+        let lines = body.iter().filter(|line| line.trim_end().ends_with(end));
+        lines.count()
+    };
+    ending(';') <= MAX_TABLE_STATEMENTS && ending(',') * 3 >= body.len() * 2
 }
 
 fn unfinished(root: &Path, file: &Path, wrong: &mut Vec<String>) {
@@ -374,7 +374,37 @@ fn crate_sizes(files: &[PathBuf], root: &Path, wrong: &mut Vec<String>) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use super::long_functions;
+    use super::{is_function, long_functions};
+
+    #[test]
+    fn functions_are_known_by_their_headers() {
+        for header in [
+            "fn a() {",
+            "pub fn a() {",
+            "pub const fn a() {",
+            "pub(crate) const fn a() {",
+            "pub(in crate::a) async fn a() {",
+            "pub(super) unsafe extern \"C\" fn a() {",
+        ] {
+            assert!(is_function(header), "{header}");
+        }
+        for other in [
+            "let f = 1;",
+            "pub const F: fn() = a;",
+            "public(fn)",
+            "// fn a() {",
+        ] {
+            assert!(!is_function(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn one_long_expression_is_no_table() {
+        let mut chain = vec!["pub const fn e() -> u8 {", "    a()"];
+        chain.extend(std::iter::repeat_n("        .and_then(|a| a.b())", 80));
+        chain.extend(["        ;", "}"]);
+        assert_eq!(long_functions(&chain), [(1, 82)]);
+    }
 
     #[test]
     fn tables_may_be_long() {

@@ -195,14 +195,6 @@ impl Jwk {
         self
     }
 
-    /// The same key with its certificate chain, DER certificates, its own first.
-    pub fn with_x5c(mut self, chain: &[Vec<u8>]) -> Self {
-        use base64::Engine;
-        let standard = base64::engine::general_purpose::STANDARD;
-        self.x5c = chain.iter().map(|der| standard.encode(der)).collect();
-        self
-    }
-
     /// The key's id, if it has one.
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()

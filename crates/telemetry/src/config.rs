@@ -1,6 +1,7 @@
 //! Settings of telemetry.
 
 use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 
 use publica_config::{Problems, Settings};
 use serde::Deserialize;
@@ -68,6 +69,8 @@ pub struct OtlpConfig {
     /// The collector's gRPC address, such as `http://127.0.0.1:4317`. Without one, no traces
     /// are recorded.
     pub endpoint: Option<String>,
+    /// A file of authorities, in PEM, whose certificates a collector on `https://` shows.
+    pub authorities: Option<PathBuf>,
     /// The share of traces begun here that is recorded, 0 to 1. Callers' decisions stand.
     pub sample_ratio: f64,
 }
@@ -76,6 +79,7 @@ impl Default for OtlpConfig {
     fn default() -> Self {
         Self {
             endpoint: None,
+            authorities: None,
             sample_ratio: 0.1,
         }
     }
@@ -92,9 +96,17 @@ impl Settings for TelemetryConfig {
         let ratio = (0.0..=1.0).contains(&self.otlp.sample_ratio);
         problems.require(ratio, "otlp.sample_ratio", "must be between 0 and 1");
         if let Some(endpoint) = &self.otlp.endpoint {
-            let sound = endpoint.starts_with("http://");
-            let what = "must begin with http:// (a collector on this machine or in this pod)";
+            let encrypted = endpoint.starts_with("https://");
+            let sound = encrypted || endpoint.starts_with("http://");
+            let what = "must begin with https://, or with http:// for a collector on this machine \
+                or in this pod";
             problems.require(sound, "otlp.endpoint", what);
+            let authorities = self.otlp.authorities.as_deref();
+            let there = authorities.is_some_and(Path::is_file) || !encrypted;
+            let what = "must name a file of authorities for https://";
+            problems.require(there, "otlp.authorities", what);
+            let idle = authorities.is_some() && !encrypted;
+            problems.require(!idle, "otlp.authorities", "is for https:// alone");
         }
     }
 }
@@ -116,9 +128,41 @@ mod tests {
             otlp: OtlpConfig {
                 endpoint: Some("tcp://x".to_owned()),
                 sample_ratio: 2.0,
+                ..OtlpConfig::default()
             },
         };
         wrong.check(&mut problems);
         assert_eq!(problems.len(), 3, "{problems}");
+    }
+
+    #[test]
+    fn a_collector_over_tls_needs_authorities_and_no_other_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        std::fs::write(&file, "").unwrap();
+        let table = [
+            ("https://collector:4317", Some(file.clone()), 0),
+            ("https://collector:4317", None, 1),
+            (
+                "https://collector:4317",
+                Some(folder.path().join("none")),
+                1,
+            ),
+            ("http://127.0.0.1:4317", None, 0),
+            ("http://127.0.0.1:4317", Some(file), 1),
+        ];
+        for (endpoint, authorities, count) in table {
+            let mut problems = Problems::new();
+            let config = TelemetryConfig {
+                otlp: OtlpConfig {
+                    endpoint: Some(endpoint.to_owned()),
+                    authorities,
+                    ..OtlpConfig::default()
+                },
+                ..TelemetryConfig::default()
+            };
+            config.check(&mut problems);
+            assert_eq!(problems.len(), count, "{endpoint}: {problems}");
+        }
     }
 }

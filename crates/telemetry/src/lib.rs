@@ -39,6 +39,15 @@ pub enum TelemetryError {
     /// The exporter of traces does not accept its settings.
     #[error("the exporter of traces cannot be built")]
     Traces(#[source] opentelemetry_otlp::ExporterBuildError),
+    /// The authorities of the collector cannot be read.
+    #[error("the authorities of the collector in {} cannot be read", file.display())]
+    Authorities {
+        /// The file.
+        file: std::path::PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// The running telemetry of a process.

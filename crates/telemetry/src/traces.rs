@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::{Level, Subscriber};
@@ -25,12 +26,19 @@ pub(crate) fn provider(
     let Some(endpoint) = &config.endpoint else {
         return Ok(None);
     };
-    let exporter = SpanExporter::builder()
+    let mut exporter = SpanExporter::builder()
         .with_tonic()
         .with_endpoint(endpoint)
-        .with_timeout(EXPORT_LIMIT)
-        .build()
-        .map_err(TelemetryError::Traces)?;
+        .with_timeout(EXPORT_LIMIT);
+    if let Some(file) = &config.authorities {
+        let pem = std::fs::read(file).map_err(|source| TelemetryError::Authorities {
+            file: file.clone(),
+            source,
+        })?;
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+        exporter = exporter.with_tls_config(tls);
+    }
+    let exporter = exporter.build().map_err(TelemetryError::Traces)?;
     let resource = Resource::builder()
         .with_service_name(service)
         .with_attribute(KeyValue::new("service.version", version))

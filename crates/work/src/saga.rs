@@ -179,16 +179,6 @@ impl StepOutcome {
         Self::Done { data: None }
     }
 
-    /// Done, with new data kept as JSON.
-    pub fn done_with(data: &impl serde::Serialize) -> Self {
-        match serde_json::to_vec(data) {
-            Ok(data) => Self::Done { data: Some(data) },
-            Err(error) => Self::Fail {
-                reason: format!("its data has no JSON form: {error}"),
-            },
-        }
-    }
-
     /// Failed for now.
     pub fn retry(reason: impl Into<String>) -> Self {
         Self::Retry {

@@ -67,13 +67,15 @@ impl Default for Policy {
     }
 }
 
+/// Looks at least so often for what other processes enqueued.
+const POLL: Duration = Duration::from_secs(1);
+
 /// Runs handlers for the jobs of a block, in all of its tenants.
 pub struct Worker {
     stores: Stores,
     clock: SharedClock,
     entropy: SharedEntropy,
     kinds: BTreeMap<&'static str, (Arc<dyn Erased>, Policy)>,
-    poll: Duration,
 }
 
 impl std::fmt::Debug for Worker {
@@ -92,7 +94,6 @@ impl Worker {
             clock,
             entropy,
             kinds: BTreeMap::new(),
-            poll: Duration::from_secs(1),
         }
     }
 
@@ -104,12 +105,6 @@ impl Worker {
     /// Does this kind of work with this handler and policy.
     pub fn on_with(mut self, kind: &'static str, handler: impl Handler, policy: Policy) -> Self {
         self.kinds.insert(kind, (Arc::new(handler), policy));
-        self
-    }
-
-    /// Looks at least so often for what other processes enqueued; a second unless said otherwise.
-    pub fn poll_every(mut self, poll: Duration) -> Self {
-        self.poll = poll;
         self
     }
 
@@ -131,7 +126,6 @@ impl Worker {
                     kind,
                     handler: Arc::clone(handler),
                     policy: *policy,
-                    poll: self.poll,
                     stop: stop.clone(),
                     slots: Arc::new(Semaphore::new(slots(*policy))),
                     tracker: tracker.clone(),
@@ -158,7 +152,6 @@ struct Line {
     kind: &'static str,
     handler: Arc<dyn Erased>,
     policy: Policy,
-    poll: Duration,
     stop: CancellationToken,
     slots: Arc<Semaphore>,
     tracker: TaskTracker,
@@ -262,7 +255,7 @@ impl Line {
         looks: &mut usize,
         woken: &mut watch::Receiver<u64>,
     ) {
-        let mut pause = self.poll;
+        let mut pause = POLL;
         if let Some(look) = wake::LOOKS.get(*looks) {
             pause = pause.min(*look);
         }

@@ -88,7 +88,10 @@ spec:
       persistentVolumeClaim:
         claimName: {{ .Values.witness.existingClaim | quote }}
     {{- else if ne .Values.store.engine "sqlite" }}
-    # Lasts as long as the pod; existingClaim outlives it.
+    {{- if not .Values.witness.ephemeral }}
+    {{- fail (printf "%s: with PostgreSQL, witness.existingClaim names a claim that all replicas may write; witness.ephemeral does without, and then every restored store has to be marked" .Values.block) }}
+    {{- end }}
+    # Lasts as long as the pod: who restores the store marks it (publica restore --mark).
     - name: witness
       emptyDir:
         sizeLimit: 16Mi

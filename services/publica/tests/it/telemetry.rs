@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Identity, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 use crate::running::{Running, publica, settings};
@@ -41,6 +42,22 @@ impl Collector {
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio_util::task::TaskTracker::new().spawn(server);
         format!("http://{address}")
+    }
+
+    /// The same over TLS, with a certificate for localhost that the file vouches for.
+    async fn serve_encrypted(&self, authorities: &std::path::Path) -> String {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(authorities, made.cert.pem()).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let identity = Identity::from_pem(made.cert.pem(), made.signing_key.serialize_pem());
+        let server = tonic::transport::Server::builder()
+            .tls_config(ServerTlsConfig::new().identity(identity))
+            .unwrap()
+            .add_service(TraceServiceServer::new(self.clone()))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        tokio_util::task::TaskTracker::new().spawn(server);
+        format!("https://localhost:{port}")
     }
 
     fn spans(&self) -> Vec<Span> {
@@ -127,4 +144,47 @@ async fn spans_join_their_caller_and_leave_before_the_end() {
     );
     let version = collector.resource("service.version");
     assert_eq!(version.as_deref(), Some(env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_reach_a_collector_over_tls_only_where_it_is_known() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    for known in [true, false] {
+        let collector = Collector::default();
+        let folder = tempfile::tempdir().unwrap();
+        let authorities = folder.path().join("collector.pem");
+        let endpoint = collector.serve_encrypted(&authorities).await;
+        if !known {
+            let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+            std::fs::write(&authorities, other.cert.pem()).unwrap();
+        }
+        let text = format!(
+            "[telemetry.otlp]\nendpoint = '{endpoint}'\nauthorities = '{}'\nsample_ratio = 1.0\n",
+            authorities.display()
+        );
+        let mut command = publica();
+        command
+            .args(["up", "--blocks", "consent,gateway", "--config"])
+            .arg(settings(folder.path(), &text))
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--admin",
+                "127.0.0.1:0",
+                "--data",
+            ])
+            .arg(folder.path());
+        let started = tokio::task::spawn_blocking(move || Running::start(&mut command));
+        let mut suite = started.await.unwrap();
+        let token = std::fs::read_to_string(folder.path().join("admin.token")).unwrap();
+        let url = format!("http://{}/{PATH}", suite.address("gateway"));
+        let asked = reqwest::Client::new().get(&url).bearer_auth(&token);
+        assert_eq!(asked.send().await.unwrap().status(), 200);
+        let ended = tokio::task::spawn_blocking(move || {
+            suite.signal("TERM");
+            suite.end().code()
+        });
+        assert_eq!(ended.await.unwrap(), Some(0));
+        assert_eq!(!collector.spans().is_empty(), known);
+    }
 }
