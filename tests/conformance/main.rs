@@ -8,6 +8,7 @@
 
 mod consent;
 mod identity;
+mod imports;
 mod interception;
 mod messaging;
 mod payments;

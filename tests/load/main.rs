@@ -7,6 +7,7 @@ mod consent;
 mod floors;
 mod footprint;
 mod gateway;
+mod import;
 mod journey;
 mod messaging;
 mod pace;
@@ -50,6 +51,8 @@ enum Measurement {
     Consent(consent::Arguments),
     /// A batch with a template, signed, over TLS, to a local sink; and urgent mail meanwhile.
     Messaging(messaging::Arguments),
+    /// Lines a second of the kinds that are brought in by the million.
+    Import(import::Arguments),
     /// Single transfers, and a large batch from upload to reconciliation.
     Payments(payments::Arguments),
 }
@@ -80,6 +83,9 @@ fn main() -> anyhow::Result<()> {
         }
         Measurement::Messaging(options) => {
             runtime.block_on(messaging::measure(&options, &mut report))?;
+        }
+        Measurement::Import(options) => {
+            runtime.block_on(import::measure(&options, &mut report))?;
         }
         Measurement::Payments(options) => {
             runtime.block_on(payments::measure(&options, load, &mut report))?;

@@ -10,6 +10,7 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_path_to_error::Segment;
 
 /// Characters of a member's name that are repeated.
 const NAME_MAX: usize = 64;
@@ -29,7 +30,51 @@ pub fn read_entity<T: DeserializeOwned>(json: &[u8]) -> Result<T, (String, Strin
     {
         return Err((member, "must not contain NUL".to_owned()));
     }
-    serde_json::from_slice(json).map_err(|error| (String::new(), shape(&error)))
+    serde_json::from_slice(json).map_err(|error| {
+        let why = shape(&error);
+        (place::<T>(json, &why), why)
+    })
+}
+
+/// The path of the member that did not read. Reading keeps no track of it, so this reads once
+/// more; a name that is not plain is not repeated, nor what is below it.
+fn place<T: DeserializeOwned>(json: &[u8], why: &str) -> String {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut reader) else {
+        return String::new();
+    };
+    if !error.inner().is_data() {
+        return String::new();
+    }
+    let mut place = String::new();
+    for segment in error.path() {
+        match segment {
+            Segment::Seq { index } => place.push_str(&format!("[{index}]")),
+            Segment::Map { key } if is_plain(key) => {
+                let point = if place.is_empty() { "" } else { "." };
+                place.push_str(point);
+                place.push_str(key);
+            }
+            _ => return place,
+        }
+    }
+    // A member that is missing, unknown or there twice is named by the words alone.
+    if let Some(name) = member_of(why)
+        && place != name
+        && !place.ends_with(&format!(".{name}"))
+    {
+        let point = if place.is_empty() { "" } else { "." };
+        place.push_str(point);
+        place.push_str(name);
+    }
+    place
+}
+
+/// The member that [`shape()`] names.
+fn member_of(why: &str) -> Option<&str> {
+    let of = ["missing field `", "duplicate field `", "unknown field `"];
+    let rest = of.iter().find_map(|words| why.strip_prefix(words))?;
+    rest.split_once('`').map(|(name, _)| name)
 }
 
 /// The path of the first text with a NUL, such as `rows[2].name`; the parser bounds the depth.
@@ -195,8 +240,43 @@ mod tests {
         // A backslash before it makes it six letters.
         assert!(nul(r#"{"a":"\\u0000"}"#).is_ok());
         let found = read_entity::<Person>(br#"{"name":["\\u0000"]}"#).unwrap_err();
+        assert_eq!(found.0, "name");
         assert_eq!(found.1, "invalid type, expected a string");
         assert!(nul(&"[".repeat(100_000)).is_err());
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "what matters is how reading it fails")]
+    struct House {
+        people: Vec<Person>,
+    }
+
+    #[test]
+    fn the_member_at_fault_is_named() {
+        for (json, member) in [
+            (r#"{"people":[{"name":"a"},{"name":1}]}"#, "people[1].name"),
+            (r#"{"people":[{"age":1}]}"#, "people[0].name"),
+            (r#"{"people":[{"name":"a","nmae":1}]}"#, "people[0].nmae"),
+            (
+                r#"{"people":[{"name":"a","more":{"b":"c"}}]}"#,
+                "people[0].more.b",
+            ),
+            (
+                r#"{"people":[{"name":"a","more":{"Anna B.":"c"}}]}"#,
+                "people[0].more",
+            ),
+            (r#"{"people":[{"name":"a","id":"c"}]}"#, "people[0].id"),
+            (r#"{"people":[],"people":[]}"#, "people"),
+            (r#"{"Anna B.":1}"#, ""),
+            ("{}", "people"),
+            ("[]", ""),
+            ("{", ""),
+            (r#"{"people":[]} x"#, ""),
+        ] {
+            let found = read_entity::<House>(json.as_bytes()).unwrap_err();
+            assert_eq!(found.0, member, "{json}");
+        }
     }
 
     proptest! {

@@ -122,6 +122,13 @@ pub fn reason(status: &Status) -> Option<String> {
     status.get_details_error_info().map(|info| info.reason)
 }
 
+/// The fields that a refusal names, each with what is wrong with it.
+pub fn violations(status: &Status) -> Vec<(String, String)> {
+    let details = status.get_details_bad_request();
+    let fields = details.into_iter().flat_map(|bad| bad.field_violations);
+    fields.map(|one| (one.field, one.description)).collect()
+}
+
 /// Refusals that the suite itself gives before or around a block's own code.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]

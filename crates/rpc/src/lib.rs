@@ -29,7 +29,7 @@ use std::time::Duration;
 
 pub use context::{CallContext, SOUND_ID, TraceContext, TraceIds, is_sound_id, remaining};
 pub use credentials::{Credentials, WorkloadCredentials};
-pub use fault::{Fault, Invalid, Refusal, invalid, reason, status_of};
+pub use fault::{Fault, Invalid, Refusal, invalid, reason, status_of, violations};
 pub use guard::{Guard, Guarded, Limits};
 pub use link::Link;
 pub use methods::{MethodInfo, code_name, methods_of};

@@ -5,6 +5,7 @@
 //! * [`MockClock`] and [`SeededEntropy`] make time and randomness repeatable.
 //! * [`env()`] and [`TestEnv::open`] run a block in the test's process behind all its layers;
 //!   [`token`] makes callers, [`with_token`] puts them on a link.
+//! * [`schemas_hold`] holds the published schemas of imports against a block.
 //! * [`eventually`] waits for a condition instead of sleeping.
 //!
 //! Leaves out: fixtures that belong to one block. Only ever a dev-dependency.
@@ -15,6 +16,7 @@ mod block;
 mod clock;
 mod database;
 mod entropy;
+mod imports;
 mod server;
 mod wait;
 
@@ -22,4 +24,5 @@ pub use block::{TestBlock, TestEnv, env, token, token_for, tokens, verifier, wit
 pub use clock::MockClock;
 pub use database::{Database, TestDatabase, prepare_all};
 pub use entropy::SeededEntropy;
+pub use imports::schemas_hold;
 pub use wait::eventually;

@@ -5,8 +5,10 @@ pub struct ImportEntitiesRequest {
     /// Kind of the entity, prefixed with the name of its block: `payments.voucher`. Required.
     #[prost(string, tag = "1")]
     pub kind: ::prost::alloc::string::String,
-    /// The entity as one JSON object in UTF-8, at most 1 MiB. The member `kind` may be present
-    /// and is ignored. Required.
+    /// The entity as one JSON object in UTF-8, at most 1 MiB; 5 MiB if its kind is
+    /// `registration.document`. The gateway publishes its JSON Schema at /gateway/v1/imports/{kind};
+    /// members that the schema does not have are refused. The member `kind` may be present and is
+    /// ignored. Required.
     #[prost(bytes = "bytes", tag = "2")]
     pub json: ::prost::bytes::Bytes,
     /// Line of the caller's file, counted from 1; only used to name the place of a problem.
@@ -22,11 +24,12 @@ pub struct ImportEntitiesResponse {
     /// Entities that were already stored with the same content.
     #[prost(uint64, tag = "2")]
     pub repeated: u64,
-    /// Entities that were refused; each problem names a line. At most 1,000 are listed.
+    /// What is wrong with entities that were refused, in the order of their lines: all of each line
+    /// that can be told. At most 1,000 are listed.
     #[prost(message, repeated, tag = "3")]
     pub problems: ::prost::alloc::vec::Vec<ImportProblem>,
 }
-/// Why one entity was refused.
+/// One reason why an entity was refused.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ImportProblem {
     /// Line as the caller numbered it.
@@ -141,9 +144,9 @@ pub mod import_service_client {
         /// import is finished by sending the stream again.
         ///
         /// Needs the scope `<block>:import:write`. A stream usually outlives the default deadline,
-        /// so the caller sets one. Errors: INVALID_ARGUMENT (PROBLEMS_EXCEED_LIMIT) when the list of
-        /// problems is full and reading on would help nobody; UNAVAILABLE when the store is not
-        /// reachable.
+        /// so the caller sets one. Errors: INVALID_ARGUMENT (PROBLEMS_EXCEED_LIMIT, with the first
+        /// problems as violations) when the list of problems is full and reading on would help nobody;
+        /// UNAVAILABLE when the store is not reachable.
         pub async fn import_entities(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
@@ -194,9 +197,9 @@ pub mod import_service_server {
         /// import is finished by sending the stream again.
         ///
         /// Needs the scope `<block>:import:write`. A stream usually outlives the default deadline,
-        /// so the caller sets one. Errors: INVALID_ARGUMENT (PROBLEMS_EXCEED_LIMIT) when the list of
-        /// problems is full and reading on would help nobody; UNAVAILABLE when the store is not
-        /// reachable.
+        /// so the caller sets one. Errors: INVALID_ARGUMENT (PROBLEMS_EXCEED_LIMIT, with the first
+        /// problems as violations) when the list of problems is full and reading on would help nobody;
+        /// UNAVAILABLE when the store is not reachable.
         async fn import_entities(
             &self,
             request: tonic::Request<tonic::Streaming<super::ImportEntitiesRequest>>,

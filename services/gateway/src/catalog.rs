@@ -1,4 +1,5 @@
-//! What is behind this gateway: the blocks, their health, and descriptions of both their faces.
+//! What is behind this gateway: the blocks, their health, descriptions of both their faces, and
+//! the schemas of what can be brought in.
 
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use crate::{description, respond};
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
 const DESCRIPTORS: HeaderValue = HeaderValue::from_static("application/protobuf");
+const SCHEMA_JSON: HeaderValue = HeaderValue::from_static("application/schema+json");
 
 /// Paths of the shared listener.
 pub(crate) fn router() -> Router<GatewayState> {
@@ -33,6 +35,8 @@ pub(crate) fn router() -> Router<GatewayState> {
         .route("/gateway/v1/openapi/{block}", get(openapi))
         .route("/gateway/v1/grpc/{block}", get(grpc))
         .route("/gateway/v1/grpc/{block}/descriptors", get(descriptors))
+        .route("/gateway/v1/imports", get(imports))
+        .route("/gateway/v1/imports/{kind}", get(import_schema))
 }
 
 /// The blocks behind this gateway, their health, and where their interfaces are.
@@ -108,6 +112,35 @@ async fn descriptors(params: Params) -> Response {
         headers.insert(header::CONTENT_DISPOSITION, file);
     }
     response
+}
+
+/// The kinds of entities that the blocks behind this gateway take in, and where their schemas are.
+async fn imports(State(state): State<GatewayState>) -> Response {
+    let served = |block: &str| state.blocks().any(|served| served == block);
+    let kinds: Vec<Value> = publica_imports::SCHEMAS
+        .iter()
+        .filter(|schema| served(schema.block()))
+        .map(|schema| {
+            json!({
+                "kind": schema.kind,
+                "block": schema.block(),
+                "schema": format!("/gateway/v1/imports/{}", schema.kind),
+            })
+        })
+        .collect();
+    respond::json(StatusCode::OK, &json!({ "kinds": kinds }))
+}
+
+/// The JSON Schema of the lines of one kind.
+async fn import_schema(params: Params) -> Response {
+    let name = params.get("kind").unwrap_or_default();
+    match publica_imports::schema(name.strip_suffix(".json").unwrap_or(name)) {
+        Some(schema) => respond::bytes_answer(StatusCode::OK, SCHEMA_JSON, schema.text),
+        None => {
+            let what = "There is no such kind; /gateway/v1/imports lists them.";
+            Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", what).answer()
+        }
+    }
 }
 
 fn definitions(block: &str) -> Option<&'static [u8]> {

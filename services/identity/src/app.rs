@@ -29,7 +29,6 @@ use publica_seal::{Keyring, SealError, SubjectKey};
 use publica_store::{Db, StoreError, Stores, Tx};
 use publica_types::{Origin, SharedClock, SharedEntropy, Tenant, Timestamp, new_uuid};
 
-pub(crate) use import::Imported;
 pub(crate) use mail::SEND_CODE;
 
 use crate::config::IdentityConfig;

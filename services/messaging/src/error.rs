@@ -42,8 +42,6 @@ pub(crate) enum Error {
     UnknownSubscription,
     #[error("the day's quota is used up")]
     Quota { retry_after: Duration },
-    #[error("the import has too many problems")]
-    ImportProblems,
     #[error(transparent)]
     Journal(#[from] JournalError),
     #[error(transparent)]
@@ -59,7 +57,6 @@ impl Fault for Error {
             | Self::Arguments(_)
             | Self::EmptyBatch
             | Self::BatchTooLarge(_)
-            | Self::ImportProblems
             | Self::Stream(_) => Code::InvalidArgument,
             Self::ForbiddenSender | Self::MissingScope(_) => Code::PermissionDenied,
             Self::UnknownRequest
@@ -91,7 +88,6 @@ impl Fault for Error {
             Self::UnknownSuppression => "UNKNOWN_SUPPRESSION",
             Self::UnknownSubscription => "UNKNOWN_SUBSCRIPTION",
             Self::Quota { .. } => "RATE_LIMITED",
-            Self::ImportProblems => "PROBLEMS_EXCEED_LIMIT",
             Self::Journal(error) => error.reason(),
             Self::Seal(SealError::Store(error)) | Self::Store(error) => store_reason(error),
             Self::Seal(_) => "SEAL_FAILED",

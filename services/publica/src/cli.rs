@@ -101,9 +101,13 @@ pub(crate) enum Command {
     ///
     /// Each line is an object with a member `kind`, such as "payments.voucher", and goes to the
     /// block that the kind names. All problems are listed with their line numbers. Running an
-    /// import again is safe: what is stored already counts as repeated. An import sends no mail,
-    /// money, callbacks or webhooks.
+    /// import again is safe: what is stored already counts as repeated, and something else under
+    /// the same id is a problem. An import sends no mail, money, callbacks or webhooks.
+    ///
+    /// `--schema list` names the kinds, `--schema KIND` prints the JSON Schema of a kind's lines,
+    /// with an example.
     #[command(after_help = "Examples:\n  publica import people.jsonl\n  \
+        publica import --schema payments.voucher\n  \
         publica import - --to https://suite.example.org --authorities ca.pem \\\n    \
         --token-file import.token < people.jsonl")]
     Import(ImportArgs),
@@ -338,7 +342,12 @@ pub(crate) struct ClientArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
     /// File of entities (JSON Lines); - reads standard input.
-    pub(crate) file: PathBuf,
+    #[arg(required_unless_present = "schema")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Print the JSON Schema of a kind and import nothing; `list` names the kinds.
+    #[arg(long, value_name = "KIND", conflicts_with = "file")]
+    pub(crate) schema: Option<String>,
 
     #[command(flatten)]
     pub(crate) client: ClientArgs,

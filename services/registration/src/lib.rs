@@ -34,6 +34,9 @@ pub use config::RegistrationConfig;
 use crate::app::App;
 use crate::grpc::Service;
 
+/// The largest entity with its kind and its line.
+const IMPORT_LIMIT: usize = publica_imports::MOST_BYTES + 1_024;
+
 /// The registration block.
 pub struct Registration {
     app: Arc<App>,
@@ -126,7 +129,7 @@ impl Block for Registration {
             .add_service(DocumentServiceServer::new(service.clone()))
             .add_service(StatisticsServiceServer::new(service.clone()))
             .add_service(RegistryServiceServer::new(service.clone()))
-            .add_service(ImportServiceServer::new(service));
+            .add_service(ImportServiceServer::new(service).max_decoding_message_size(IMPORT_LIMIT));
         self.journal.add_services(routes)
     }
 

@@ -17,16 +17,21 @@ use crate::store::record::Row;
 /// The field under which the circumstances of an answer are sealed.
 const CIRCUMSTANCES: &str = "circumstances";
 
-/// Choices and circumstances, sealed; nothing when there are none.
-pub(crate) fn seal_circumstances(key: &SubjectKey, record: &pb::ConsentRecord) -> Option<Vec<u8>> {
-    let kept = pb::ConsentRecord {
+/// Choices and circumstances alone.
+pub(crate) fn circumstances(record: &pb::ConsentRecord) -> pb::ConsentRecord {
+    pb::ConsentRecord {
         attributes: record.attributes.clone(),
         collection_method: record.collection_method.clone(),
         channel: record.channel.clone(),
         language: record.language.clone(),
         assisted_by: record.assisted_by.clone(),
         ..pb::ConsentRecord::default()
-    };
+    }
+}
+
+/// Choices and circumstances, sealed; nothing when there are none.
+pub(crate) fn seal_circumstances(key: &SubjectKey, record: &pb::ConsentRecord) -> Option<Vec<u8>> {
+    let kept = circumstances(record);
     (kept != pb::ConsentRecord::default()).then(|| key.seal(CIRCUMSTANCES, &kept.encode_to_vec()))
 }
 

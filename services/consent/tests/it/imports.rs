@@ -4,7 +4,7 @@ use publica_proto::consent::v1 as pb;
 use publica_proto::consent::v1::delegation_service_client::DelegationServiceClient;
 use publica_proto::imports::v1::import_service_client::ImportServiceClient;
 use publica_proto::imports::v1::{ImportEntitiesRequest, ImportEntitiesResponse};
-use publica_testkit::both_engines;
+use publica_testkit::{both_engines, schemas_hold};
 use serde_json::{Value, json};
 
 use crate::support::{Bench, bench};
@@ -93,6 +93,35 @@ fn reference() -> Vec<(&'static str, Value)> {
 }
 
 both_engines! {
+    async fn the_published_schemas_hold(db: TestDatabase) {
+        let bench = bench(db).await;
+        schemas_hold(&bench.admin(), "consent", |_, _| ()).await;
+    }
+
+    async fn other_content_of_a_record_is_a_problem(db: TestDatabase) {
+        let bench = bench(db).await;
+        let lines = reference();
+        assert_eq!(import(&bench, &lines).await.problems, []);
+        let (kind, record) = &lines[3];
+        let mut others = Vec::new();
+        for (member, value) in [
+            ("optIn", json!(false)), ("state", json!("unsigned")), ("channel", json!("desk")),
+            ("assistedBy", json!("clerk")), ("validUntil", json!("2031-01-01T00:00:00Z")),
+            ("everGiven", json!(false)), ("individualId", json!("2")),
+        ] {
+            let mut other = record.clone();
+            other[member] = value;
+            others.push((*kind, other));
+        }
+        let answer = import(&bench, &others).await;
+        assert_eq!((answer.accepted, answer.repeated), (0, 0), "{answer:?}");
+        let named: Vec<(u64, &str)> =
+            answer.problems.iter().map(|one| (one.line, one.field.as_str())).collect();
+        let expected: Vec<(u64, &str)> = (1..=7).map(|line| (line, "id")).collect();
+        assert_eq!(named, expected);
+        assert_eq!(import(&bench, &lines).await.repeated, 9);
+    }
+
     async fn every_state_comes_in_once(db: TestDatabase) {
         let bench = bench(db).await;
         let lines = reference();

@@ -172,6 +172,11 @@ impl Client {
     /// The first fault, in the order in which the published interface reports them. The key
     /// comes last there, after the look for a client of the same id, so it is checked apart.
     pub(crate) fn first_fault(&self, allow_http: bool) -> Option<ClientFault> {
+        self.faults(allow_http).into_iter().next()
+    }
+
+    /// Every fault, the key aside.
+    pub(crate) fn faults(&self, allow_http: bool) -> Vec<ClientFault> {
         let redirects = |uri: &str| uri::is_redirect_uri(uri, allow_http);
         let grant = |grant: &str| matches!(grant, AUTHORIZATION_CODE | CLIENT_CREDENTIALS);
         let interactive = self
@@ -214,10 +219,8 @@ impl Client {
                 ClientFault::Consent,
             ),
         ];
-        checks
-            .into_iter()
-            .find(|(sound, _)| !sound)
-            .map(|(_, fault)| fault)
+        let faults = checks.into_iter().filter(|(sound, _)| !sound);
+        faults.map(|(_, fault)| fault).collect()
     }
 
     /// Whether the key may verify this client's assertions.

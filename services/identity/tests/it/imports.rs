@@ -5,7 +5,7 @@ use std::sync::Arc;
 use publica_proto::identity::v1 as pb;
 use publica_proto::imports::v1 as imports;
 use publica_proto::imports::v1::import_service_client::ImportServiceClient;
-use publica_testkit::both_engines;
+use publica_testkit::{both_engines, schemas_hold};
 use serde_json::{Value, json};
 
 use crate::support::{Rewinding, Suite, prove, random};
@@ -53,6 +53,36 @@ fn factor() -> Value {
 }
 
 both_engines! {
+    async fn the_published_schemas_hold(db: TestDatabase) {
+        let suite = Suite::open(db).await;
+        schemas_hold(&suite.admin(), "identity", |_, _| ()).await;
+    }
+
+    async fn every_problem_of_a_line_is_told(db: TestDatabase) {
+        let suite = Suite::open(db).await;
+        let mut bad = person();
+        bad["state"] = json!("lost");
+        bad["assurance_level"] = json!("none");
+        bad["attributes"] = json!({"gender": "a\tb"});
+        bad["aliases"][0]["kind"] = json!("National Id");
+        let mut numbered = person();
+        numbered["aliases"][0]["value"] = json!("A-1002");
+        let client = json!({
+            "kind": "identity.relying_party", "client_id": "", "client_name": "",
+            "relying_party_id": "r", "public_key": {}, "grant_types": ["barter"],
+            "auth_methods": ["none"], "state": "odd",
+        });
+        let answer = import(&suite, &[bad, person(), numbered, client]).await;
+        assert_eq!(answer.accepted, 1, "{answer:?}");
+        let problems: Vec<(u64, &str)> =
+            answer.problems.iter().map(|one| (one.line, one.field.as_str())).collect();
+        assert_eq!(problems, [
+            (1, "state"), (1, "attributes.gender"), (1, "attributes"), (1, "assurance_level"),
+            (1, "aliases[0].kind"), (3, "person_id"), (4, "state"), (4, "public_key"),
+            (4, "client_id"), (4, "client_name"), (4, "grant_types"), (4, "auth_methods"),
+        ]);
+    }
+
     async fn what_is_imported_works(db: TestDatabase) {
         let suite = Suite::open(db).await;
         let party = suite.relying_party("portal").await;
@@ -120,11 +150,14 @@ both_engines! {
             answer.problems.iter().map(|one| (one.line, one.field.as_str())).collect();
         assert_eq!(
             problems,
-            [(2, "aliases"), (3, "person_id"), (4, ""), (5, "kind"), (6, "")]
+            [
+                (2, "vids"), (2, "aliases"), (3, "person_id"), (4, "shoe_size"), (5, "kind"),
+                (6, "factor_id"),
+            ]
         );
         let texts: Vec<&str> =
             answer.problems.iter().map(|one| one.description.as_str()).collect();
-        assert!(texts[2].contains("shoe_size"), "{texts:?}");
+        assert!(texts[3].contains("shoe_size"), "{texts:?}");
         assert!(!texts.concat().contains("Amina"));
         let request = pb::ListPersonsRequest::default();
         let people = suite.persons().list_persons(request).await.unwrap().into_inner().persons;

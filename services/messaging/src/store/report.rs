@@ -26,6 +26,18 @@ statements! {
         VALUES ($1, $2, $3, $4, $5)",
     INSERT_TALLY = "INSERT INTO tally (request_id, session_id, step, scheduled, processing, \
         deferred, bounced, not_sent, delivered) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    INSERT_TALLIES = {
+        sqlite: "INSERT INTO tally (request_id, session_id, step, scheduled, processing, \
+            deferred, bounced, not_sent, delivered) SELECT unhex(value ->> 0), \
+            unhex(value ->> 1), 0, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
+            value ->> 6, value ->> 7 FROM json_each($1)",
+        postgres: "INSERT INTO tally (request_id, session_id, step, scheduled, processing, \
+            deferred, bounced, not_sent, delivered) SELECT CAST(e ->> 0 AS UUID), \
+            CAST(e ->> 1 AS UUID), 0, CAST(e ->> 2 AS BIGINT), CAST(e ->> 3 AS BIGINT), \
+            CAST(e ->> 4 AS BIGINT), CAST(e ->> 5 AS BIGINT), CAST(e ->> 6 AS BIGINT), \
+            CAST(e ->> 7 AS BIGINT) \
+            FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) AS t (e)",
+    },
     STEP_OWNER = "SELECT session_id FROM chunk_step WHERE chunk_id = $1 AND step = $2",
 }
 
@@ -115,6 +127,31 @@ pub(crate) async fn step(
         .execute()
         .await
         .map(|_| ())
+}
+
+/// Adds the first rows of sessions.
+pub(crate) async fn tallies(
+    tx: &mut Tx<'_>,
+    rows: &[(RequestId, SessionId, Counters)],
+) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut text = String::with_capacity(rows.len() * 100);
+    for (request, session, changes) in rows {
+        text.push(if text.is_empty() { '[' } else { ',' });
+        let [a, b, c, d, e, f] = changes.0;
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "[\"{}\",\"{}\",{a},{b},{c},{d},{e},{f}]",
+            request.as_uuid().simple(),
+            session.as_uuid().simple(),
+        );
+    }
+    text.push(']');
+    let insert = tx.query(INSERT_TALLIES).bind(text);
+    insert.execute().await.map(drop)
 }
 
 /// Adds a session's next cumulative row of a request's counters.

@@ -2,6 +2,7 @@
 
 use publica_store::{Db, StoreError, Tx, statements};
 use publica_types::{Timestamp, Uuid};
+use serde_json::{Value, json};
 
 use super::{RequestId, SessionId};
 use crate::domain::counters::{Counters, State};
@@ -10,6 +11,24 @@ statements! {
     INSERT = "INSERT INTO request (request_id, request_uid, n, lane, claimed, received_at, \
         not_before, expires_at, actor, process_id, mhash, callback, common) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+    // Rows travel as one JSON text, which the engines take apart in their own ways. Who imports
+    // sends nothing, so what only sending needs is the same for all.
+    INSERT_MANY = {
+        sqlite: "INSERT INTO request (request_id, request_uid, n, lane, claimed, received_at, \
+            not_before, expires_at, actor, process_id, mhash, callback, common) \
+            SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, 0, value ->> 4, \
+            value ->> 4, value ->> 4, $2, value ->> 5, x'', unhex(value ->> 6), NULL \
+            FROM json_each($1) WHERE TRUE ON CONFLICT DO NOTHING RETURNING request_uid",
+        postgres: "INSERT INTO request (request_id, request_uid, n, lane, claimed, received_at, \
+            not_before, expires_at, actor, process_id, mhash, callback, common) \
+            SELECT CAST(e ->> 0 AS UUID), e ->> 1, CAST(e ->> 2 AS BIGINT), \
+            CAST(e ->> 3 AS BIGINT), FALSE, t.at, t.at, t.at, $2, e ->> 5, ''::BYTEA, \
+            decode(e ->> 6, 'hex'), NULL \
+            FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) AS e, \
+            LATERAL (SELECT TIMESTAMPTZ 'epoch' \
+                + CAST(e ->> 4 AS BIGINT) * INTERVAL '1 microsecond' AS at) t \
+            ON CONFLICT DO NOTHING RETURNING request_uid",
+    },
     FIND = "SELECT request_id, request_uid, n, lane, claimed, received_at, not_before, \
         expires_at, actor, process_id, callback, common FROM request WHERE request_id = $1",
     BY_UID = "SELECT request_id, request_uid, n, lane, claimed, received_at, not_before, \
@@ -131,6 +150,29 @@ pub(crate) async fn insert(
         .execute()
         .await
         .map(|_| ())
+}
+
+/// Stores requests that were served elsewhere, where their handles are free; returns the handles
+/// of these.
+pub(crate) async fn insert_many(
+    tx: &mut Tx<'_>,
+    actor: &str,
+    rows: &[&RequestRow],
+) -> Result<Vec<String>, StoreError> {
+    let rows = rows.iter().map(|row| {
+        json!([
+            row.request_id.as_uuid().simple().to_string(),
+            row.request_uid,
+            row.n,
+            row.lane,
+            row.received_at.micros(),
+            row.process_id,
+            row.callback.as_ref().map(hex::encode)
+        ])
+    });
+    let rows = Value::Array(rows.collect()).to_string();
+    let insert = tx.query(INSERT_MANY).bind(rows).bind(actor);
+    insert.fetch_scalars().await
 }
 
 pub(crate) async fn find(db: &Db, id: RequestId) -> Result<Option<RequestRow>, StoreError> {

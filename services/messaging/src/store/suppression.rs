@@ -31,9 +31,11 @@ statements! {
                 SELECT 1 FROM suppression_lift l WHERE l.suppression_id = s.suppression_id) \
             ORDER BY s.suppression_id",
     },
-    SAME = "SELECT COUNT(*) FROM suppression s WHERE s.address_hash = $1 AND s.category = $2 \
+    ALIKE = "SELECT s.suppression_id, s.address_hash, s.category, s.reason, s.created_at, \
+        s.expires_at FROM suppression s WHERE s.address_hash = $1 AND s.category = $2 \
         AND s.reason = $3 AND NOT EXISTS (\
             SELECT 1 FROM suppression_lift l WHERE l.suppression_id = s.suppression_id)",
+    TAKEN = "SELECT COUNT(*) FROM suppression WHERE suppression_id = $1",
     ANY = "SELECT COUNT(*) FROM (SELECT 1 AS one FROM suppression LIMIT 1) s",
 }
 
@@ -114,6 +116,21 @@ pub(crate) async fn in_force(
         .await
 }
 
+/// Suppressions in force of an address, with this category and reason.
+pub(crate) async fn alike(
+    tx: &mut Tx<'_>,
+    address_hash: &[u8],
+    category: &str,
+    reason: i64,
+) -> Result<Vec<SuppressionRow>, StoreError> {
+    tx.query(ALIKE)
+        .bind(address_hash)
+        .bind(category)
+        .bind(reason)
+        .fetch_all()
+        .await
+}
+
 /// Whether an address is held back for the same reason already.
 pub(crate) async fn same(
     tx: &mut Tx<'_>,
@@ -121,10 +138,11 @@ pub(crate) async fn same(
     category: &str,
     reason: i64,
 ) -> Result<bool, StoreError> {
-    let found = tx
-        .query(SAME)
-        .bind(address_hash)
-        .bind(category)
-        .bind(reason);
-    found.fetch_scalar::<i64>().await.map(|count| count > 0)
+    let alike = alike(tx, address_hash, category, reason).await?;
+    Ok(!alike.is_empty())
+}
+
+/// Whether there is, or was, a suppression with this id.
+pub(crate) async fn is_taken(tx: &mut Tx<'_>, id: Uuid) -> Result<bool, StoreError> {
+    Ok(tx.query(TAKEN).bind(id).fetch_scalar::<i64>().await? > 0)
 }

@@ -1,449 +1,155 @@
 //! Bringing entities in from another system: state only, never money on its way.
+//!
+//! A chunk is one unit of work with one journal entry for all of it.
 
+mod reading;
+mod vouchers;
+
+use publica_imports::{Outcome, Problem};
 use publica_journal::append;
-use publica_json::read_entity;
-use publica_rpc::{Fault as _, Invalid};
+use publica_journal::merkle::{Frontier, leaf_hash};
+use publica_rpc::Fault as _;
 use publica_seal::Keyring;
 use publica_store::{Db, Tx};
-use publica_types::{Currency, Money, Origin, Timestamp};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use publica_types::{Origin, Timestamp};
 use serde_json::json;
 
-use crate::app::partner::check_clients;
 use crate::app::programme::{self, NewFunding, NewProgramme, deposit, open_funding};
-use crate::app::source::{self, SOURCE_CHARS};
-use crate::app::voucher::PURPOSE_NUMBER;
 use crate::app::voucher_setup::{create_block, create_group, create_merchant};
-use crate::app::{App, beneficiary, check_short, check_text, entry};
-use crate::domain::address::within;
-use crate::domain::currency;
+use crate::app::{App, beneficiary, entry, source};
 use crate::domain::ids::{GroupId, ProgrammeId};
 use crate::domain::partner::Kind;
-use crate::domain::voucher::{State, digits};
 use crate::error::Error;
 use crate::store::partner;
 use crate::store::programme as programmes;
-use crate::store::voucher::{self as vouchers, NewMerchant, NewVoucher};
+use crate::store::voucher::{self as sql, NewMerchant, NewVoucher};
 
-/// The most characters of what others are named by, and of names for people.
-const NAME_CHARS: usize = 64;
-const TITLE_CHARS: usize = 200;
-
-/// One line of an import.
+/// A line of good form.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
-    pub(crate) line: u64,
-    pub(crate) entity: Result<Entity, Problem>,
-}
-
-/// Why an entity was refused.
-#[derive(Debug, Clone)]
-pub(crate) struct Problem {
-    pub(crate) field: String,
-    pub(crate) description: String,
-}
-
-/// What became of some lines.
-#[derive(Debug, Default)]
-pub(crate) struct Imported {
-    pub(crate) accepted: u64,
-    pub(crate) repeated: u64,
-    pub(crate) problems: Vec<(u64, Problem)>,
+    /// What the journal's root covers: what kind of entity, and which one.
+    leaf: String,
+    entity: Entity,
 }
 
 /// An entity of good form.
 #[derive(Debug, Clone)]
-pub(crate) enum Entity {
+enum Entity {
     CallingBlock(String, Vec<String>),
     Funding(NewFunding, i64, GroupId),
     Programme(NewProgramme),
     Source(Source),
     Group(Group),
     Merchant(NewMerchant),
-    Voucher(Box<NewVoucher>),
+    Voucher(Box<VoucherLine>),
     /// A voucher that is said not to exist: nothing to store.
-    NoVoucher,
+    NoVoucher(String),
     Beneficiary(Box<beneficiary::import::Imported>),
 }
 
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Source {
+#[derive(Debug, Clone)]
+struct Source {
     source_id: String,
-    #[serde(default)]
     name: String,
-    #[serde(default)]
     programme: String,
     /// Callers that may speak for it.
-    #[serde(default)]
     clients: Vec<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Group {
+#[derive(Debug, Clone)]
+struct Group {
     name: String,
-    #[serde(default)]
     stock: Option<i64>,
-    #[serde(default)]
     programme: String,
 }
 
-#[derive(Deserialize)]
-struct Named {
-    name: String,
-    #[serde(default)]
-    clients: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Funding {
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    voucher_group: String,
-    currency: String,
-    #[serde(default)]
-    balance: Scalar,
-}
-
-#[derive(Deserialize)]
-struct Programme {
-    code: String,
-    name: String,
-    currency: String,
-    funding_account: String,
-    #[serde(default)]
-    fallback_voucher_group: String,
-    #[serde(default)]
-    approvals_needed: i32,
-    #[serde(default)]
-    batch_ceiling_minor: i64,
-}
-
-#[derive(Deserialize)]
-struct Merchant {
-    merchant_name: String,
-    merchant_bank_details: String,
-    merchant_voucher_group: String,
-    #[serde(default)]
-    agent_id: String,
-    #[serde(default)]
-    status: String,
-}
-
-#[derive(Deserialize)]
-struct Voucher {
-    voucher_number: Scalar,
-    voucher_serial_number: Scalar,
-    #[serde(rename = "Gov_Stack_BB", alias = "gov_stack_bb")]
-    calling_block: String,
-    voucher_status: String,
-    voucher_amount: Scalar,
-    currency: String,
-    voucher_group: String,
-    #[serde(default)]
-    expiry: Option<Timestamp>,
-}
-
-#[derive(Deserialize)]
-struct Beneficiary {
-    source_id: String,
-    functional_id: String,
-    #[serde(default)]
-    modality: String,
-    #[serde(default)]
-    institution: String,
-    #[serde(default)]
-    financial_address: String,
-}
-
-/// A text, or a whole number written as one.
-#[derive(Debug, Default, Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    #[default]
-    Absent,
-    Number(i64),
-    Text(String),
-}
-
-impl Scalar {
-    fn text(&self) -> String {
-        match self {
-            Self::Absent => String::new(),
-            Self::Number(number) => number.to_string(),
-            Self::Text(text) => text.clone(),
-        }
-    }
-}
-
-fn problem(field: &str, description: impl Into<String>) -> Problem {
-    Problem {
-        field: field.to_owned(),
-        description: description.into(),
-    }
-}
-
-fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    read_entity(json).map_err(|(field, description)| Problem { field, description })
-}
-
-/// An error of the rules as a problem of the line.
-fn as_problem(error: &Error) -> Problem {
-    let violation = error.violations().into_iter().next();
-    match violation {
-        Some((field, description)) => Problem { field, description },
-        None => problem("", error.public_message().into_owned()),
-    }
+#[derive(Debug, Clone)]
+struct VoucherLine {
+    new: NewVoucher,
+    /// When it ends, if the line says so.
+    told_expiry: Option<Timestamp>,
 }
 
 impl App {
-    /// Reads an entity, as far as that goes without the store.
-    pub(crate) fn read_entity(&self, kind: &str, json: &[u8]) -> Result<Entity, Problem> {
-        match kind {
-            "payments.calling_block" => {
-                let named: Named = read(json)?;
-                let clients = clients(named.clients)?;
-                check(|invalid| check_text(invalid, "name", &named.name, NAME_CHARS))?;
-                Ok(Entity::CallingBlock(named.name, clients))
-            }
-            "payments.funding_account" => self.read_funding(read(json)?),
-            "payments.programme" => self.read_programme(read(json)?),
-            "payments.source_block" => {
-                let mut source: Source = read(json)?;
-                source.clients = clients(source.clients)?;
-                check(|invalid| {
-                    check_short(invalid, "name", &source.name, TITLE_CHARS);
-                    check_short(invalid, "programme", &source.programme, NAME_CHARS);
-                })?;
-                match within(&source.source_id, SOURCE_CHARS) {
-                    true => Ok(Entity::Source(source)),
-                    false => Err(problem("source_id", "must have 1 to 20 characters")),
-                }
-            }
-            "payments.voucher_group" => {
-                let group: Group = read(json)?;
-                check(|invalid| {
-                    check_text(invalid, "name", &group.name, NAME_CHARS);
-                    check_short(invalid, "programme", &group.programme, NAME_CHARS);
-                    if group.stock.is_some_and(|stock| stock < 0) {
-                        invalid.push("stock", "must not be negative");
-                    }
-                })?;
-                Ok(Entity::Group(group))
-            }
-            "payments.merchant" => {
-                let given: Merchant = read(json)?;
-                let blocked = match given.status.as_str() {
-                    "" | "active" => false,
-                    "blocked" => true,
-                    _ => return Err(problem("status", "must be active or blocked")),
-                };
-                let bank = given.merchant_bank_details;
-                let group = given.merchant_voucher_group;
-                let new =
-                    self.new_merchant(given.merchant_name, &bank, group, blocked, given.agent_id);
-                new.map(Entity::Merchant)
-                    .map_err(|error| as_problem(&error))
-            }
-            "payments.voucher" => self.read_voucher(read(json)?),
-            "payments.beneficiary" => {
-                let given: Beneficiary = read(json)?;
-                if !within(&given.source_id, SOURCE_CHARS) {
-                    return Err(problem("source_id", "must have 1 to 20 characters"));
-                }
-                let read = self.read_beneficiary(
-                    &given.source_id,
-                    &given.functional_id,
-                    [
-                        &given.modality,
-                        &given.institution,
-                        &given.financial_address,
-                    ],
-                );
-                let read = read.map_err(|error| problem("", error.to_string()))?;
-                Ok(Entity::Beneficiary(Box::new(read)))
-            }
-            _ => Err(problem("kind", "is not a kind of this block")),
-        }
-    }
-
-    fn read_funding(&self, given: Funding) -> Result<Entity, Problem> {
-        let (name, voucher_group) = (given.name, given.voucher_group);
-        let new = NewFunding {
-            name,
-            currency: given.currency,
-            voucher_group,
-        };
-        let new = new.check().map_err(|error| as_problem(&error))?;
-        let balance = match given.balance.text().as_str() {
-            "" | "0" => 0,
-            text => money("balance", text, &new.currency)?.amount_minor,
-        };
-        if balance < 0 {
-            return Err(problem("balance", "must not be negative"));
-        }
-        Ok(Entity::Funding(new, balance, self.group()))
-    }
-
-    fn read_programme(&self, given: Programme) -> Result<Entity, Problem> {
-        let new = NewProgramme {
-            programme_id: ProgrammeId::new(&*self.clock, &*self.entropy),
-            code: given.code,
-            name: given.name,
-            currency: given.currency,
-            funding_account: given.funding_account,
-            fallback_group: given.fallback_voucher_group,
-            approvals_needed: given.approvals_needed,
-            batch_ceiling_minor: given.batch_ceiling_minor,
-        };
-        new.check()
-            .map(Entity::Programme)
-            .map_err(|error| as_problem(&error))
-    }
-
-    fn read_voucher(&self, given: Voucher) -> Result<Entity, Problem> {
-        if given.voucher_status == "Not Existing" {
-            return Ok(Entity::NoVoucher);
-        }
-        let state = State::parse(&given.voucher_status)
-            .ok_or_else(|| problem("voucher_status", "is not a known status"))?;
-        let (number, serial) = (
-            given.voucher_number.text(),
-            given.voucher_serial_number.text(),
-        );
-        check(|invalid| {
-            check_text(invalid, "Gov_Stack_BB", &given.calling_block, NAME_CHARS);
-            check_text(invalid, "voucher_group", &given.voucher_group, NAME_CHARS);
-        })?;
-        for (field, text) in [
-            ("voucher_number", &number),
-            ("voucher_serial_number", &serial),
-        ] {
-            if !digits(text) || text.len() > 25 {
-                return Err(problem(field, "must have 1 to 25 digits"));
-            }
-        }
-        let amount_text = given.voucher_amount.text();
-        let money = money("voucher_amount", &amount_text, &given.currency)?;
-        if money.amount_minor <= 0 {
-            return Err(problem("voucher_amount", "must be above zero"));
-        }
-        let now = self.clock.now();
-        let until = |span| Some(given.expiry.unwrap_or_else(|| now.plus(span)));
-        let (hold_until, expires_at) = match state {
-            State::Preactivated => (until(self.config.voucher_hold()), None),
-            State::Activated | State::Suspended => (None, until(self.config.voucher_validity())),
-            _ => (None, given.expiry),
-        };
-        let keep = state != State::Purged;
-        Ok(Entity::Voucher(Box::new(NewVoucher {
-            serial,
-            number_hash: keep.then(|| self.keyring.lookup(PURPOSE_NUMBER, &number)),
-            number_sealed: keep.then(|| self.keyring.seal_block(PURPOSE_NUMBER, number.as_bytes())),
-            calling_block: given.calling_block,
-            voucher_group: given.voucher_group,
-            currency: given.currency,
-            amount_minor: money.amount_minor,
-            amount_text,
-            state,
-            hold_until,
-            expires_at,
-            redeemed_at: None,
-        })))
-    }
-
-    /// Stores some lines in one unit; a refused one does not disturb the others.
+    /// Stores lines of good form in one unit; a refused one does not disturb the others.
     pub(crate) async fn import(
         &self,
         db: &Db,
         origin: &Origin,
         lines: Vec<Line>,
-    ) -> Result<Imported, Error> {
+    ) -> Result<Vec<Outcome>, Error> {
         let input = (origin.clone(), self.keyring.clone(), lines);
         db.write("payments.import", input, |tx, (origin, keyring, lines)| {
-            Box::pin(async move {
-                let mut imported = Imported::default();
-                for Line { line, entity } in lines {
-                    let stored = match entity {
-                        Ok(entity) => store(tx, origin, keyring, entity).await?,
-                        Err(problem) => Err(problem.clone()),
-                    };
-                    match stored {
-                        Ok(true) => imported.accepted += 1,
-                        Ok(false) => imported.repeated += 1,
-                        Err(problem) => imported.problems.push((*line, problem)),
-                    }
-                }
-                if imported.accepted > 0 {
-                    let body = json!({
-                        "accepted": imported.accepted,
-                        "refused": imported.problems.len(),
-                        "first_line": lines.first().map(|line| line.line),
-                    });
-                    append(
-                        tx,
-                        origin,
-                        entry("payments.import.stored", "import", "lines", body),
-                    );
-                }
-                Ok(imported)
-            })
+            Box::pin(store_all(tx, origin, keyring, lines))
         })
         .await
     }
 }
 
-/// The first thing that checks find.
-fn check(checks: impl FnOnce(&mut Invalid)) -> Result<(), Problem> {
-    let mut invalid = Invalid::new();
-    checks(&mut invalid);
-    let sound = invalid.check();
-    sound.map_err(|invalid| as_problem(&invalid.into()))
+async fn store_all(
+    tx: &mut Tx<'_>,
+    origin: &Origin,
+    keyring: &Keyring,
+    lines: &[Line],
+) -> Result<Vec<Outcome>, Error> {
+    let mut outcomes = Vec::with_capacity(lines.len());
+    let mut rest = lines;
+    while let [line, following @ ..] = rest {
+        rest = following;
+        if let Entity::Voucher(first) = &line.entity {
+            // Vouchers stand in long runs; each run takes as many statements as one of them.
+            let run = vouchers::run(first, following);
+            rest = &following[run.len() - 1..];
+            outcomes.extend(vouchers::store(tx, &run).await?);
+        } else {
+            outcomes.push(store(tx, origin, keyring, &line.entity).await?);
+        }
+    }
+    let mut tree = Frontier::default();
+    for (line, outcome) in lines.iter().zip(&outcomes) {
+        if *outcome == Outcome::Stored {
+            tree.push(leaf_hash(line.leaf.as_bytes()), |_, _| {});
+        }
+    }
+    if tree.size() > 0 {
+        let body = json!({"count": tree.size(), "root": hex::encode(tree.root())});
+        let imported = entry("payments.import.stored", "import", "lines", body);
+        append(tx, origin, imported);
+    }
+    Ok(outcomes)
 }
 
-/// Callers that may speak for a partner, in order.
-fn clients(mut given: Vec<String>) -> Result<Vec<String>, Problem> {
-    check(|invalid| check_clients(invalid, "clients", &given))?;
-    given.sort_unstable();
-    given.dedup();
-    Ok(given)
-}
-
-fn money(field: &str, text: &str, code: &str) -> Result<Money, Problem> {
-    let currency: Currency = currency::known(code)
-        .ok_or_else(|| problem("currency", "is not a currency that can be paid"))?;
-    Money::parse(text, currency).map_err(|error| problem(field, error.to_string()))
-}
-
-/// `Ok(Ok(true))` for an entity that is new, `Ok(Ok(false))` for one that is there with the
-/// same content.
 async fn store(
     tx: &mut Tx<'_>,
     origin: &Origin,
     keyring: &Keyring,
     entity: &Entity,
-) -> Result<Result<bool, Problem>, Error> {
+) -> Result<Outcome, Error> {
     let done = match entity {
         Entity::CallingBlock(name, clients) => {
             match create_block(tx, origin, name, clients).await {
-                Ok(false) => return Ok(Ok(false)),
+                Ok(false) => return Ok(Outcome::Repeated),
                 other => other.map(drop),
             }
         }
-        Entity::NoVoucher => return Ok(Ok(true)),
+        Entity::NoVoucher(serial) => {
+            let exists = sql::find(tx, serial).await?.is_some();
+            return Ok(if exists {
+                Outcome::refused(
+                    "voucher_status",
+                    "says that a stored voucher does not exist",
+                )
+            } else {
+                Outcome::Repeated
+            });
+        }
         Entity::Funding(new, balance, group) => {
             store_funding(tx, origin, new, *balance, *group).await
         }
         Entity::Programme(new) => programme::create_programme(tx, origin, new).await.map(drop),
         Entity::Source(new) => {
-            let name = if new.name.is_empty() {
-                &new.source_id
-            } else {
-                &new.name
-            };
             let (programme, clients) = (&new.programme, &new.clients);
-            source::create_source(tx, origin, &new.source_id, name, programme, clients)
+            source::create_source(tx, origin, &new.source_id, &new.name, programme, clients)
                 .await
                 .map(drop)
         }
@@ -451,17 +157,17 @@ async fn store(
             .await
             .map(drop),
         Entity::Merchant(new) => create_merchant(tx, origin, new).await,
-        Entity::Voucher(new) => store_voucher(tx, new).await,
+        Entity::Voucher(one) => return vouchers::only(tx, one).await,
         Entity::Beneficiary(new) => beneficiary::import::store(tx, keyring, new).await,
     };
     match done {
-        Ok(()) => Ok(Ok(true)),
-        Err(Error::Exists { .. }) => match same(tx, entity).await? {
-            true => Ok(Ok(false)),
-            false => Ok(Err(problem("", "is stored already with other content"))),
-        },
+        Ok(()) => Ok(Outcome::Stored),
+        Err(Error::Exists { .. }) => Ok(match same(tx, keyring, entity).await? {
+            true => Outcome::Repeated,
+            false => Outcome::differs(""),
+        }),
         Err(error @ (Error::Store(_) | Error::Journal(_) | Error::Seal(_))) => Err(error),
-        Err(error) => Ok(Err(as_problem(&error))),
+        Err(error) => Ok(Outcome::Refused(problems(entity, &error))),
     }
 }
 
@@ -479,27 +185,42 @@ async fn store_funding(
     Ok(())
 }
 
-async fn store_voucher(tx: &mut Tx<'_>, new: &NewVoucher) -> Result<(), Error> {
-    if !vouchers::knows_block(tx, &new.calling_block).await? {
-        return Err(Error::not_found("building block"));
+/// An error of the rules as problems of the line, each with its member.
+fn problems(entity: &Entity, error: &Error) -> Vec<Problem> {
+    let violations = error.violations();
+    if !violations.is_empty() {
+        return violations;
     }
-    if vouchers::find_group(tx, &new.voucher_group)
-        .await?
-        .is_none()
-    {
-        return Err(Error::not_found("voucher group"));
-    }
-    match vouchers::insert(tx, new).await? {
-        true => Ok(()),
-        false => Err(Error::Exists { kind: "voucher" }),
-    }
+    let field = match (error, entity) {
+        (Error::NotFound { kind: "programme" }, _) => "programme",
+        (Error::NotFound { .. }, Entity::Merchant(_)) => "merchant_voucher_group",
+        (
+            Error::NotFound {
+                kind: "funding account",
+            },
+            _,
+        ) => "funding_account",
+        (Error::NotFound { .. }, Entity::Programme(_)) => "fallback_voucher_group",
+        (Error::SourceUnknown, _) => "source_id",
+        _ => "",
+    };
+    vec![(field.to_owned(), error.public_message().into_owned())]
 }
 
-/// Whether what is stored under the entity's key is the entity.
-async fn same(tx: &mut Tx<'_>, entity: &Entity) -> Result<bool, Error> {
+/// The programme that a code names; nothing for none.
+async fn programme_id(tx: &mut Tx<'_>, code: &str) -> Result<Option<ProgrammeId>, Error> {
+    if code.is_empty() {
+        return Ok(None);
+    }
+    let found = programmes::find_programme_by(tx, code).await?;
+    Ok(found.map(|row| row.programme_id))
+}
+
+/// Whether what is stored under the entity's key is the entity, as far as use does not change it:
+/// stocks and balances move.
+async fn same(tx: &mut Tx<'_>, keyring: &Keyring, entity: &Entity) -> Result<bool, Error> {
     Ok(match entity {
-        Entity::CallingBlock(..) => false,
-        Entity::NoVoucher => true,
+        Entity::CallingBlock(..) | Entity::Voucher(_) | Entity::NoVoucher(_) => false,
         Entity::Funding(new, _, _) => {
             let row = programmes::find_funding_by(tx, &new.name).await?;
             row.is_some_and(|row| {
@@ -507,10 +228,13 @@ async fn same(tx: &mut Tx<'_>, entity: &Entity) -> Result<bool, Error> {
             })
         }
         Entity::Programme(new) => {
+            let funding = programmes::find_funding_by(tx, &new.funding_account).await?;
+            let funding = funding.map(|row| row.account_id);
             let row = programmes::find_programme_by(tx, &new.code).await?;
             row.is_some_and(|row| {
                 row.name == new.name
                     && row.currency == new.currency
+                    && Some(row.funding_account_id) == funding
                     && row.fallback_group == new.fallback_group
                     && row.batch_ceiling_minor == new.batch_ceiling_minor
                     && row.approvals_needed == i64::from(new.approvals_needed.max(1))
@@ -518,37 +242,28 @@ async fn same(tx: &mut Tx<'_>, entity: &Entity) -> Result<bool, Error> {
         }
         Entity::Source(new) => {
             let row = programmes::find_source(tx, &new.source_id).await?;
-            let name = if new.name.is_empty() {
-                &new.source_id
-            } else {
-                &new.name
-            };
+            let programme = programme_id(tx, &new.programme).await?;
             let clients = partner::clients(tx, Kind::Block, &new.source_id).await?;
             let alike = new.clients.is_empty() || clients == new.clients;
-            row.is_some_and(|row| row.name == *name) && alike
+            let same = row.is_some_and(|row| {
+                // Who says nothing about the programme changes none.
+                let told = new.programme.is_empty() || row.programme_id == programme;
+                row.name == new.name && told
+            });
+            same && alike
         }
-        Entity::Group(new) => vouchers::find_group(tx, &new.name).await?.is_some(),
-        Entity::Merchant(new) => {
-            let row = vouchers::find_merchant(tx, &new.lookup).await?;
-            row.is_some_and(|row| row.blocked == new.blocked)
-        }
-        Entity::Voucher(new) => {
-            let row = vouchers::find(tx, &new.serial).await?;
-            let named = match &new.number_hash {
-                Some(hash) => vouchers::lock_by_number(tx, hash)
-                    .await?
-                    .map(|row| row.serial),
-                None => Some(new.serial.clone()),
-            };
+        Entity::Group(new) => {
+            let programme = programme_id(tx, &new.programme).await?;
+            let row = sql::find_group(tx, &new.name).await?;
             row.is_some_and(|row| {
-                named.as_deref() == Some(&row.serial)
-                    && row.state == new.state.code()
-                    && row.amount_minor == new.amount_minor
-                    && row.currency == new.currency
-                    && row.voucher_group == new.voucher_group
-                    && row.calling_block == new.calling_block
+                row.stock.is_some() == new.stock.is_some() && row.programme_id == programme
             })
         }
-        Entity::Beneficiary(new) => beneficiary::import::is_stored(tx, new).await?,
+        Entity::Merchant(new) => {
+            // What a merchant is looked up by holds its name, its account and its group.
+            let row = sql::find_merchant(tx, &new.lookup).await?;
+            row.is_some_and(|row| row.blocked == new.blocked && row.agent_id == new.agent_id)
+        }
+        Entity::Beneficiary(new) => beneficiary::import::is_stored(tx, keyring, new).await?,
     })
 }

@@ -30,8 +30,10 @@ statements! {
     INSERT_MERCHANT = "INSERT INTO merchant (merchant_id, lookup, name, bank_details, \
         voucher_group, blocked, created_at, agent_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
         ON CONFLICT DO NOTHING",
-    FIND_MERCHANT = "SELECT merchant_id, voucher_group, blocked FROM merchant WHERE lookup = $1",
-    FIND_AGENT = "SELECT merchant_id, voucher_group, blocked FROM merchant WHERE agent_id = $1",
+    FIND_MERCHANT = "SELECT merchant_id, voucher_group, blocked, agent_id FROM merchant \
+        WHERE lookup = $1",
+    FIND_AGENT = "SELECT merchant_id, voucher_group, blocked, agent_id FROM merchant \
+        WHERE agent_id = $1",
     FIND_ISSUANCE = "SELECT source_request, serial FROM voucher_issuance \
         WHERE calling_block = $1 AND instruction_id = $2",
     INSERT_ISSUANCE = "INSERT INTO voucher_issuance (calling_block, instruction_id, \
@@ -44,6 +46,29 @@ statements! {
         voucher_group, currency, amount_minor, amount_text, state, created_at, hold_until, \
         expires_at, redeemed_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
         $13) ON CONFLICT DO NOTHING",
+    INSERT_MANY = {
+        sqlite: "INSERT INTO voucher (created_at, serial, number_hash, number_sealed, \
+            calling_block, voucher_group, currency, amount_minor, amount_text, state, \
+            hold_until, expires_at) SELECT $1, value ->> 0, unhex(value ->> 1), \
+            unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5, value ->> 6, \
+            value ->> 7, value ->> 8, value ->> 9, value ->> 10 FROM json_each($2) WHERE TRUE \
+            ON CONFLICT DO NOTHING RETURNING serial",
+        postgres: "INSERT INTO voucher (created_at, serial, number_hash, number_sealed, \
+            calling_block, voucher_group, currency, amount_minor, amount_text, state, \
+            hold_until, expires_at) SELECT $1, a, b, c, d, e, f, g, h, i, j, k \
+            FROM UNNEST($2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::text[], \
+            $7::text[], $8::bigint[], $9::text[], $10::bigint[], $11::timestamptz[], \
+            $12::timestamptz[]) AS v (a, b, c, d, e, f, g, h, i, j, k) \
+            ON CONFLICT DO NOTHING RETURNING serial",
+    },
+    IMPORTED = {
+        sqlite: "SELECT serial, number_hash, calling_block, voucher_group, currency, \
+            amount_minor, state, hold_until, expires_at FROM voucher \
+            WHERE serial IN (SELECT value FROM json_each($1))",
+        postgres: "SELECT serial, number_hash, calling_block, voucher_group, currency, \
+            amount_minor, state, hold_until, expires_at FROM voucher \
+            WHERE serial = ANY($1::text[])",
+    },
     INSERT_FOR_BATCH = {
         sqlite: "INSERT INTO voucher (calling_block, voucher_group, currency, batch_id, state, \
             created_at, hold_until, serial, number_hash, number_sealed, amount_minor, \
@@ -147,6 +172,20 @@ pub(crate) struct NewVoucher {
     pub(crate) redeemed_at: Option<Timestamp>,
 }
 
+/// What an import compares with a stored voucher.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(crate) struct ImportedRow {
+    pub(crate) serial: String,
+    pub(crate) number_hash: Option<Vec<u8>>,
+    pub(crate) calling_block: String,
+    pub(crate) voucher_group: String,
+    pub(crate) currency: String,
+    pub(crate) amount_minor: i64,
+    pub(crate) state: i64,
+    pub(crate) hold_until: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
 /// A voucher in place of a payment.
 #[derive(Debug, Clone)]
 pub(crate) struct BatchVoucher {
@@ -189,6 +228,7 @@ pub(crate) struct MerchantRow {
     pub(crate) merchant_id: MerchantId,
     pub(crate) voucher_group: String,
     pub(crate) blocked: bool,
+    pub(crate) agent_id: Option<String>,
 }
 
 /// Which voucher an instruction was answered with.
@@ -361,6 +401,57 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, new: &NewVoucher) -> Result<bool, St
         .execute()
         .await?;
     Ok(inserted == 1)
+}
+
+/// Stores vouchers whose serials and numbers are free; returns the serials of these.
+pub(crate) async fn insert_many(
+    tx: &mut Tx<'_>,
+    rows: &[&NewVoucher],
+) -> Result<Vec<String>, StoreError> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (now, engine) = (tx.now(), tx.engine());
+    let serials: Vec<&str> = rows.iter().map(|row| row.serial.as_str()).collect();
+    let hashes: Vec<Option<Vec<u8>>> = rows.iter().map(|row| row.number_hash.clone()).collect();
+    let sealed: Vec<Option<Vec<u8>>> = rows.iter().map(|row| row.number_sealed.clone()).collect();
+    let blocks: Vec<&str> = rows.iter().map(|row| row.calling_block.as_str()).collect();
+    let groups: Vec<&str> = rows.iter().map(|row| row.voucher_group.as_str()).collect();
+    let currencies: Vec<&str> = rows.iter().map(|row| row.currency.as_str()).collect();
+    let amounts: Vec<i64> = rows.iter().map(|row| row.amount_minor).collect();
+    let texts: Vec<&str> = rows.iter().map(|row| row.amount_text.as_str()).collect();
+    let states: Vec<i64> = rows.iter().map(|row| row.state.code()).collect();
+    let holds: Vec<Option<Timestamp>> = rows.iter().map(|row| row.hold_until).collect();
+    let ends: Vec<Option<Timestamp>> = rows.iter().map(|row| row.expires_at).collect();
+    let query = tx.query(INSERT_MANY).bind(now);
+    bind_columns!(
+        engine,
+        query,
+        &serials,
+        &hashes,
+        &sealed,
+        &blocks,
+        &groups,
+        &currencies,
+        &amounts,
+        &texts,
+        &states,
+        &holds,
+        &ends
+    )
+    .fetch_scalars()
+    .await
+}
+
+/// The vouchers of some serials, as far as an import compares them.
+pub(crate) async fn imported(
+    tx: &mut Tx<'_>,
+    serials: &[&str],
+) -> Result<Vec<ImportedRow>, StoreError> {
+    if serials.is_empty() {
+        return Ok(Vec::new());
+    }
+    tx.query(IMPORTED).bind_list(serials).fetch_all().await
 }
 
 pub(crate) async fn insert_for_batch(

@@ -4,7 +4,7 @@ use publica_proto::imports::v1 as imports;
 use publica_proto::imports::v1::import_service_client::ImportServiceClient;
 use publica_proto::payments::v1 as api;
 use publica_proto::payments::v1::voucher_service_client::VoucherServiceClient;
-use publica_testkit::both_engines;
+use publica_testkit::{both_engines, schemas_hold};
 
 use crate::support::{SOURCE, World, payee_id, refusal, world};
 
@@ -127,7 +127,8 @@ both_engines! {
         let mut lines = vec![GROUP, BLOCK];
         lines.extend(texts.iter().map(|text| ("payments.voucher", text.as_str())));
         let answer = import(&world, &lines).await;
-        assert_eq!((answer.accepted, answer.problems), (12, vec![]));
+        // That one does not exist is no news.
+        assert_eq!((answer.accepted, answer.repeated, answer.problems), (11, 1, vec![]));
         for (serial, (name, expected)) in (1..).zip(states) {
             let request = api::GetVoucherStatusRequest {
                 serial_number: serial.to_string(),
@@ -169,6 +170,112 @@ both_engines! {
 }
 
 both_engines! {
+    async fn the_published_schemas_hold(database: TestDatabase) {
+        let world = world(database).await;
+        schemas_hold(&world.link(), "payments", |_, _| ()).await;
+    }
+
+    async fn vouchers_of_a_run_are_told_apart(database: TestDatabase) {
+        let world = world(database).await;
+        let good = voucher(1, "Activated");
+        let other = voucher(1, "Blocked");
+        let same_number = voucher(2, "Activated").replace("\"1002\"", "\"1001\"");
+        let nowhere = voucher(3, "Activated").replace("FOOD", "FUEL").replace("\"BB\"", "\"CC\"");
+        let last = voucher(4, "Purged");
+        let expiry = r#""expiry": "2031-01-01T00:00:00Z", "currency""#;
+        let dated = good.replace(r#""currency""#, expiry);
+        let kind = "payments.voucher";
+        let lines = [
+            GROUP,
+            BLOCK,
+            (kind, good.as_str()),
+            (kind, good.as_str()),
+            (kind, other.as_str()),
+            (kind, same_number.as_str()),
+            (kind, nowhere.as_str()),
+            (kind, last.as_str()),
+            (kind, dated.as_str()),
+        ];
+        let answer = import(&world, &lines).await;
+        assert_eq!((answer.accepted, answer.repeated), (4, 1), "{answer:?}");
+        let found: Vec<_> = answer.problems.iter()
+            .map(|problem| (problem.line, problem.field.as_str()))
+            .collect();
+        assert_eq!(found, [
+            (5, "voucher_serial_number"), (6, "voucher_number"), (7, "Gov_Stack_BB"),
+            (7, "voucher_group"), (9, "voucher_serial_number"),
+        ]);
+        let again = import(&world, &[(kind, good.as_str()), (kind, last.as_str())]).await;
+        assert_eq!((again.repeated, again.problems), (2, vec![]));
+        let missing = voucher(1, "Not Existing");
+        let gone = import(&world, &[(kind, missing.as_str())]).await;
+        assert_eq!(gone.problems[0].field, "voucher_status");
+    }
+
+    async fn every_problem_of_a_line_is_told(database: TestDatabase) {
+        let world = world(database).await;
+        let lines = [
+            ("payments.merchant", r#"{"merchant_name": "", "merchant_bank_details": " ",
+                "merchant_voucher_group": "X", "status": "odd"}"#),
+            ("payments.voucher", r#"{"voucher_number": "x", "voucher_serial_number": "",
+                "Gov_Stack_BB": "", "voucher_status": "Odd", "voucher_amount": "-1",
+                "currency": "USD", "voucher_group": ""}"#),
+            ("payments.beneficiary", r#"{"source_id": "", "functional_id": "",
+                "modality": "09"}"#),
+            ("payments.funding_account", r#"{"name": "a", "currency": "usd", "balance": "1"}"#),
+            ("payments.voucher_group", r#"{"name": "", "stock": -1, "stok": 2}"#),
+            ("payments.merchant", r#"{"merchant_name": "a", "merchant_bank_details": "b",
+                "merchant_voucher_group": "NONE"}"#),
+            ("payments.source_block", r#"{"source_id": "S", "programme": "NONE"}"#),
+        ];
+        let answer = import(&world, &lines).await;
+        assert_eq!(answer.accepted, 0);
+        let found: Vec<_> = answer.problems.iter()
+            .map(|problem| (problem.line, problem.field.as_str()))
+            .collect();
+        assert_eq!(found, [
+            (1, "status"), (1, "merchant_name"), (1, "merchant_bank_details"),
+            (2, "voucher_number"), (2, "voucher_serial_number"), (2, "voucher_status"),
+            (2, "Gov_Stack_BB"), (2, "voucher_group"), (2, "voucher_amount"),
+            (3, "source_id"), (3, "functional_id"), (3, "modality"),
+            (4, "currency"), (5, "stok"), (6, "merchant_voucher_group"), (7, "programme"),
+        ]);
+    }
+
+    async fn other_content_is_a_problem(database: TestDatabase) {
+        let world = world(database).await;
+        let lines = [
+            GROUP,
+            ("payments.funding_account", r#"{"name": "main", "currency": "USD"}"#),
+            ("payments.funding_account", r#"{"name": "other", "currency": "USD"}"#),
+            ("payments.programme", r#"{"code": "CASH", "name": "Cash", "currency": "USD",
+                "funding_account": "main"}"#),
+            ("payments.source_block", r#"{"source_id": "SOURCEBLOCK1", "programme": "CASH"}"#),
+            ("payments.merchant", r#"{"merchant_name": "Shop", "merchant_bank_details": "bank",
+                "merchant_voucher_group": "FOOD", "agent_id": "1"}"#),
+            ("payments.beneficiary", r#"{"source_id": "SOURCEBLOCK1",
+                "functional_id": "PAYEE000000000000000", "financial_address": "1234567",
+                "institution": "BANK"}"#),
+        ];
+        assert_eq!(import(&world, &lines).await.accepted, 7);
+        let others = [
+            ("payments.voucher_group", r#"{"name": "FOOD", "programme": "CASH"}"#),
+            ("payments.programme", r#"{"code": "CASH", "name": "Cash", "currency": "USD",
+                "funding_account": "other"}"#),
+            ("payments.merchant", r#"{"merchant_name": "Shop", "merchant_bank_details": "bank",
+                "merchant_voucher_group": "FOOD", "agent_id": "2"}"#),
+            ("payments.merchant", r#"{"merchant_name": "Stall", "merchant_bank_details": "bank",
+                "merchant_voucher_group": "FOOD", "agent_id": "1"}"#),
+            ("payments.beneficiary", r#"{"source_id": "SOURCEBLOCK1",
+                "functional_id": "PAYEE000000000000000", "financial_address": "7654321",
+                "institution": "BANK"}"#),
+        ];
+        let answer = import(&world, &others).await;
+        assert_eq!((answer.accepted, answer.repeated), (0, 0), "{answer:?}");
+        assert_eq!(answer.problems.len(), 5, "{answer:?}");
+        assert_eq!(import(&world, &lines).await.repeated, 7);
+    }
+
     async fn what_no_store_takes_is_refused_by_line_and_field(database: TestDatabase) {
         let world = world(database).await;
         let number = voucher(1, "Activated");
@@ -197,7 +304,7 @@ both_engines! {
         assert_eq!(found, [
             (3, "name"), (4, "stock"), (5, "programme"), (6, "name"), (7, "name"),
             (8, "voucher_group"), (9, "Gov_Stack_BB"), (10, "source_id"),
-            (11, "financial_address"), (12, ""),
+            (11, "financial_address"), (12, "name"),
         ]);
         assert_eq!(done.problems[9].description, "invalid type, expected a string");
         // A call is refused in the same words, before the block sees it.

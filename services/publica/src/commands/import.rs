@@ -5,7 +5,8 @@ use std::collections::btree_map::Entry;
 use std::io::BufRead;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use publica_imports::{MOST_BYTES, SCHEMAS, kinds, most_bytes, schema};
 use publica_proto::imports::v1::import_service_client::ImportServiceClient;
 use publica_proto::imports::v1::{ImportEntitiesRequest, ImportEntitiesResponse};
 use serde::Deserialize;
@@ -20,8 +21,6 @@ use crate::client::Client;
 use crate::print;
 use crate::settings::BLOCKS;
 
-/// Longest line, as the service bounds an entity.
-const MAX_LINE_BYTES: usize = 1024 * 1024;
 /// Lines sent in one call; a call's answer is how far an interrupted import surely came.
 const LINES_PER_CALL: usize = 50_000;
 const CALL_LIMIT: Duration = Duration::from_secs(1_800);
@@ -30,12 +29,18 @@ const QUEUE: usize = 1_024;
 const MAX_PROBLEMS_SHOWN: usize = 1_000;
 
 pub(crate) async fn run(args: ImportArgs) -> Result<u8> {
+    if let Some(kind) = &args.schema {
+        return print_schema(kind);
+    }
+    let Some(file) = &args.file else {
+        bail!("a file is needed");
+    };
     let client = Client::connect(&args.client)?;
-    let name = args.file.display().to_string();
+    let name = file.display().to_string();
     let mut input: Box<dyn BufRead + Send> = if name == "-" {
         Box::new(std::io::BufReader::new(std::io::stdin()))
     } else {
-        let file = std::fs::File::open(&args.file).with_context(|| format!("opening {name}"))?;
+        let file = std::fs::File::open(file).with_context(|| format!("opening {name}"))?;
         Box::new(std::io::BufReader::with_capacity(256 * 1024, file))
     };
     let mut import = Import::new(client);
@@ -44,6 +49,21 @@ pub(crate) async fn run(args: ImportArgs) -> Result<u8> {
     import.finish().await;
     let code = import.report(&name)?;
     read.map(|()| code)
+}
+
+/// The schema of a kind, or every kind there is.
+fn print_schema(kind: &str) -> Result<u8> {
+    if kind == "list" {
+        for schema in SCHEMAS {
+            print::line(schema.kind)?;
+        }
+        return Ok(0);
+    }
+    let Some(schema) = schema(kind) else {
+        bail!("there is no kind `{kind}`; there are {}", kinds());
+    };
+    print::line(schema.text.trim_end())?;
+    Ok(0)
 }
 
 /// What is needed of a line here; the block reads the rest.
@@ -59,7 +79,11 @@ struct Import {
     tracker: TaskTracker,
     tally: BTreeMap<String, Tally>,
     problems: Vec<(u64, String, String)>,
+    /// Lines that were refused, and problems found in them.
     refused: u64,
+    found: u64,
+    /// What a block told of the problems of a call that it gave up.
+    told: Vec<String>,
     /// Blocks that ended a call otherwise than with its tally, by name.
     failed: BTreeMap<String, Failure>,
 }
@@ -98,6 +122,8 @@ impl Import {
             tally: BTreeMap::new(),
             problems: Vec::new(),
             refused: 0,
+            found: 0,
+            told: Vec::new(),
             failed: BTreeMap::new(),
         }
     }
@@ -108,15 +134,15 @@ impl Import {
         loop {
             line.clear();
             // One byte more than allowed shows that a line is too long without reading it all.
-            let limit = u64::try_from(MAX_LINE_BYTES + 2)?;
+            let limit = u64::try_from(MOST_BYTES + 2)?;
             let read = std::io::Read::take(&mut *input, limit).read_until(b'\n', &mut line)?;
             if read == 0 {
                 return Ok(());
             }
             number += 1;
-            if !line.ends_with(b"\n") && line.len() > MAX_LINE_BYTES {
+            if !line.ends_with(b"\n") && line.len() > MOST_BYTES {
                 skip_line(input)?;
-                self.problem(number, "", "is longer than 1 MiB");
+                self.refuse(number, "", "is longer than 5 MiB");
                 continue;
             }
             let json = line.trim_ascii();
@@ -128,7 +154,7 @@ impl Import {
 
     async fn line(&mut self, number: u64, json: &[u8]) -> Result<()> {
         let Ok(Head { kind }) = serde_json::from_slice(json) else {
-            self.problem(
+            self.refuse(
                 number,
                 "kind",
                 "the line is no JSON object with a text `kind`",
@@ -136,7 +162,7 @@ impl Import {
             return Ok(());
         };
         let Some((block, _)) = kind.split_once('.') else {
-            self.problem(
+            self.refuse(
                 number,
                 "kind",
                 "must be BLOCK.ENTITY, such as payments.voucher",
@@ -145,7 +171,14 @@ impl Import {
         };
         if !BLOCKS.contains(&block) {
             let what = format!("names no block; there are {}", BLOCKS.join(", "));
-            self.problem(number, "kind", &what);
+            self.refuse(number, "kind", &what);
+            return Ok(());
+        }
+        let most = most_bytes(&kind);
+        if json.len() > most {
+            // Sent, a line beyond what a message may hold would end the call.
+            let what = format!("is longer than {} MiB", most / (1024 * 1024));
+            self.refuse(number, "", &what);
             return Ok(());
         }
         let (block, kind) = (block.to_owned(), kind.into_owned());
@@ -194,6 +227,9 @@ impl Import {
         let answer = match answer {
             Ok(answer) => answer,
             Err(status) => {
+                for (place, description) in publica_rpc::violations(&status) {
+                    self.told.push(format!("{place}: {description}"));
+                }
                 let failure = Failure {
                     why: explain(&status),
                     in_flight: call.lines_sent,
@@ -206,7 +242,13 @@ impl Import {
         let tally = self.tally.entry(block.to_owned()).or_default();
         tally.accepted += answer.accepted;
         tally.repeated += answer.repeated;
+        let mut last = None;
         for problem in answer.problems {
+            // The problems of a line stand together.
+            if last != Some(problem.line) {
+                self.refused += 1;
+            }
+            last = Some(problem.line);
             self.problem(problem.line, &problem.field, &problem.description);
         }
     }
@@ -218,8 +260,14 @@ impl Import {
         }
     }
 
-    fn problem(&mut self, line: u64, field: &str, description: &str) {
+    /// Refuses a line for one reason.
+    fn refuse(&mut self, line: u64, field: &str, description: &str) {
         self.refused += 1;
+        self.problem(line, field, description);
+    }
+
+    fn problem(&mut self, line: u64, field: &str, description: &str) {
+        self.found += 1;
         if self.problems.len() < MAX_PROBLEMS_SHOWN {
             self.problems
                 .push((line, field.to_owned(), description.to_owned()));
@@ -243,8 +291,11 @@ impl Import {
             ))?;
         }
         let shown = u64::try_from(self.problems.len()).unwrap_or(u64::MAX);
-        if self.refused > shown {
-            print::error(&format!("… and {} more", self.refused - shown));
+        if self.found > shown {
+            print::error(&format!("… and {} more", self.found - shown));
+        }
+        for problem in &self.told {
+            print::error(&format!("{name}: {problem}"));
         }
         if self.refused > 0 {
             print::error(&format!("{} lines were refused", self.refused));

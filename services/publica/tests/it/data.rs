@@ -78,6 +78,79 @@ fn entities_are_imported_once_and_problems_name_their_lines() {
 }
 
 #[test]
+fn schemas_of_lines_are_printed() {
+    let schema = |kind: &str| {
+        let output = publica()
+            .args(["import", "--schema", kind])
+            .output()
+            .unwrap();
+        (output.status.success(), said(&output))
+    };
+    let (good, list) = schema("list");
+    assert!(good, "{list}");
+    let kinds: Vec<&str> = list.lines().collect();
+    assert_eq!(kinds.len(), 25, "{list}");
+    for kind in kinds {
+        let (good, text) = schema(kind);
+        assert!(good, "{text}");
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read["properties"]["kind"]["const"], kind);
+    }
+    let (good, text) = schema("payments.coin");
+    assert!(!good, "{text}");
+    assert!(
+        text.contains("there is no kind `payments.coin`; there are identity.person, "),
+        "{text}"
+    );
+    assert!(text.contains("consent.record"), "{text}");
+}
+
+#[test]
+fn an_import_tells_every_problem_and_counts_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let suite = suite(&data);
+    let import = |lines: &str| {
+        let file = folder.path().join("old.jsonl");
+        std::fs::write(&file, lines).unwrap();
+        let output = publica()
+            .arg("import")
+            .arg(&file)
+            .args([
+                "--to",
+                &format!("http://{}", suite.address("gateway")),
+                "--data",
+            ])
+            .arg(&data)
+            .output()
+            .unwrap();
+        said(&output)
+    };
+    let bad = r#"{"kind":"messaging.suppression","address":"nowhere","reason":"odd"}"#;
+    let text = import(&format!("{bad}\n{bad}\n"));
+    for problem in ["1: address: ", "1: reason: ", "2: address: ", "2: reason: "] {
+        assert!(
+            text.contains(&format!("old.jsonl:{problem}")),
+            "{problem} in {text}"
+        );
+    }
+    assert!(text.contains("2 lines were refused"), "{text}");
+    // Beyond what is listed, the first ones are told all the same.
+    let text = import(&format!("{bad}\n").repeat(600));
+    assert!(
+        text.contains("ended the import: There are more than 1,000 problems"),
+        "{text}"
+    );
+    assert!(text.contains("line 1 address: "), "{text}");
+    let large = format!(
+        r#"{{"kind":"messaging.suppression","address":"{}"}}"#,
+        "x".repeat(1 << 20)
+    );
+    let text = import(&format!("{large}\n"));
+    assert!(text.contains("old.jsonl:1: is longer than 1 MiB"), "{text}");
+}
+
+#[test]
 fn an_import_without_rights_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

@@ -25,7 +25,7 @@ use crate::store::{catalog, document, task as tasks};
 
 const MAX_NAME: usize = 256;
 const MAX_ID: usize = 128;
-const MAX_DOCUMENTS: usize = 100;
+pub(crate) const MAX_DOCUMENTS: usize = 100;
 const MAX_FORM: usize = 1024 * 1024;
 const MAX_REFERENCE: usize = 2_048;
 
@@ -51,10 +51,17 @@ fn form_data(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
 }
 
 /// An id that somebody else made: visible, short, without a slash.
-pub(super) fn check_id(invalid: &mut Invalid, field: &str, id: &str) {
+pub(crate) fn check_id(invalid: &mut Invalid, field: &str, id: &str) {
     let visible = |c: char| !c.is_control() && !c.is_whitespace() && c != '/';
     if id.is_empty() || id.chars().count() > MAX_ID || !id.chars().all(visible) {
         invalid.push(field, "must be 1 to 128 visible characters without a slash");
+    }
+}
+
+/// What an applicant calls an application.
+pub(crate) fn check_name(invalid: &mut Invalid, field: &str, name: &str) {
+    if name.chars().count() > MAX_NAME {
+        invalid.push(field, format!("must have at most {MAX_NAME} characters"));
     }
 }
 
@@ -62,10 +69,7 @@ pub(super) fn check_id(invalid: &mut Invalid, field: &str, id: &str) {
 fn check_submission(request: &pb::SubmitApplicationRequest) -> Result<(), Error> {
     let mut invalid = Invalid::new();
     check_id(&mut invalid, "applicant_id", &request.applicant_id);
-    if request.application_name.chars().count() > MAX_NAME {
-        let most = format!("must have at most {MAX_NAME} characters");
-        invalid.push("application_name", most);
-    }
+    check_name(&mut invalid, "application_name", &request.application_name);
     if request.document_urls.len() > MAX_DOCUMENTS {
         invalid.push("document_urls", format!("must be at most {MAX_DOCUMENTS}"));
     }
@@ -568,7 +572,7 @@ fn changed_fields(body: &[u8]) -> Vec<String> {
 }
 
 /// Whether a text can stand as a reference to a document elsewhere, which is never fetched.
-fn is_reference(url: &str) -> bool {
+pub(crate) fn is_reference(url: &str) -> bool {
     let visible = |c: char| !c.is_control() && !c.is_whitespace();
     !url.is_empty() && url.len() <= MAX_REFERENCE && url.chars().all(visible)
 }

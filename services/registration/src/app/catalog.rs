@@ -250,10 +250,28 @@ impl Published {
 
     /// Stores it as the next version; what is current already is left as it is.
     pub(crate) async fn store(&self, tx: &mut publica_store::Tx<'_>) -> Result<ServiceRow, Error> {
+        let (row, fresh) = self.put(tx).await?;
+        if fresh {
+            let entry = Entry::new("registration.service.published")
+                .subject("service", &row.service_id)
+                .body(json!({
+                    "version": row.version,
+                    "definition_hash": hex::encode(&row.definition_hash),
+                }));
+            append(tx, &self.origin, entry);
+        }
+        Ok(row)
+    }
+
+    /// The same without an entry in the journal; tells whether the version is new.
+    pub(crate) async fn put(
+        &self,
+        tx: &mut publica_store::Tx<'_>,
+    ) -> Result<(ServiceRow, bool), Error> {
         let mut row = self.row.clone();
         if let Some(current) = catalog::find_in(tx, &row.service_id).await? {
             if current.definition_hash == row.definition_hash {
-                return Ok(current);
+                return Ok((current, false));
             }
             row.version = current.version + 1;
             row.is_executable = current.is_executable;
@@ -261,13 +279,6 @@ impl Published {
         if !catalog::publish(tx, &row, &self.definition, &self.forms).await? {
             return Err(Error::PublishedMeanwhile);
         }
-        let entry = Entry::new("registration.service.published")
-            .subject("service", &row.service_id)
-            .body(json!({
-                "version": row.version,
-                "definition_hash": hex::encode(&row.definition_hash),
-            }));
-        append(tx, &self.origin, entry);
-        Ok(row)
+        Ok((row, true))
     }
 }

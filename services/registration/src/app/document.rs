@@ -9,7 +9,7 @@ use crate::app::{App, Who, call, is_findable, subject};
 use crate::error::Error;
 use crate::store::document::{self, NewDocument};
 
-const FIELD: &str = "registration.document";
+pub(crate) const FIELD: &str = "registration.document";
 
 /// The largest document: what fits a message with room to spare.
 pub(crate) const MAX_DOCUMENT: usize = 3 * 1024 * 1024;
@@ -30,7 +30,7 @@ const SIGNATURES: &[(&[u8], &str)] = &[
 
 /// The media type of a document, or none that is taken. Text is what has no control characters
 /// and no markup.
-fn media_type(content: &[u8]) -> Option<&'static str> {
+pub(crate) fn media_type(content: &[u8]) -> Option<&'static str> {
     let known = SIGNATURES
         .iter()
         .find(|(start, _)| content.starts_with(start));
@@ -41,6 +41,12 @@ fn media_type(content: &[u8]) -> Option<&'static str> {
     let plain = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
     let markup = text.trim_start().starts_with('<');
     (text.chars().all(plain) && !markup).then_some("text/plain")
+}
+
+/// By what the same document of an owner is known again.
+pub(crate) fn digest(content: &[u8]) -> Vec<u8> {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
+    digest.as_ref().to_vec()
 }
 
 impl App {
@@ -58,7 +64,6 @@ impl App {
             });
         }
         let media_type = media_type(&request.content).ok_or(Error::MediaType)?;
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &request.content);
         let db = self.db(&who.origin).await?;
         let call = call(
             "registration.upload",
@@ -70,9 +75,10 @@ impl App {
         let new = NewDocument {
             document_id: self.new_id(),
             owner: who.party().to_owned(),
-            digest: digest.as_ref().to_vec(),
+            digest: digest(&request.content),
             media_type,
             size: i64::try_from(request.content.len()).unwrap_or(i64::MAX),
+            created: None,
         };
         let input = (
             new,

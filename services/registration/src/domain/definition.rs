@@ -59,6 +59,7 @@ pub(crate) struct Definition {
 
 /// A free property of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Property {
     /// Its code.
     pub code: String,

@@ -99,11 +99,6 @@ fn find_all<'a>(
     })
 }
 
-/// A service, read by itself.
-pub(crate) async fn find(db: &Db, service_id: &str) -> Result<Option<ServiceRow>, StoreError> {
-    db.query(FIND).bind(service_id).fetch_optional().await
-}
-
 pub(crate) async fn find_in(
     tx: &mut Tx<'_>,
     service_id: &str,
@@ -198,6 +193,18 @@ pub(crate) async fn definition(
     version: i64,
 ) -> Result<Option<Vec<u8>>, StoreError> {
     db.query(DEFINITION)
+        .bind(service_id)
+        .bind(version)
+        .fetch_scalar_optional()
+        .await
+}
+
+pub(crate) async fn definition_in(
+    tx: &mut Tx<'_>,
+    service_id: &str,
+    version: i64,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    tx.query(DEFINITION)
         .bind(service_id)
         .bind(version)
         .fetch_scalar_optional()

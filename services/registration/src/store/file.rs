@@ -82,6 +82,10 @@ pub(crate) async fn find(db: &Db, file_id: &str) -> Result<Option<FileRow>, Stor
     db.query(FIND).bind(file_id).fetch_optional().await
 }
 
+pub(crate) async fn find_in(tx: &mut Tx<'_>, file_id: &str) -> Result<Option<FileRow>, StoreError> {
+    tx.query(FIND).bind(file_id).fetch_optional().await
+}
+
 /// Writes what may change; false if somebody else changed the file since it was read.
 pub(crate) async fn update(tx: &mut Tx<'_>, file: &FileRow) -> Result<bool, StoreError> {
     let update = tx

@@ -31,6 +31,14 @@ statements! {
                    complete_time, fingerprint, sealed FROM task \
                    WHERE file_id = ANY($1) AND state IN (1, 2)"
     },
+    OF_FILE = "SELECT task_id, main_task_id, file_id, service_id, service_name, eform_id, \
+               role_id, role_name, position, assignee_id, state, outcome, create_time, \
+               complete_time, fingerprint, sealed FROM task WHERE file_id = $1 \
+               ORDER BY create_time, task_id",
+    KNOWN = {
+        sqlite: "SELECT task_id FROM task WHERE task_id IN (SELECT value FROM json_each($1))",
+        postgres: "SELECT task_id FROM task WHERE task_id = ANY($1)"
+    },
     WORKED_ON = {
         sqlite: "SELECT COUNT(*) FROM task WHERE file_id = $1 \
                  AND role_id IN (SELECT value FROM json_each($2))",
@@ -137,6 +145,19 @@ pub(crate) async fn cancel_open(tx: &mut Tx<'_>, file_id: &str) -> Result<u64, S
 /// The open tasks of some files.
 pub(crate) async fn open_of_files(db: &Db, files: &[&str]) -> Result<Vec<TaskRow>, StoreError> {
     db.query(OPEN_OF_FILES).bind_list(files).fetch_all().await
+}
+
+/// Every task of a file, open or not.
+pub(crate) async fn of_file(tx: &mut Tx<'_>, file_id: &str) -> Result<Vec<TaskRow>, StoreError> {
+    tx.query(OF_FILE).bind(file_id).fetch_all().await
+}
+
+/// Those of some ids that tasks have.
+pub(crate) async fn known(tx: &mut Tx<'_>, ids: &[&str]) -> Result<Vec<String>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    tx.query(KNOWN).bind_list(ids).fetch_scalars().await
 }
 
 /// Whether one of these roles works or worked on a file.

@@ -18,6 +18,10 @@ statements! {
                  OR ($2 = state AND (state = 3 OR not_after >= $3))) \
             AND (create_time, certificate_id) > ($4, $5) \
             ORDER BY create_time, certificate_id LIMIT $6",
+    ALIKE = "SELECT certificate_id, kind, owner, pseudonym, serial, key_hash, not_after, state, \
+             reason, change_time, create_time, certificate, scd_type, scd_key_id, \
+             sealed_remote_id FROM certificate \
+             WHERE serial = $1 OR key_hash = $2 OR pseudonym = $3",
     CHANGE = "UPDATE certificate SET state = $2, reason = $3, change_time = $4 \
               WHERE certificate_id = $1 AND state = $5",
     STATUS = "SELECT state, change_time, kind, owner FROM certificate WHERE serial = $1",
@@ -78,6 +82,15 @@ pub(crate) async fn find_in(
     id: &str,
 ) -> Result<Option<CertificateRow>, StoreError> {
     tx.query(FIND).bind(id).fetch_optional().await
+}
+
+/// Certificates that have something of this one's that only one may have, its id aside.
+pub(crate) async fn alike(
+    tx: &mut Tx<'_>,
+    row: &CertificateRow,
+) -> Result<Vec<CertificateRow>, StoreError> {
+    let alike = tx.query(ALIKE).bind(&*row.serial).bind(&*row.key_hash);
+    alike.bind(row.pseudonym.as_deref()).fetch_all().await
 }
 
 /// The owner's certificates with a status (0 for any), from a cursor on.

@@ -1,5 +1,7 @@
 //! Seal credentials.
 
+use std::collections::BTreeSet;
+
 use publica_store::{Db, StoreError, Tx, statements};
 use publica_types::Timestamp;
 
@@ -8,6 +10,12 @@ statements! {
               sealed_key, create_time) VALUES ($1, $2, $3, $4, $5, $6)",
     FIND = "SELECT credential_id, owner, organization, certificate_id, sealed_key, create_time \
             FROM credential WHERE credential_id = $1",
+    // Lists of values come as JSON on SQLite and as an array on PostgreSQL.
+    KNOWN = {
+        sqlite: "SELECT credential_id FROM credential \
+                 WHERE credential_id IN (SELECT value FROM json_each($1))",
+        postgres: "SELECT credential_id FROM credential WHERE credential_id = ANY($1)"
+    },
     LIST = "SELECT credential_id, owner, organization, certificate_id, sealed_key, create_time \
             FROM credential WHERE owner = $1 AND (create_time, credential_id) > ($2, $3) \
             ORDER BY create_time, credential_id LIMIT $4",
@@ -41,6 +49,22 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, row: &CredentialRow) -> Result<(), S
 
 pub(crate) async fn find(db: &Db, id: &str) -> Result<Option<CredentialRow>, StoreError> {
     db.query(FIND).bind(id).fetch_optional().await
+}
+
+pub(crate) async fn find_in(
+    tx: &mut Tx<'_>,
+    id: &str,
+) -> Result<Option<CredentialRow>, StoreError> {
+    tx.query(FIND).bind(id).fetch_optional().await
+}
+
+/// Those of some ids that credentials have.
+pub(crate) async fn known(db: &Db, ids: &[&str]) -> Result<BTreeSet<String>, StoreError> {
+    if ids.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let known: Vec<String> = db.query(KNOWN).bind_list(ids).fetch_scalars().await?;
+    Ok(known.into_iter().collect())
 }
 
 pub(crate) async fn list(

@@ -84,7 +84,7 @@ pub(crate) async fn store(
         store::delegation::revoke(tx, &line.id, revoked, line.void).await?;
     }
     history(tx, shop, who, object, &[]).await?;
-    Ok(Stored::New)
+    Ok(Stored::Stored)
 }
 
 /// Whether a line tells again what is stored.

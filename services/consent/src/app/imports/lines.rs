@@ -1,5 +1,6 @@
 //! Lines of an import: the published shapes, flat, with what only an import may set.
 
+use publica_imports::Problem;
 use publica_json::read_entity;
 use publica_proto::consent::v1 as pb;
 use publica_types::Timestamp;
@@ -17,9 +18,6 @@ pub(crate) enum Entity {
     Delegation(Box<DelegationLine>),
     Record(Box<RecordLine>),
 }
-
-/// A member and what is wrong with it.
-pub(crate) type Problem = (String, String);
 
 /// Reads one line of a kind.
 pub(crate) fn read(kind: &str, json: &[u8]) -> Result<Entity, Problem> {

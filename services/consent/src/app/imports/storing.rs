@@ -11,7 +11,7 @@ use super::super::individuals;
 use super::super::policies::{as_of_in, check_id};
 use super::super::records::tell;
 use super::super::revisions::{Past, past};
-use super::super::shown::seal_circumstances;
+use super::super::shown::{circumstances, open_circumstances, seal_circumstances};
 use super::super::texts::text_in;
 use super::super::{Shop, Who};
 use super::Stored;
@@ -131,7 +131,7 @@ pub(crate) async fn policy(
     if line.deleted {
         store::policy::update(tx, &content, &head.revision_id, true, created).await?;
     }
-    Ok(Stored::New)
+    Ok(Stored::Stored)
 }
 
 pub(crate) async fn agreement(
@@ -197,7 +197,7 @@ pub(crate) async fn agreement(
         now: created,
     };
     store::agreement::insert(tx, &write).await?;
-    Ok(Stored::New)
+    Ok(Stored::Stored)
 }
 
 pub(crate) async fn individual(
@@ -236,7 +236,7 @@ pub(crate) async fn individual(
     if line.notifications == Some(false) {
         store::individual::set_notify(tx, &line.id, false, created).await?;
     }
-    Ok(Stored::New)
+    Ok(Stored::Stored)
 }
 
 /// The record that a line tells, with the text that it answers.
@@ -303,7 +303,12 @@ pub(crate) async fn record(
         let same = row.individual_id == shown.individual_id
             && row.agreement_revision_id == shown.data_agreement_revision_id
             && row.opt_in == shown.opt_in
-            && row.state == i64::from(state as i32);
+            && row.state == i64::from(state as i32)
+            && row.delegation_id == line.delegation_id
+            && row.valid_until == line.valid_until
+            && line.ever_given.is_none_or(|given| given == row.ever_given)
+            && line.valid_from.is_none_or(|from| from == row.valid_from)
+            && same_circumstances(tx, shop, &row, &shown).await?;
         return Ok(if same {
             Stored::Repeated
         } else {
@@ -320,6 +325,23 @@ pub(crate) async fn record(
         ));
     }
     store_record(tx, shop, who, line, &shown, state).await
+}
+
+/// Whether a stored record holds these choices and circumstances.
+async fn same_circumstances(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    row: &store::record::Row,
+    shown: &pb::ConsentRecord,
+) -> Result<bool, Error> {
+    let stored = match &row.sealed {
+        Some(sealed) => {
+            let key = shop.keyring.subject(tx, &row.individual_id).await?;
+            open_circumstances(&key, sealed)?
+        }
+        None => pb::ConsentRecord::default(),
+    };
+    Ok(circumstances(&stored) == circumstances(shown))
 }
 
 async fn store_record(
@@ -387,5 +409,5 @@ async fn store_record(
     if current {
         tell(tx, &row, retired > 0).await?;
     }
-    Ok(Stored::New)
+    Ok(Stored::Stored)
 }

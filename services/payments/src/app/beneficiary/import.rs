@@ -1,13 +1,13 @@
 //! Beneficiaries from another system.
 
 use publica_proto::payments::v1 as pb;
-use publica_seal::Keyring;
+use publica_seal::{Keyring, SealError};
 use publica_store::Tx;
 
-use super::{Candidate, Share, seal};
-use crate::app::App;
+use super::{Candidate, FIELD_ADDRESS, Share, seal};
 use crate::app::source::source_no;
-use crate::domain::address;
+use crate::app::{App, subject};
+use crate::domain::address::{self, AddressError};
 use crate::error::Error;
 use crate::store::beneficiary as sql;
 use crate::store::programme::find_source;
@@ -20,6 +20,13 @@ pub(crate) struct Imported {
     candidate: Candidate,
 }
 
+impl Imported {
+    /// By what the journal names it: the source block and the keyed hash of the payee.
+    pub(crate) fn leaf(&self) -> String {
+        format!("{}/{}", self.source_id, hex::encode(&self.candidate.payee))
+    }
+}
+
 impl App {
     /// Reads a beneficiary of an import: modality, institution and address as received.
     pub(crate) fn read_beneficiary(
@@ -27,12 +34,20 @@ impl App {
         source_id: &str,
         functional_id: &str,
         parts: [&str; 3],
-    ) -> Result<Imported, address::AddressError> {
+    ) -> Result<Imported, Vec<AddressError>> {
+        let mut wrong = Vec::new();
         if !address::functional_id(functional_id) {
-            return Err(address::AddressError::FunctionalId);
+            wrong.push(AddressError::FunctionalId);
         }
         let [modality, institution, financial_address] = parts;
-        let mapping = address::mapping(modality, institution, financial_address)?;
+        let mapping = match address::mapping(modality, institution, financial_address) {
+            Ok(mapping) if wrong.is_empty() => mapping,
+            Ok(_) => return Err(wrong),
+            Err(error) => {
+                wrong.push(error);
+                return Err(wrong);
+            }
+        };
         let candidate = Candidate {
             functional_id: functional_id.to_owned(),
             payee: self.payee(functional_id),
@@ -74,12 +89,24 @@ pub(crate) async fn store(tx: &mut Tx<'_>, keyring: &Keyring, new: &Imported) ->
     Ok(())
 }
 
-/// Whether a beneficiary is stored with the route that an import brings.
-pub(crate) async fn is_stored(tx: &mut Tx<'_>, new: &Imported) -> Result<bool, Error> {
+/// Whether a beneficiary is stored with the mapping that an import brings.
+pub(crate) async fn is_stored(
+    tx: &mut Tx<'_>,
+    keyring: &Keyring,
+    new: &Imported,
+) -> Result<bool, Error> {
     let source_no = source_no(&new.source_id);
-    let rows = sql::routes(tx, source_no, &[new.candidate.payee.clone()]).await?;
-    let mapping = new.candidate.mapping.as_ref();
-    Ok(rows.iter().zip(mapping).any(|(row, mapping)| {
-        row.modality == mapping.modality.code() && row.institution == mapping.institution
-    }))
+    let payee = &new.candidate.payee;
+    let row = sql::find(tx, source_no, payee).await?;
+    let Some((row, mapping)) = row.zip(new.candidate.mapping.as_ref()) else {
+        return Ok(false);
+    };
+    let key = match keyring.load_in(tx, &subject(source_no, payee)).await {
+        Ok(Some(key)) => key,
+        Ok(None) | Err(SealError::Erased) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(row.modality == mapping.modality.code()
+        && row.institution == mapping.institution
+        && key.open_text(FIELD_ADDRESS, &row.address)? == mapping.address)
 }

@@ -13,7 +13,7 @@ use crate::store::task::TaskRow;
 const FIELD: &str = "registration.file";
 
 /// What the applicant wrote and was told; sealed under the applicant's key.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Content {
     pub(crate) name: String,
     pub(crate) data: Map<String, Value>,
