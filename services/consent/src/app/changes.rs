@@ -162,23 +162,11 @@ async fn change(
     shown.valid_until_time = own_end.map(publica_rpc::timestamp);
     let by = by_word(who, &row.individual_id, acting);
     let revision = record_revision(tx, shop, &own, &shown, by, &row.signature_id).await?;
-    if yes {
-        row.valid_from = now;
-        row.valid_until = record::valid_until(&text.agreement, now, own_end);
-    }
-    row.opt_in = request.opt_in;
-    row.ever_given |= yes;
-    row.delegation_id = acting
-        .map(|one| one.delegation_id.clone())
-        .unwrap_or_default();
-    row.reconfirm_from = acting.and_then(|one| one.ends);
-    row.delegation_void = false;
-    row.state = i64::from(pb::RecordState::Unsigned as i32);
+    amend(&mut row, asked, own_end, now);
     row.sealed = seal_circumstances(&key, &shown);
     row.revision_id.clone_from(&revision.revision_id);
     row.revision_sha256
         .clone_from(&revision.serialized_hash_sha256);
-    row.updated = now;
     store::record::change(tx, &row).await?;
     tell(tx, &row, true).await?;
     note(tx, who, &row, action(row.opt_in, row.ever_given));
@@ -190,6 +178,24 @@ async fn change(
         consent_record: Some(shown),
         revision: Some(revision),
     })
+}
+
+/// Writes a new answer, its time and on whose word it rests into the row.
+fn amend(row: &mut Row, asked: &Asked, own_end: Option<Timestamp>, now: Timestamp) {
+    let (yes, acting) = (asked.request.opt_in == Some(true), asked.acting.as_ref());
+    if yes {
+        row.valid_from = now;
+        row.valid_until = record::valid_until(&asked.text.agreement, now, own_end);
+    }
+    row.opt_in = asked.request.opt_in;
+    row.ever_given |= yes;
+    row.delegation_id = acting
+        .map(|one| one.delegation_id.clone())
+        .unwrap_or_default();
+    row.reconfirm_from = acting.and_then(|one| one.ends);
+    row.delegation_void = false;
+    row.state = i64::from(pb::RecordState::Unsigned as i32);
+    row.updated = now;
 }
 
 /// The answer to the same answer again: nothing is written.

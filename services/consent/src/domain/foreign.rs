@@ -52,7 +52,7 @@ impl<'a> Told<'a> {
             .text(names)
             .to_ascii_uppercase()
             .replace([' ', '-'], "_");
-        of(&format!("{prefix}_{name}")).unwrap_or_default()
+        of(&format!("{prefix}{name}")).unwrap_or_default()
     }
 }
 
@@ -115,12 +115,12 @@ pub(crate) fn agreement(data: &Value, id: &str) -> Option<pb::DataAgreement> {
         purpose,
         purpose_description: told.text(&["purposeDescription"]),
         purpose_code: told.text(&["purposeCode"]),
-        lawful_basis: told.named(&["lawfulBasis", "lawful_basis"], "LAWFUL_BASIS", |name| {
+        lawful_basis: told.named(&["lawfulBasis", "lawful_basis"], "LAWFUL_BASIS_", |name| {
             pb::LawfulBasis::from_str_name(name).map(i32::from)
         }),
         data_use: told.named(
             &["dataUse", "methodOfUse", "data_use"],
-            "DATA_USE",
+            "DATA_USE_",
             |name| pb::DataUse::from_str_name(name).map(i32::from),
         ),
         dpia: told.text(&["dpia", "dpiaSummaryUrl"]),
@@ -146,7 +146,7 @@ fn terms(told: &Told<'_>) -> pb::DataAgreement {
         privacy_rights: told.texts(&["privacyRights"]),
         notice_url: told.text(&["noticeUrl"]),
         language: told.text(&["language"]),
-        access_mode: told.named(&["accessMode"], "ACCESS_MODE", |name| {
+        access_mode: told.named(&["accessMode"], "ACCESS_MODE_", |name| {
             pb::AccessMode::from_str_name(name).map(i32::from)
         }),
         use_limits: told.list(&["useLimits"]).iter().map(limit).collect(),
@@ -159,7 +159,7 @@ fn terms(told: &Told<'_>) -> pb::DataAgreement {
 fn limit(one: &Told<'_>) -> pb::UseLimit {
     pb::UseLimit {
         uses: one.number(&["repeats"]).unwrap_or_default(),
-        unit: one.named(&["unit"], "USE_UNIT", |name| {
+        unit: one.named(&["unit"], "USE_UNIT_", |name| {
             pb::UseUnit::from_str_name(name).map(i32::from)
         }),
         span: one.number(&["value"]).unwrap_or_default(),
