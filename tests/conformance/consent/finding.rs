@@ -6,7 +6,7 @@ use publica_host::Profile;
 use publica_testkit::{both_engines, eventually};
 use serde_json::{Value, json};
 
-use super::{Suite, agreement, policy, suite, text};
+use super::{Suite, agreement, policy, sign, suite, text};
 
 fn ids(rows: &Value) -> Vec<String> {
     rows.as_array()
@@ -153,7 +153,7 @@ both_engines! {
         let second = text(&suite.agreement().await["id"]);
         let carried = suite.draft(&person, &second).await;
         let mut carried: Value = serde_json::from_str(&carried.to_string()).unwrap();
-        super::sign(&mut carried["signature"], &key);
+        sign(&mut carried["signature"], &key);
         let path = "/service/individual/record/consent-record/";
         let stored = suite.post(path, carried).await.ok();
         assert_eq!(stored["consentRecord"].get("assistedBy"), None);
@@ -184,7 +184,7 @@ both_engines! {
         let unknown = json!({"attributes": [{"attribute": "shoe size", "granted": true}]});
         assert_eq!(suite.post(&path, unknown).await.refused(400), "invalid_fields");
         let mut pair = suite.post(&path, json!({ "attributes": choices })).await.ok();
-        super::sign(&mut pair["signature"], &key);
+        sign(&mut pair["signature"], &key);
         let stored = suite.post("/service/individual/record/consent-record/", pair).await.ok();
         assert_eq!(stored["consentRecord"]["state"], "signed");
         let (other, _) = suite.person("713").await;
