@@ -2,8 +2,10 @@
 
 mod carrying;
 mod detached;
+mod finding;
 mod fixtures;
 mod forms;
+mod keeping;
 mod notices;
 mod parts;
 mod telling;
@@ -34,7 +36,7 @@ struct Suite {
     block: TestBlock<Consent>,
     _env: TestEnv,
     _gateway: TestEnv,
-    _db: TestDatabase,
+    db: TestDatabase,
 }
 
 #[derive(Debug)]
@@ -120,7 +122,7 @@ async fn suite_with(
         block,
         _env: own,
         _gateway: gateway,
-        _db: db,
+        db,
     }
 }
 

@@ -89,6 +89,7 @@ impl ApiKeys {
                 })?;
             let caller = Arc::new(Caller {
                 subject: format!("key:{}", key.id),
+                issuer: None,
                 client_id: Some(key.id.clone()),
                 scopes: key.scopes.iter().cloned().collect::<BTreeSet<_>>(),
                 tenant: key.tenant.clone(),

@@ -10,6 +10,8 @@ use publica_types::Tenant;
 pub struct Caller {
     /// The party's id: a subject of its issuer, `block:<name>`, `key:<id>` or `anonymous`.
     pub subject: String,
+    /// Who issued the token and answers for the subject; none where no token says who calls.
+    pub issuer: Option<String>,
     /// The OAuth client that the token was issued to.
     pub client_id: Option<String>,
     /// What the party may do, as `<block>:<resource>:<verb>`; `*` stands for the rest.
@@ -38,6 +40,7 @@ impl Caller {
     pub fn anonymous() -> Self {
         Self {
             subject: "anonymous".to_owned(),
+            issuer: None,
             client_id: None,
             scopes: BTreeSet::new(),
             tenant: Tenant::default(),

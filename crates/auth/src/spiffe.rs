@@ -55,6 +55,7 @@ impl Workloads {
         };
         Ok(Caller {
             subject: format!("block:{block}"),
+            issuer: None,
             client_id: Some(id.to_owned()),
             scopes: scopes.into_iter().collect(),
             tenant: Tenant::default(),

@@ -320,6 +320,7 @@ impl Issuer {
         };
         Ok(Caller {
             subject: subject.to_owned(),
+            issuer: claims.issuer().map(str::to_owned),
             client_id: client_id.map(str::to_owned),
             scopes: claims.scopes().map(str::to_owned).collect::<BTreeSet<_>>(),
             tenant: self.tenant(claims)?,

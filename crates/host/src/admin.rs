@@ -25,6 +25,7 @@ const STOPPING: u8 = 2;
 const CHECK_LIMIT: Duration = Duration::from_secs(2);
 
 type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+type Concern = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// What the probes say, and the gRPC health service with it.
 #[derive(Clone)]
@@ -33,6 +34,7 @@ pub struct Readiness(Arc<Inner>);
 struct Inner {
     phase: AtomicU8,
     checks: Mutex<BTreeMap<String, Check>>,
+    concerns: Mutex<BTreeMap<String, Concern>>,
     missing_peers: Mutex<BTreeMap<String, Vec<String>>>,
     health: HealthReporter,
     services: Mutex<Vec<String>>,
@@ -45,6 +47,7 @@ impl Readiness {
         let state = Inner {
             phase: AtomicU8::new(STARTING),
             checks: Mutex::default(),
+            concerns: Mutex::default(),
             missing_peers: Mutex::default(),
             health,
             services: Mutex::default(),
@@ -67,6 +70,19 @@ impl Readiness {
                 .set_service_status(service, ServingStatus::NotServing)
                 .await;
         }
+    }
+
+    /// Asks a block what an operator must look into.
+    pub fn watch(&self, block: &str, concern: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        lock(&self.0.concerns).insert(block.to_owned(), Arc::new(concern));
+    }
+
+    /// What blocks say that an operator must look into.
+    fn concerns(&self) -> BTreeMap<String, String> {
+        let concerns = lock(&self.0.concerns).clone();
+        let told = concerns.into_iter();
+        told.filter_map(|(name, concern)| Some((name, concern()?)))
+            .collect()
     }
 
     /// Notes a peer that a block would like and does not have.
@@ -158,8 +174,10 @@ async fn ready(State(readiness): State<Readiness>) -> Response {
     let phase = readiness.phase();
     let blocks = readiness.blocks().await;
     let ready = phase == READY && blocks.values().all(Result::is_ok);
+    let concerns = readiness.concerns();
     let state = match phase {
         STARTING => "starting",
+        READY if ready && !concerns.is_empty() => "degraded",
         READY if ready => "ready",
         READY => "unready",
         _ => "stopping",
@@ -169,7 +187,10 @@ async fn ready(State(readiness): State<Readiness>) -> Response {
         .map(|(name, answer)| (name, answer.err().unwrap_or_else(|| "ready".to_owned())))
         .collect();
     let missing = lock(&readiness.0.missing_peers).clone();
-    let body = json!({ "state": state, "blocks": blocks, "missing_peers": missing });
+    let mut body = json!({ "state": state, "blocks": blocks, "missing_peers": missing });
+    if !concerns.is_empty() {
+        body["concerns"] = json!(concerns);
+    }
     let status = if ready {
         StatusCode::OK
     } else {

@@ -50,6 +50,12 @@ pub trait Block: Sized + Send + Sync + 'static {
         async { Ok(()) }
     }
 
+    /// What an operator must look into though the block serves, if there is anything. `/readyz`
+    /// then says `degraded` and stays green, since taking the block away would help nobody.
+    fn concern(&self) -> Option<String> {
+        None
+    }
+
     /// Where denials and refusals of known callers are journalled before the answer leaves.
     fn denial_sink(&self) -> Option<Arc<dyn DenialSink>> {
         None

@@ -42,6 +42,25 @@ impl SubjectKey {
         String::from_utf8(self.open(field, sealed)?).map_err(|_| SealError::Unopenable(field))
     }
 
+    /// A new key for one thing of the subject, and that key wrapped by the subject's. Whoever
+    /// destroys the wrapped key closes the one thing for good and leaves the rest as it is.
+    pub fn make_inner(&self, field: &'static str) -> (Self, Vec<u8>) {
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        self.0.keyring.entropy().fill(&mut *key);
+        let wrapped = self.seal(field, &*key);
+        (self.0.keyring.key(&self.0.subject, &key), wrapped)
+    }
+
+    /// Opens the key of one thing of the subject.
+    pub fn open_inner(&self, field: &'static str, wrapped: &[u8]) -> Result<Self, SealError> {
+        let plain = Zeroizing::new(self.open(field, wrapped)?);
+        let key: &[u8; KEY_LEN] = plain
+            .as_slice()
+            .try_into()
+            .map_err(|_| SealError::Unopenable(field))?;
+        Ok(self.0.keyring.key(&self.0.subject, key))
+    }
+
     /// The subject whose key this is.
     pub fn subject(&self) -> &str {
         &self.0.subject

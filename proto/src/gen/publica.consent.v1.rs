@@ -69,6 +69,14 @@ pub struct CheckConsentRequest {
     /// others. Otherwise all of them must be granted.
     #[prost(bool, tag = "10")]
     pub allow_partial: bool,
+    /// Judge what holds at this moment, by what is known now; it must not lie in the past. No use is
+    /// counted then, and the answer may not be kept. Now when absent.
+    #[prost(message, optional, tag = "11")]
+    pub at_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The caller's own name for the exchange that this is about, at most 256 characters. It comes
+    /// back in the answer and its token, and stands in the journal, so it must name nobody.
+    #[prost(string, tag = "12")]
+    pub correlation_id: ::prost::alloc::string::String,
 }
 /// What the consumer owes when it uses the data.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -114,7 +122,7 @@ pub struct CheckConsentResponse {
     /// Id of this decision; the journal holds it.
     #[prost(string, tag = "9")]
     pub decision_id: ::prost::alloc::string::String,
-    /// The moment for which the answer holds.
+    /// When it was decided: the moment for which the answer holds, unless `at_time` names another.
     #[prost(message, optional, tag = "10")]
     pub evaluate_time: ::core::option::Option<::prost_types::Timestamp>,
     /// A positive answer may be reused until then; absent when it may not be reused.
@@ -129,6 +137,12 @@ pub struct CheckConsentResponse {
     /// When a positive answer ends even if nothing is revoked; absent when it does not.
     #[prost(message, optional, tag = "14")]
     pub valid_until_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The later moment that was asked about; absent when that is now.
+    #[prost(message, optional, tag = "15")]
+    pub at_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// As it was asked.
+    #[prost(string, tag = "16")]
+    pub correlation_id: ::prost::alloc::string::String,
 }
 /// Several questions.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1141,7 +1155,8 @@ pub struct Revision {
     /// Id of the previous revision's last signature, if it had one.
     #[prost(string, tag = "14")]
     pub predecessor_signature: ::prost::alloc::string::String,
-    /// The service's own seal: a compact JWS over this revision's id, hashes and predecessor.
+    /// The service's own seal: a compact JWS over all that is stored of this revision, but for its
+    /// successor and its erasure. Seals without a `version` cover id, place, SHA-256 and time alone.
     #[prost(string, tag = "15")]
     pub seal: ::prost::alloc::string::String,
     /// Place in the object's chain, counted from 1.
@@ -1212,6 +1227,9 @@ pub struct VerifyChainRequest {
     /// Id of the object.
     #[prost(string, tag = "2")]
     pub object_id: ::prost::alloc::string::String,
+    /// A revision of the object, in place of both.
+    #[prost(string, tag = "3")]
+    pub revision_id: ::prost::alloc::string::String,
 }
 /// What was found. It discloses no snapshot.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1222,7 +1240,10 @@ pub struct VerifyChainResponse {
     /// The first revision that does not hold; empty when intact.
     #[prost(string, tag = "2")]
     pub first_bad_revision_id: ::prost::alloc::string::String,
-    /// What about it does not hold: `hash`, `link`, `seal` or `signature`.
+    /// What about it does not hold. Of the revision itself: `link`, `seal`, `snapshot` (it is missing,
+    /// though nobody erased it), `hash`, `body` (the content that is read back), `signature`, or
+    /// `signature_missing`. Of what is stored beside the chain: `head` (it names another revision as
+    /// the latest) or `row` (it says something else than the latest revision).
     #[prost(string, tag = "3")]
     pub problem: ::prost::alloc::string::String,
     /// How many revisions were checked.
@@ -1475,10 +1496,11 @@ pub mod revision_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Checks one object's whole chain: snapshot hashes, links and the service's seals.
+        /// Checks one object's whole chain: snapshot hashes, links, the service's seals, the content that
+        /// is read back, signatures, and that the object is what its latest revision says.
         /// An altered chain is an ordinary answer, not an error.
         ///
-        /// Errors: NOT_FOUND (OBJECT_NOT_FOUND).
+        /// Errors: NOT_FOUND (OBJECT_NOT_FOUND, REVISION_NOT_FOUND).
         pub async fn verify_chain(
             &mut self,
             request: impl tonic::IntoRequest<super::VerifyChainRequest>,
@@ -1542,10 +1564,11 @@ pub mod revision_service_server {
             tonic::Response<super::ListRevisionsResponse>,
             tonic::Status,
         >;
-        /// Checks one object's whole chain: snapshot hashes, links and the service's seals.
+        /// Checks one object's whole chain: snapshot hashes, links, the service's seals, the content that
+        /// is read back, signatures, and that the object is what its latest revision says.
         /// An altered chain is an ordinary answer, not an error.
         ///
-        /// Errors: NOT_FOUND (OBJECT_NOT_FOUND).
+        /// Errors: NOT_FOUND (OBJECT_NOT_FOUND, REVISION_NOT_FOUND).
         async fn verify_chain(
             &self,
             request: tonic::Request<super::VerifyChainRequest>,
@@ -3422,9 +3445,12 @@ pub mod data_agreement_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Returns an agreement: its latest content, its published content, or as of one revision.
+        /// Published content is for every caller; without `published` a scope is needed, one of
+        /// `consent:agreement:read`, `consent:agreement:write`, `consent:agreement:approve` and
+        /// `consent:audit:read`.
         ///
         /// Errors: NOT_FOUND (AGREEMENT_NOT_FOUND, REVISION_NOT_FOUND),
-        /// INVALID_ARGUMENT (REVISION_MISMATCH).
+        /// INVALID_ARGUMENT (REVISION_MISMATCH), PERMISSION_DENIED (NOT_YOURS).
         pub async fn get_data_agreement(
             &mut self,
             request: impl tonic::IntoRequest<super::GetDataAgreementRequest>,
@@ -3454,9 +3480,11 @@ pub mod data_agreement_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Lists agreements, newest first.
+        /// Lists agreements, newest first. Who may list what is not published is as for
+        /// GetDataAgreement.
         ///
-        /// Errors: INVALID_ARGUMENT (field violations, PAGE_TOKEN_INVALID).
+        /// Errors: INVALID_ARGUMENT (field violations, PAGE_TOKEN_INVALID), PERMISSION_DENIED
+        /// (NOT_YOURS).
         pub async fn list_data_agreements(
             &mut self,
             request: impl tonic::IntoRequest<super::ListDataAgreementsRequest>,
@@ -3679,9 +3707,12 @@ pub mod data_agreement_service_server {
             tonic::Status,
         >;
         /// Returns an agreement: its latest content, its published content, or as of one revision.
+        /// Published content is for every caller; without `published` a scope is needed, one of
+        /// `consent:agreement:read`, `consent:agreement:write`, `consent:agreement:approve` and
+        /// `consent:audit:read`.
         ///
         /// Errors: NOT_FOUND (AGREEMENT_NOT_FOUND, REVISION_NOT_FOUND),
-        /// INVALID_ARGUMENT (REVISION_MISMATCH).
+        /// INVALID_ARGUMENT (REVISION_MISMATCH), PERMISSION_DENIED (NOT_YOURS).
         async fn get_data_agreement(
             &self,
             request: tonic::Request<super::GetDataAgreementRequest>,
@@ -3689,9 +3720,11 @@ pub mod data_agreement_service_server {
             tonic::Response<super::GetDataAgreementResponse>,
             tonic::Status,
         >;
-        /// Lists agreements, newest first.
+        /// Lists agreements, newest first. Who may list what is not published is as for
+        /// GetDataAgreement.
         ///
-        /// Errors: INVALID_ARGUMENT (field violations, PAGE_TOKEN_INVALID).
+        /// Errors: INVALID_ARGUMENT (field violations, PAGE_TOKEN_INVALID), PERMISSION_DENIED
+        /// (NOT_YOURS).
         async fn list_data_agreements(
             &self,
             request: tonic::Request<super::ListDataAgreementsRequest>,
@@ -4656,7 +4689,8 @@ pub struct ChangeConsentRecordRequest {
     /// The answer.
     #[prost(bool, optional, tag = "3")]
     pub opt_in: ::core::option::Option<bool>,
-    /// Choices where not everything is granted; empty means all. Only read for a yes.
+    /// Choices where not everything is granted. Without any, and without `grant_all`, the choices
+    /// that the record holds are kept. Only read for a yes.
     #[prost(message, repeated, tag = "4")]
     pub attributes: ::prost::alloc::vec::Vec<AttributeChoice>,
     /// The latest revision known to the caller; checked when given.
@@ -4672,6 +4706,10 @@ pub struct ChangeConsentRecordRequest {
     /// The delegate who answers; filled in where a delegate calls.
     #[prost(string, tag = "8")]
     pub delegate_individual_id: ::prost::alloc::string::String,
+    /// Grants every attribute, whatever the record's choices were. Only read for a yes that names
+    /// no choices.
+    #[prost(bool, tag = "9")]
+    pub grant_all: bool,
 }
 /// The changed record.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -5296,10 +5334,11 @@ pub mod consent_record_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Changes an answer: withdrawal, or a new yes. Takes effect on the next check. The record
-        /// becomes unsigned; the same answer again changes nothing.
+        /// becomes unsigned; the same answer again changes nothing, unless it is a yes that has ended,
+        /// which it renews. An end that the person set earlier is kept while it lies ahead.
         ///
         /// Errors: NOT_FOUND (RECORD_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS), FAILED_PRECONDITION
-        /// (RECORD_NOT_CURRENT, AGREEMENT_INACTIVE, AGREEMENT_TERMINATED) for a new yes,
+        /// (RECORD_NOT_CURRENT, REVISION_SUPERSEDED, AGREEMENT_INACTIVE, AGREEMENT_TERMINATED) for a yes,
         /// INVALID_ARGUMENT (IMMUTABLE_FIELD, field violations), ABORTED (CONFLICT).
         pub async fn change_consent_record(
             &mut self,
@@ -5395,8 +5434,8 @@ pub mod consent_record_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Forgets a person: opts out of and erases every record that is unsigned or whose agreement
-        /// is forgettable. Repeating it is harmless.
+        /// Forgets a person: opts out of everything, and erases every record that was never signed or
+        /// whose agreement is forgettable. Repeating it is harmless.
         ///
         /// Errors: NOT_FOUND (INDIVIDUAL_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS).
         pub async fn erase_consent_records(
@@ -5575,10 +5614,11 @@ pub mod consent_record_service_server {
             tonic::Status,
         >;
         /// Changes an answer: withdrawal, or a new yes. Takes effect on the next check. The record
-        /// becomes unsigned; the same answer again changes nothing.
+        /// becomes unsigned; the same answer again changes nothing, unless it is a yes that has ended,
+        /// which it renews. An end that the person set earlier is kept while it lies ahead.
         ///
         /// Errors: NOT_FOUND (RECORD_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS), FAILED_PRECONDITION
-        /// (RECORD_NOT_CURRENT, AGREEMENT_INACTIVE, AGREEMENT_TERMINATED) for a new yes,
+        /// (RECORD_NOT_CURRENT, REVISION_SUPERSEDED, AGREEMENT_INACTIVE, AGREEMENT_TERMINATED) for a yes,
         /// INVALID_ARGUMENT (IMMUTABLE_FIELD, field violations), ABORTED (CONFLICT).
         async fn change_consent_record(
             &self,
@@ -5608,8 +5648,8 @@ pub mod consent_record_service_server {
             tonic::Response<super::AttachSignatureResponse>,
             tonic::Status,
         >;
-        /// Forgets a person: opts out of and erases every record that is unsigned or whose agreement
-        /// is forgettable. Repeating it is harmless.
+        /// Forgets a person: opts out of everything, and erases every record that was never signed or
+        /// whose agreement is forgettable. Repeating it is harmless.
         ///
         /// Errors: NOT_FOUND (INDIVIDUAL_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS).
         async fn erase_consent_records(
@@ -7323,12 +7363,19 @@ pub struct ListIndividualsResponse {
 /// New content of a person.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReplaceIndividualRequest {
-    /// The person; `individual_id` names them.
+    /// The person; `individual_id` names them. A birth date and an email that are left out stay as
+    /// they are.
     #[prost(message, optional, tag = "1")]
     pub individual: ::core::option::Option<Individual>,
     /// Makes the call repeatable.
     #[prost(string, tag = "2")]
     pub request_id: ::prost::alloc::string::String,
+    /// Forgets the birth date; only read where none is given.
+    #[prost(bool, tag = "3")]
+    pub clear_birth_date: bool,
+    /// Forgets the email; only read where none is given.
+    #[prost(bool, tag = "4")]
+    pub clear_email: bool,
 }
 /// The changed person.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

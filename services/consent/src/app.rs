@@ -1,8 +1,8 @@
 //! Use cases: load, decide with the domain, save, journal. The only layer that opens
 //! transactions.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use prost::Message;
 use publica_host::Env;
@@ -25,6 +25,7 @@ use crate::store::{self, Cursor, Page};
 mod age;
 mod agreements;
 mod bulk;
+mod chains;
 mod changes;
 mod decisions;
 mod delegations;
@@ -39,11 +40,15 @@ mod people;
 mod policies;
 mod publication;
 mod receipts;
+mod record_keys;
 mod records;
 mod revisions;
 mod revocations;
+mod seals;
 mod shown;
 mod signing;
+#[cfg(test)]
+pub(crate) mod tampering;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -82,6 +87,8 @@ struct Inner {
     timer: Notify,
     /// Nobody reads revocations for those who follow them any more.
     stopped: CancellationToken,
+    /// Objects whose chains were found altered here, and not found whole since.
+    altered: Mutex<BTreeSet<(Tenant, String)>>,
 }
 
 /// One tenant's store with what its use cases need.
@@ -124,6 +131,7 @@ impl App {
             watching: Notify::new(),
             timer: Notify::new(),
             stopped: CancellationToken::new(),
+            altered: Mutex::default(),
         }))
     }
 

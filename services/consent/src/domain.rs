@@ -4,6 +4,7 @@
 pub(crate) mod agreement;
 pub(crate) mod decision;
 pub(crate) mod delegation;
+pub(crate) mod foreign;
 pub(crate) mod limit;
 pub(crate) mod material;
 pub(crate) mod notice;

@@ -128,6 +128,10 @@ impl Block for Consent {
         Ok(())
     }
 
+    fn concern(&self) -> Option<String> {
+        self.app.concern()
+    }
+
     fn denial_sink(&self) -> Option<Arc<dyn DenialSink>> {
         Some(Arc::new(self.app.journal().clone()))
     }

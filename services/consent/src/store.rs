@@ -8,6 +8,7 @@ pub(crate) mod keys;
 pub(crate) mod notice;
 pub(crate) mod policy;
 pub(crate) mod record;
+pub(crate) mod record_key;
 pub(crate) mod revision;
 pub(crate) mod revocation;
 pub(crate) mod signature;

@@ -28,6 +28,7 @@ fn admin() -> Who {
     let mut request = tonic::Request::new(());
     request.extensions_mut().insert(Arc::new(Caller {
         subject: "tester".to_owned(),
+        issuer: None,
         client_id: None,
         scopes: BTreeSet::from(["consent:*".to_owned()]),
         tenant: Tenant::default(),
@@ -75,6 +76,7 @@ async fn verified(consent: &Consent, id: &str) -> pb::VerifyChainResponse {
     let verify = pb::VerifyChainRequest {
         schema: pb::Schema::Policy.into(),
         object_id: id.to_owned(),
+        ..pb::VerifyChainRequest::default()
     };
     consent.app.verify_chain(&admin(), verify).await.unwrap()
 }

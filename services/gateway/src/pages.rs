@@ -35,6 +35,8 @@ static ASSETS: &[Asset] = assets! {
     "/web/index.js" JS "index.js",
     "/privacy" HTML "privacy/index.html",
     "/web/privacy.js" JS "privacy/privacy.js",
+    "/web/privacy-history.js" JS "privacy/history.js",
+    "/web/privacy-text.js" JS "privacy/text.js",
     "/admin/consent" HTML "consent/index.html",
     "/web/consent.js" JS "consent/consent.js",
     "/web/consent-gaps.js" JS "consent/gaps.js",

@@ -18,10 +18,11 @@ export const make = (tag, options = {}, ...children) => {
 
 // A refusal of an interface, in words that can be shown.
 export class Refusal extends Error {
-  constructor(status, words, fields) {
+  constructor(status, words, fields, code) {
     super(words);
     this.status = status;
     this.fields = fields;
+    this.code = code;
   }
 }
 
@@ -41,7 +42,8 @@ const AGAIN = [1, 2, 4, 8, 16];
 
 const rest = (seconds) => new Promise((resolve) => { setTimeout(resolve, seconds * 1000); });
 
-// Calls an interface with a token; gives the body of its answer.
+// Calls an interface with a token; gives the body of its answer: a document, or a file where the
+// answer is none.
 export const call = async (token, method, path, body, more = {}) => {
   const headers = { accept: "application/json", ...more };
   if (token) headers.authorization = `Bearer ${token}`;
@@ -61,9 +63,11 @@ export const call = async (token, method, path, body, more = {}) => {
   } catch {
     throw new Refusal(0, "the gateway cannot be reached", []);
   }
+  const kind = answer.headers.get("content-type") ?? "";
+  if (answer.ok && !kind.includes("json") && kind.startsWith("application/")) return answer.blob();
   const content = await answer.json().catch(() => ({}));
   if (!answer.ok) {
-    throw new Refusal(answer.status, words(answer.status, content), fieldsOf(content));
+    throw new Refusal(answer.status, words(answer.status, content), fieldsOf(content), content.code);
   }
   return content;
 };

@@ -143,6 +143,9 @@ impl Base {
                 Box::pin(async move { block.check().await })
             })
             .await;
+        let watched = block.clone();
+        self.readiness
+            .watch(mounted.name, move || watched.concern());
         let run = move |stop| -> BoxFuture<'static, ()> {
             Box::pin(async move { block.run(stop).await })
         };

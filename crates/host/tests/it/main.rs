@@ -111,6 +111,31 @@ async fn probes_tell_the_phases() {
 }
 
 #[tokio::test]
+async fn what_must_be_looked_into_shows_and_keeps_nobody_away() {
+    let stage = Stage::plain().await;
+    stage.readiness.watch("odd", || None);
+    let (status, body) = stage.probe("/readyz").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(
+        body.contains(r#""state":"ready""#) && !body.contains("concerns"),
+        "{body}"
+    );
+    let concern = || Some("two things are odd".to_owned());
+    stage.readiness.watch("odd", concern);
+    let (status, body) = stage.probe("/readyz").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.contains(r#""state":"degraded""#), "{body}");
+    assert!(
+        body.contains(r#""concerns":{"odd":"two things are odd"}"#),
+        "{body}"
+    );
+    stage.block.break_store();
+    let (status, body) = stage.probe("/readyz").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body.contains(r#""state":"unready""#), "{body}");
+}
+
+#[tokio::test]
 async fn an_unready_store_shows() {
     let stage = Stage::plain().await;
     stage.block.break_store();

@@ -74,6 +74,27 @@ async fn erase(db: &Db, keyring: &Keyring, subject: &str) -> bool {
 }
 
 both_engines! {
+    async fn a_thing_of_a_subject_has_a_key_of_its_own(db: TestDatabase) {
+        let db = db.db(migrations()).await;
+        let keyring = keyring("new");
+        let (one, two) = (
+            subject(&db, &keyring, "p-1").await.unwrap(),
+            subject(&db, &keyring, "p-2").await.unwrap(),
+        );
+        let (inner, wrapped) = one.make_inner("thing");
+        assert_eq!(inner.subject(), "p-1");
+        let sealed = inner.seal("field", b"secret");
+        let again = one.open_inner("thing", &wrapped).unwrap();
+        assert_eq!(again.open("field", &sealed).unwrap(), b"secret");
+        assert!(one.open("field", &sealed).is_err(), "the subject's key alone does not open it");
+        let (other, _) = one.make_inner("thing");
+        assert!(other.open("field", &sealed).is_err());
+        assert!(two.open_inner("thing", &wrapped).is_err());
+        assert!(one.open_inner("else", &wrapped).is_err());
+        let short = one.seal("thing", b"not a key");
+        assert!(one.open_inner("thing", &short).is_err());
+    }
+
     async fn every_statement_prepares(db: TestDatabase) {
         let db = db.db(migrations()).await;
         prepare_all(&db, STATEMENTS).await;

@@ -12,7 +12,7 @@ use super::policies::{self, belongs, check_id};
 use super::publication::{announce, settle_version};
 use super::revisions::{self, Change, revise};
 use super::texts::{text, text_in};
-use super::{App, Input, Paging, Shop, Who, call, entry, next_token, notices, time};
+use super::{App, Input, Paging, Shop, Who, call, entry, next_token, notices, seals, time};
 use crate::domain::notice::Kind;
 use crate::domain::policy::normalise as normalise_policy;
 use crate::domain::snapshot::By;
@@ -94,6 +94,9 @@ impl App {
         request: pb::GetDataAgreementRequest,
     ) -> Result<pb::GetDataAgreementResponse, Error> {
         check_id("data_agreement_id", &request.data_agreement_id)?;
+        if !request.published {
+            may_see_drafts(who)?;
+        }
         let shop = self.shop(&who.origin.tenant).await?;
         let id = request.data_agreement_id.as_str();
         let row = store::agreement::find(&shop.db, id).await?;
@@ -120,7 +123,7 @@ impl App {
             row.stamp(&mut earlier);
             earlier
         };
-        let snapshot = revisions::plain(&revision)?;
+        let snapshot = seals::sound_text(&shop, &revision)?;
         let told = |gaps: Vec<&'static str>| gaps.into_iter().map(str::to_owned).collect();
         Ok(pb::GetDataAgreementResponse {
             publication_gaps: told(agreement::gaps(&content)),
@@ -137,6 +140,9 @@ impl App {
         who: &Who,
         request: pb::ListDataAgreementsRequest,
     ) -> Result<pb::ListDataAgreementsResponse, Error> {
+        if !request.published {
+            may_see_drafts(who)?;
+        }
         let shop = self.shop(&who.origin.tenant).await?;
         let arguments = (
             "agreements",
@@ -273,6 +279,19 @@ impl App {
     }
 }
 
+/// Refuses whoever may not see texts that are not published. Published ones are for everybody.
+fn may_see_drafts(who: &Who) -> Result<(), Error> {
+    let others = [
+        "consent:agreement:write",
+        "consent:agreement:approve",
+        "consent:audit:read",
+    ];
+    if others.iter().any(|scope| who.may(scope)) {
+        return Ok(());
+    }
+    who.need("consent:agreement:read")
+}
+
 /// The row of an agreement that may still change.
 pub(super) async fn open_row(tx: &mut Tx<'_>, id: &str, etag: &str) -> Result<Row, Error> {
     let row = store::agreement::lock(tx, id).await?;
@@ -377,7 +396,7 @@ async fn place_policy(
         content.policy_revision_id.clear();
         return Ok(());
     }
-    let (policy, hash) = policies::as_of_in(tx, &id, &content.policy_revision_id).await?;
+    let (policy, hash) = policies::as_of_in(tx, shop, &id, &content.policy_revision_id).await?;
     content.policy_revision_id.clone_from(&policy.revision_id);
     (content.policy_id, content.policy_revision_hash) = (id, hash);
     content.policy = Some(policy);
@@ -418,7 +437,11 @@ pub(super) fn note(
     revision: &pb::Revision,
     action: &'static str,
 ) {
-    let body = json!({ "revision_id": revision.revision_id, "version": content.version });
+    let body = json!({
+        "revision_id": revision.revision_id,
+        "revision_sha256": revision.serialized_hash_sha256,
+        "version": content.version,
+    });
     append(
         tx,
         &who.origin,

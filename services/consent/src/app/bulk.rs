@@ -18,7 +18,7 @@ use super::records::{Intended, WRITE, fresh_row, intend_for};
 use super::revisions::first_signed;
 use super::revocations::{About, revoke};
 use super::signing::{self, Good};
-use super::{App, Shop, Who, call, entry, root};
+use super::{App, Shop, Who, call, entry, record_keys, root};
 use crate::domain::signature;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::violations::Violations;
@@ -169,6 +169,8 @@ async fn intend_one(
 struct Ready {
     place: usize,
     record: Row,
+    /// The record's key, wrapped.
+    wrapped: Vec<u8>,
     revision: store::revision::Row,
     signature: store::signature::Row,
 }
@@ -197,15 +199,27 @@ async fn store_batch(
             groups.entry(answered).or_default().push(n);
         }
     }
-    let mut stored = Vec::new();
+    let (mut stored, mut hashes) = (Vec::new(), Vec::new());
     for (answered, places) in groups {
         let ready = sort_group(tx, shop, who, pairs, answered, &places, &mut results).await?;
+        let hash = |one: &Ready| (one.place, one.revision.sha256.clone());
+        let made: Vec<(usize, String)> = ready.iter().map(hash).collect();
         store_group(tx, who, answered, ready, &mut results, &mut stored).await?;
+        let kept = made
+            .into_iter()
+            .filter(|(place, _)| results[*place].reason.is_empty());
+        hashes.extend(kept.map(|(_, hash)| hash));
     }
     let refused = results.iter().filter(|one| !one.reason.is_empty()).count();
     if !stored.is_empty() || refused > 0 {
         let ids: Vec<&str> = stored.iter().map(String::as_str).collect();
-        let body = json!({ "count": ids.len(), "refused": refused, "root": root(&ids) });
+        let hashes: Vec<&str> = hashes.iter().map(String::as_str).collect();
+        let body = json!({
+            "count": ids.len(),
+            "refused": refused,
+            "root": root(&ids),
+            "revisions_root": root(&hashes),
+        });
         append(
             tx,
             &who.origin,
@@ -276,9 +290,10 @@ async fn sort_group(
         }
         let mut record = fresh_row(&pair.intended, &shop.id(), &key, now)?;
         let signer = record.individual_id.as_str();
-        let revision = first_signed(shop, &key, &record.record_id, signer, &pair.signed, now)?;
+        let (own, wrapped) = record_keys::fresh(&key);
+        let revision = first_signed(shop, &own, &record.record_id, signer, &pair.signed, now)?;
         let (id, revision_id) = (&record.record_id, &revision.revision_id);
-        let signature = signing::row(shop, &key, &pair.good, None, id, revision_id, now);
+        let signature = signing::row(shop, &own, &pair.good, None, id, revision_id, now);
         record.revision_id.clone_from(&revision.revision_id);
         record.revision_sha256.clone_from(&revision.sha256);
         record.signature_id.clone_from(&signature.signature_id);
@@ -288,6 +303,7 @@ async fn sort_group(
         ready.push(Ready {
             place,
             record,
+            wrapped,
             revision,
             signature,
         });
@@ -316,12 +332,13 @@ async fn store_group(
     let rows: Vec<Row> = ready.iter().map(|one| one.record.clone()).collect();
     let new = store::record::insert_many(tx, &rows, now).await?;
     let new: BTreeSet<String> = new.into_iter().collect();
-    let (mut revisions, mut signatures) = (Vec::new(), Vec::new());
+    let (mut keys, mut revisions, mut signatures) = (Vec::new(), Vec::new(), Vec::new());
     for one in ready {
         let result = &mut results[one.place];
         if new.contains(&one.record.record_id) {
             result.consent_record_id.clone_from(&one.record.record_id);
             result.revision_id.clone_from(&one.record.revision_id);
+            keys.push((one.record.record_id.clone(), one.wrapped));
             stored.push(one.record.record_id);
             revisions.push(one.revision);
             signatures.push(one.signature);
@@ -330,6 +347,7 @@ async fn store_group(
             refuse(result, Why::RecordExists);
         }
     }
+    store::record_key::insert_many(tx, &keys).await?;
     store::revision::insert_first(tx, &revisions).await?;
     store::signature::insert_many(tx, &signatures).await?;
     if retired > 0 || rows.iter().any(|row| row.opt_in != Some(true)) {

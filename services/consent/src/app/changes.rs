@@ -5,6 +5,7 @@ use std::sync::Arc;
 use publica_proto::consent::v1 as pb;
 use publica_seal::SubjectKey;
 use publica_store::Tx;
+use publica_types::Timestamp;
 
 use super::age::check_age_of;
 use super::delegations::{Acting, Matter, hold, word};
@@ -13,7 +14,8 @@ use super::records::{WRITE, action, by_word, note, record_revision, tell};
 use super::revisions;
 use super::shown::{fill, name, open_circumstances, seal_circumstances, with_text};
 use super::texts::{Text, published_in, text};
-use super::{App, Input, Shop, Who, call, notices};
+use super::{App, Input, Shop, Who, call, notices, record_keys};
+use crate::domain::agreement;
 use crate::domain::delegation::Act;
 use crate::domain::record;
 use crate::domain::violations::Violations;
@@ -124,12 +126,15 @@ async fn change(
     if !request.etag.is_empty() && request.etag != row.revision_id {
         return Err(Why::Conflict.about(row.record_id));
     }
+    let own = record_keys::of(tx, &key, &row.record_id).await?;
     let mut shown = match &row.sealed {
         Some(sealed) => open_circumstances(&key, sealed)?,
         None => pb::ConsentRecord::default(),
     };
     let yes = request.opt_in == Some(true);
-    let attributes = if yes {
+    // Saying no more than yes widens nothing: the choices stay as they are.
+    let chosen = request.grant_all || !request.attributes.is_empty();
+    let attributes = if yes && chosen {
         record::choices(&text.agreement, &request.attributes)?
     } else {
         shown.attributes.clone()
@@ -137,37 +142,31 @@ async fn change(
     let published = published_in(tx, shop, &row.published_revision_id).await?;
     let published = published.as_deref().map(|text| &text.agreement);
     name(&mut shown, &row);
-    // The person confirms what a delegate answered by answering the same.
+    // The person confirms what a delegate answered by answering the same, and renews what no
+    // longer holds.
     let confirms = acting.is_none() && !row.delegation_id.is_empty() && yes;
-    if row.opt_in == request.opt_in && shown.attributes == attributes && !confirms {
+    let renews = yes && !stands(&row, published, now);
+    let same = row.opt_in == request.opt_in && shown.attributes == attributes;
+    if same && !confirms && !renews {
         shown.opt_in = row.opt_in;
         fill(&mut shown, &row, published, now);
-        return unchanged(tx, &row, &key, shown).await;
+        return unchanged(tx, &row, &own, shown).await;
     }
     if yes {
         allow_yes(&row, published)?;
     }
     shown.attributes = attributes;
     shown.opt_in = request.opt_in;
+    let own_end = record::own_end(&text.agreement, row.valid_from, row.valid_until);
+    let own_end = own_end.filter(|end| yes && *end > now);
+    shown.valid_until_time = own_end.map(publica_rpc::timestamp);
     let by = by_word(who, &row.individual_id, acting);
-    let revision = record_revision(tx, shop, &key, &shown, by, &row.signature_id).await?;
-    if yes {
-        row.valid_from = now;
-        row.valid_until = record::valid_until(&text.agreement, now, None);
-    }
-    row.opt_in = request.opt_in;
-    row.ever_given |= yes;
-    row.delegation_id = acting
-        .map(|one| one.delegation_id.clone())
-        .unwrap_or_default();
-    row.reconfirm_from = acting.and_then(|one| one.ends);
-    row.delegation_void = false;
-    row.state = i64::from(pb::RecordState::Unsigned as i32);
+    let revision = record_revision(tx, shop, &own, &shown, by, &row.signature_id).await?;
+    amend(&mut row, asked, own_end, now);
     row.sealed = seal_circumstances(&key, &shown);
     row.revision_id.clone_from(&revision.revision_id);
     row.revision_sha256
         .clone_from(&revision.serialized_hash_sha256);
-    row.updated = now;
     store::record::change(tx, &row).await?;
     tell(tx, &row, true).await?;
     note(tx, who, &row, action(row.opt_in, row.ever_given));
@@ -179,6 +178,24 @@ async fn change(
         consent_record: Some(shown),
         revision: Some(revision),
     })
+}
+
+/// Writes a new answer, its time and on whose word it rests into the row.
+fn amend(row: &mut Row, asked: &Asked, own_end: Option<Timestamp>, now: Timestamp) {
+    let (yes, acting) = (asked.request.opt_in == Some(true), asked.acting.as_ref());
+    if yes {
+        row.valid_from = now;
+        row.valid_until = record::valid_until(&asked.text.agreement, now, own_end);
+    }
+    row.opt_in = asked.request.opt_in;
+    row.ever_given |= yes;
+    row.delegation_id = acting
+        .map(|one| one.delegation_id.clone())
+        .unwrap_or_default();
+    row.reconfirm_from = acting.and_then(|one| one.ends);
+    row.delegation_void = false;
+    row.state = i64::from(pb::RecordState::Unsigned as i32);
+    row.updated = now;
 }
 
 /// The answer to the same answer again: nothing is written.
@@ -197,6 +214,17 @@ async fn unchanged(
     })
 }
 
+/// Whether a yes still holds, so that saying it again changes nothing.
+fn stands(row: &Row, published: Option<&pb::DataAgreement>, now: Timestamp) -> bool {
+    let ended = row.valid_until.is_some_and(|until| now >= until);
+    !ended && !row.delegation_void && !is_superseded(row, published)
+}
+
+/// Whether the published text does not take the answer over.
+fn is_superseded(row: &Row, published: Option<&pb::DataAgreement>) -> bool {
+    published.is_some_and(|text| !agreement::carries_over(text, &row.agreement_revision_id))
+}
+
 /// A no is always possible; a yes needs an agreement that takes it, and a current record.
 fn allow_yes(row: &Row, published: Option<&pb::DataAgreement>) -> Result<(), Error> {
     match store::agreement::lifecycle(row.lifecycle) {
@@ -211,6 +239,9 @@ fn allow_yes(row: &Row, published: Option<&pb::DataAgreement>) -> Result<(), Err
     }
     if published.is_none_or(|text| text.active != Some(true)) {
         return Err(Why::AgreementInactive.about(&*row.agreement_id));
+    }
+    if is_superseded(row, published) {
+        return Err(Why::RevisionSuperseded.about(&*row.agreement_revision_id));
     }
     Ok(())
 }

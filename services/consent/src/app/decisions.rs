@@ -12,9 +12,9 @@ use serde_json::json;
 use super::individuals::identity_hash;
 use super::shown::{key_of, open_circumstances, state};
 use super::texts::{Text, text};
-use super::{App, Shop, Who};
-use crate::domain::decision::{Candidate, Question, decide, reason_name};
-use crate::domain::record::Answer;
+use super::{App, Shop, Who, time};
+use crate::domain::decision::{Candidate, Question, Verdict, decide, reason_name};
+use crate::domain::record::{Answer, CLOCK_TOLERANCE, read_time};
 use crate::domain::snapshot::canonical;
 use crate::domain::violations::{MAX_NAME, Violations, is_id};
 use crate::domain::{agreement, limit, purpose};
@@ -26,6 +26,8 @@ use crate::store::check::{Key, Row};
 const MAX_ATTRIBUTES: usize = 200;
 /// Questions in one call.
 const MAX_BATCH: usize = 1_000;
+/// The longest name that a caller gives an exchange.
+const MAX_CORRELATION: usize = 256;
 /// Issuer of decision tokens.
 pub(crate) const ISSUER: &str = "publica-consent";
 const DAY: std::time::Duration = std::time::Duration::from_hours(24);
@@ -35,11 +37,19 @@ struct Asked {
     question: Question,
     key: Key,
     want_token: bool,
+    /// A moment ahead; none for now.
+    at: Option<Timestamp>,
+    correlation_id: String,
 }
 
 fn check(sent: pb::CheckConsentRequest, who: &Who, shop: &Shop) -> Result<Asked, Error> {
     let mut found = Violations::new();
     let mut key = Key::default();
+    let (at, now) = (time("at", sent.at_time.as_ref())?, shop.now());
+    if at.is_some_and(|at| at < now.minus(CLOCK_TOLERANCE)) {
+        found.push("at", "lies in the past; the history tells what held then");
+    }
+    found.line("correlationId", &sent.correlation_id, MAX_CORRELATION);
     match sent.person.and_then(|person| person.person) {
         Some(pb::person_reference::Person::IndividualId(id)) => {
             found.id("person.individualId", &id);
@@ -93,6 +103,8 @@ fn check(sent: pb::CheckConsentRequest, who: &Who, shop: &Shop) -> Result<Asked,
         question,
         key,
         want_token: sent.want_token,
+        at: at.filter(|at| *at > now),
+        correlation_id: sent.correlation_id,
     })
 }
 
@@ -190,6 +202,8 @@ impl App {
             question,
             key,
             want_token,
+            at,
+            correlation_id,
         } = asked;
         let rows = shop.lookups.ask(key).await?;
         let individual_id = rows.iter().find_map(|row| row.individual_id.clone());
@@ -209,12 +223,15 @@ impl App {
             })
             .collect();
         let known = individual_id.is_some();
-        let (chosen, mut verdict) = decide(&question, known, &candidates, now);
+        let judged = at.map_or(now, |at| at.max(now));
+        let (chosen, mut verdict) = decide(&question, known, &candidates, judged);
         let chosen = chosen.and_then(|n| found.get(n));
         let mut answer = pb::CheckConsentResponse {
             individual_id: individual_id.filter(|id| is_id(id)).unwrap_or_default(),
             decision_id: shop.id(),
             evaluate_time: Some(publica_rpc::timestamp(now)),
+            at_time: at.map(publica_rpc::timestamp),
+            correlation_id,
             ..pb::CheckConsentResponse::default()
         };
         if let Some(one) = chosen {
@@ -222,18 +239,7 @@ impl App {
             answer.data_agreement_id = one.row.agreement_id.clone().unwrap_or_default();
             answer.revision_hash = one.row.revision_sha256.clone().unwrap_or_default();
             if verdict.allowed {
-                match use_once(shop, one, now).await? {
-                    Ok(left) => answer.obligations = Some(obligations(one, left, now)),
-                    Err(reason) => {
-                        verdict.allowed = false;
-                        verdict.reasons = vec![reason];
-                        verdict.denied.append(&mut verdict.granted);
-                    }
-                }
-            }
-            if verdict.allowed {
-                answer.cache_until_time = cache_until(shop, one, now);
-                answer.valid_until_time = one.row.valid_until.map(publica_rpc::timestamp);
+                grant(shop, one, &mut verdict, &mut answer, (at, now)).await?;
             }
         }
         answer.allowed = verdict.allowed;
@@ -263,20 +269,56 @@ impl App {
             Outcome::Refused
         };
         let reasons: Vec<String> = answer.reasons().map(reason_name).collect();
+        let mut body = json!({
+            "decision_id": answer.decision_id,
+            "consumer": question.consumer,
+            "agreement_id": answer.data_agreement_id,
+            "record_id": answer.consent_record_id,
+            "allowed": answer.allowed,
+            "reasons": reasons,
+            "attributes": question.attributes.len(),
+        });
+        if !answer.correlation_id.is_empty() {
+            body["correlation_id"] = json!(answer.correlation_id);
+        }
+        if let Some(at) = answer.at_time.as_ref().and_then(read_time) {
+            body["at"] = json!(at);
+        }
         let entry = Entry::new("consent.decision.made")
             .subject("individual", &answer.individual_id)
             .outcome(outcome)
-            .body(json!({
-                "decision_id": answer.decision_id,
-                "consumer": question.consumer,
-                "agreement_id": answer.data_agreement_id,
-                "record_id": answer.consent_record_id,
-                "allowed": answer.allowed,
-                "reasons": reasons,
-                "attributes": question.attributes.len(),
-            }));
+            .body(body);
         Ok(self.journal().record(&who.origin, entry).await?)
     }
+}
+
+/// Adds to a yes what it obliges to and how long it lasts, or takes it back where no use is left.
+async fn grant(
+    shop: &Shop,
+    one: &Found,
+    verdict: &mut Verdict,
+    answer: &mut pb::CheckConsentResponse,
+    (at, now): (Option<Timestamp>, Timestamp),
+) -> Result<(), Error> {
+    answer.valid_until_time = one.row.valid_until.map(publica_rpc::timestamp);
+    if let Some(at) = at {
+        // What is asked ahead uses nothing yet, and may not be kept.
+        answer.obligations = Some(obligations(one, None, at));
+        return Ok(());
+    }
+    match use_once(shop, one, now).await? {
+        Ok(left) => {
+            answer.obligations = Some(obligations(one, left, now));
+            answer.cache_until_time = cache_until(shop, one, now);
+        }
+        Err(reason) => {
+            answer.valid_until_time = None;
+            verdict.allowed = false;
+            verdict.reasons = vec![reason];
+            verdict.denied.append(&mut verdict.granted);
+        }
+    }
+    Ok(())
 }
 
 /// Counts a use where the agreement limits them; the uses left, or why there are none.
@@ -361,7 +403,7 @@ fn token(
     let evaluated = answer.evaluate_time.map_or(0, |time| time.seconds);
     let obligations = answer.obligations.as_ref();
     let erase_by = obligations.and_then(|one| one.erase_by_time.as_ref());
-    let claims = json!({
+    let mut claims = json!({
         "iss": ISSUER,
         "aud": question.consumer,
         "jti": answer.decision_id,
@@ -381,6 +423,12 @@ fn token(
         "accessMode": agreement::access_mode_name(question.access_mode),
         "eraseBy": erase_by.map(|time| time.seconds),
     });
+    if let Some(at) = &answer.at_time {
+        claims["at"] = json!(at.seconds);
+    }
+    if !answer.correlation_id.is_empty() {
+        claims["correlationId"] = json!(answer.correlation_id);
+    }
     let header = Protected::new().typ("consent-decision+jwt");
     Ok(sign_jws(&shop.key, header, canonical(&claims).as_bytes())?)
 }

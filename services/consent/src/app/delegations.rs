@@ -26,7 +26,7 @@ use crate::store::delegation::Row;
 use crate::store::{self, Cursor};
 
 /// The field under which a delegation is sealed.
-const DELEGATION: &str = "delegation";
+pub(super) const DELEGATION: &str = "delegation";
 /// The scopes that systems need.
 pub(super) const READ: &str = "consent:delegation:read";
 const WRITE: &str = "consent:delegation:write";
@@ -59,9 +59,13 @@ impl<'a> Matter<'a> {
     }
 }
 
-/// What is kept of a delegation, encrypted.
+/// What is kept of a delegation, encrypted. Its times are those that were asked for, which are
+/// needed again when the person's age turns out to be another; the begin is always there, since
+/// delegations that were stored earlier keep neither.
 pub(super) fn seal(key: &SubjectKey, one: &pb::Delegation) -> Vec<u8> {
     let kept = pb::Delegation {
+        valid_from_time: Some(one.valid_from_time.unwrap_or_default()),
+        valid_until_time: one.valid_until_time,
         authority_reference: one.authority_reference.clone(),
         authority_hash: one.authority_hash.clone(),
         scope_agreements: one.scope_agreements.clone(),
@@ -447,8 +451,8 @@ async fn create(
     if !store::delegation::insert(tx, &row).await? {
         return Err(Why::Conflict.about(&*row.delegation_id));
     }
-    lock_down(tx, shop, who, &row, &key).await?;
-    note(tx, who, &row, "consent.delegation.created");
+    let revision = lock_down(tx, shop, who, &row, &key).await?;
+    note(tx, who, &row, &revision, "consent.delegation.created");
     notify(tx, shop, who, &row, Kind::DelegationMade).await?;
     Ok(pb::CreateDelegationResponse {
         delegation: Some(shown(&row, Some(&key), now)?),
@@ -476,8 +480,8 @@ async fn end(
             };
             revoke(tx, about, pb::RevocationCause::DelegationEnded).await?;
         }
-        lock_down(tx, shop, who, &row, &key).await?;
-        note(tx, who, &row, "consent.delegation.revoked");
+        let revision = lock_down(tx, shop, who, &row, &key).await?;
+        note(tx, who, &row, &revision, "consent.delegation.revoked");
         notify(tx, shop, who, &row, Kind::DelegationEnded).await?;
     }
     Ok(pb::RevokeDelegationResponse {
@@ -486,13 +490,13 @@ async fn end(
 }
 
 /// Locks a delegation as it is now in a revision.
-async fn lock_down(
+pub(super) async fn lock_down(
     tx: &mut Tx<'_>,
     shop: &Shop,
     who: &Who,
     row: &Row,
     key: &SubjectKey,
-) -> Result<(), Error> {
+) -> Result<pb::Revision, Error> {
     let change = Change {
         schema: pb::Schema::Delegation,
         object_id: &row.delegation_id,
@@ -502,7 +506,7 @@ async fn lock_down(
         subject: Some(key),
         predecessor_signature: "",
     };
-    revise(tx, shop, change).await.map(drop)
+    revise(tx, shop, change).await
 }
 
 /// Tells the person what others arranged about them.
@@ -524,8 +528,17 @@ async fn notify(
     notices::person(tx, shop, &who.origin, kind, whom, &row.delegation_id).await
 }
 
-fn note(tx: &mut Tx<'_>, who: &Who, row: &Row, action: &'static str) {
+/// Journals what became of a delegation.
+pub(super) fn note(
+    tx: &mut Tx<'_>,
+    who: &Who,
+    row: &Row,
+    revision: &pb::Revision,
+    action: &'static str,
+) {
     let body = json!({
+        "revision_id": revision.revision_id,
+        "revision_sha256": revision.serialized_hash_sha256,
         "individual_id": row.individual_id,
         "delegate_id": row.delegate_id,
         "void": row.void,

@@ -11,7 +11,7 @@ use super::policies::check_id;
 use super::records::{WRITE, action, note, record_revision, tell};
 use super::revocations::{About, revoke};
 use super::shown::{name, open_circumstances};
-use super::{App, Input, Shop, Who, by, call, entry};
+use super::{App, Input, Shop, Who, by, call, entry, record_keys};
 use crate::error::{Error, Why};
 use crate::store;
 
@@ -46,8 +46,8 @@ impl App {
     }
 }
 
-/// First everything is opted out of, then what may be removed is: its snapshots are cleared,
-/// so that hashes, links and seals still prove that there was a chain.
+/// First everything is opted out of, then what may be removed is: its snapshots are cleared and
+/// its key destroyed, so that hashes, links and seals still prove that there was a chain.
 async fn erase(
     tx: &mut Tx<'_>,
     shop: &Shop,
@@ -59,8 +59,12 @@ async fn erase(
     let unsigned = i64::from(pb::RecordState::Unsigned as i32);
     let kind = i64::from(pb::Schema::ConsentRecord as i32);
     let (mut erased, mut retained) = (Vec::new(), Vec::new());
-    for one in store::record::of_person(tx, individual_id).await? {
-        let removable = one.forgettable || one.state == unsigned;
+    let records = store::record::of_person(tx, individual_id).await?;
+    // A signature proves what was once agreed to, also after the answer was taken back.
+    let signed = store::signature::signed_of_person(tx, individual_id).await?;
+    for one in records {
+        let proven = one.state != unsigned || signed.contains(&one.record_id);
+        let removable = one.forgettable || !proven;
         if one.opt_in == Some(true) {
             opt_out(tx, shop, who, &one.record_id).await?;
         }
@@ -68,6 +72,7 @@ async fn erase(
             let now = tx.now();
             store::signature::erase(tx, &one.record_id).await?;
             store::revision::erase(tx, kind, &one.record_id, now).await?;
+            store::record_key::erase(tx, &one.record_id).await?;
             store::record::delete(tx, &one.record_id).await?;
             let about = About {
                 individual_id,
@@ -115,6 +120,7 @@ async fn opt_out(tx: &mut Tx<'_>, shop: &Shop, who: &Who, record_id: &str) -> Re
         return Ok(());
     };
     let key = shop.keyring.subject(tx, &row.individual_id).await?;
+    let own = record_keys::of(tx, &key, &row.record_id).await?;
     let mut shown = match &row.sealed {
         Some(sealed) => open_circumstances(&key, sealed)?,
         None => pb::ConsentRecord::default(),
@@ -122,7 +128,7 @@ async fn opt_out(tx: &mut Tx<'_>, shop: &Shop, who: &Who, record_id: &str) -> Re
     name(&mut shown, &row);
     shown.opt_in = Some(false);
     let by = by(who, &row.individual_id);
-    let revision = record_revision(tx, shop, &key, &shown, by, &row.signature_id).await?;
+    let revision = record_revision(tx, shop, &own, &shown, by, &row.signature_id).await?;
     row.opt_in = Some(false);
     row.state = i64::from(pb::RecordState::Unsigned as i32);
     row.revision_id = revision.revision_id;

@@ -12,7 +12,7 @@ use publica_store::Tx;
 use serde_json::json;
 
 use super::policies::check_id;
-use super::{App, Input, Paging, Shop, Who, call, entry, next_token};
+use super::{App, Input, Paging, Shop, Who, age, call, entry, next_token};
 use crate::domain::delegation::BirthDate;
 use crate::domain::notice;
 use crate::domain::violations::{MAX_NAME, Violations};
@@ -67,17 +67,23 @@ pub(super) fn open_known(key: &SubjectKey, sealed: &[u8]) -> Result<pb::KnownIde
     Ok(store::decode(&key.open(IDENTITY, sealed)?)?)
 }
 
-/// Ids of the people with this external id, whatever its kind and provider; at most two.
-pub(crate) async fn with_external_id(shop: &Shop, external_id: &str) -> Result<Vec<String>, Error> {
+/// People of one external id that are looked at.
+const MAX_NAMESAKES: i64 = 16;
+
+/// People with this external id, whatever its kind and provider; at most so many.
+pub(crate) async fn with_external_id(
+    shop: &Shop,
+    external_id: &str,
+) -> Result<Vec<pb::Individual>, Error> {
     let hash = external_hash(&shop.keyring, external_id);
     let page = store::Page {
         ascending: false,
         after: None,
-        limit: 2,
+        limit: MAX_NAMESAKES,
         skip: 0,
     };
     let rows = store::individual::list_external(&shop.db, &hash, &page).await?;
-    Ok(rows.into_iter().map(|row| row.individual_id).collect())
+    open_all(shop, &rows).await
 }
 
 /// Checks a person as sent.
@@ -314,16 +320,21 @@ impl App {
             &request,
             &request.request_id,
         );
+        let clears = (request.clear_birth_date, request.clear_email);
         let one = request
             .individual
             .ok_or_else(|| Violations::one("individual", "is required"))?;
         check(&one)?;
         check_id("individual.individual_id", &one.individual_id)?;
-        let input: Input<pb::Individual> = (Arc::clone(&shop), who.clone(), one);
-        publica_journal::write(&shop.db, call, input, |tx, (shop, who, one)| {
-            Box::pin(replace(tx, shop, who, one))
-        })
-        .await
+        let input: Input<(pb::Individual, (bool, bool))> =
+            (Arc::clone(&shop), who.clone(), (one, clears));
+        let replaced = publica_journal::write(&shop.db, call, input, |tx, (shop, who, asked)| {
+            Box::pin(replace(tx, shop, who, asked))
+        });
+        let replaced = replaced.await;
+        // Answers of delegates may have to be confirmed earlier, or later.
+        self.timer().notify_one();
+        replaced
     }
 
     /// Registers a key that the person signs with.
@@ -502,13 +513,21 @@ async fn replace(
     tx: &mut Tx<'_>,
     shop: &Shop,
     who: &Who,
-    one: &pb::Individual,
+    (one, (clear_birth_date, clear_email)): &(pb::Individual, (bool, bool)),
 ) -> Result<pb::ReplaceIndividualResponse, Error> {
     let id = one.individual_id.as_str();
     let row = store::individual::find_in(tx, id).await?;
     let row = row.ok_or_else(|| Why::IndividualNotFound.about(id))?;
     let key = shop.keyring.subject(tx, id).await?;
-    let write = sealed(&shop.keyring, &key, one);
+    let before = opened(&row, Some(&key))?;
+    let mut one = one.clone();
+    if one.birth_date.is_empty() && !clear_birth_date {
+        one.birth_date.clone_from(&before.birth_date);
+    }
+    if one.email.is_empty() && !clear_email {
+        one.email.clone_from(&before.email);
+    }
+    let write = sealed(&shop.keyring, &key, &one);
     let now = tx.now();
     if !store::individual::update(tx, &write, now).await? {
         return Err(Why::IndividualExists.about(""));
@@ -518,7 +537,10 @@ async fn replace(
         &who.origin,
         entry("consent.individual.updated", "individual", id, json!({})),
     );
-    let mut individual = one.clone();
+    if one.birth_date != before.birth_date {
+        age::born_otherwise(tx, shop, who, &key, &one.birth_date).await?;
+    }
+    let mut individual = one;
     individual.create_time = Some(publica_rpc::timestamp(row.created));
     individual.update_time = Some(publica_rpc::timestamp(now));
     Ok(pb::ReplaceIndividualResponse {

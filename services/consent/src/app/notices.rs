@@ -36,15 +36,18 @@ const AGREEMENTS: i64 = 100;
 
 /// Something that people are to be told. It waits in the store, so it names nobody but by id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Notice {
-    kind: Kind,
-    about: About,
+pub(super) struct Notice {
+    pub(super) kind: Kind,
+    pub(super) about: About,
+    /// What it tells of, so that the rounds of two changes are told apart.
+    #[serde(default)]
+    pub(super) cause: String,
 }
 
 /// Whom a notice concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum About {
+pub(super) enum About {
     /// Everybody with a yes to an agreement, behind the answer with this time and id.
     Agreement {
         id: String,
@@ -73,9 +76,9 @@ struct Letter {
 
 /// A round of telling: what is sent, and what is left to do.
 #[derive(Default)]
-struct Round {
+pub(super) struct Round {
     letters: Vec<Letter>,
-    further: Vec<Job>,
+    pub(super) further: Vec<Job>,
 }
 
 /// What an agreement adds to a text.
@@ -106,19 +109,30 @@ fn job(notice: &Notice, key: String) -> Job {
     Job::new(TELL, key, payload).lane(2)
 }
 
+impl Notice {
+    /// A further round of it, told from those of other changes by what it tells of.
+    fn further(&self, about: About, place: &str) -> Job {
+        let key = format!("{}:{}:{place}", self.kind.name(), self.cause);
+        let (kind, cause) = (self.kind, self.cause.clone());
+        job(&Self { kind, about, cause }, key)
+    }
+}
+
 /// Leaves a notice to be given once this unit is durable; `cause` tells it from all others. Where
 /// nobody could deliver it nothing is left, so that no heap of old news waits for the peer.
 async fn leave(
     tx: &mut Tx<'_>,
     shop: &Shop,
     origin: &Origin,
-    notice: Notice,
+    (kind, about): (Kind, About),
     cause: &str,
 ) -> Result<(), Error> {
     if !shop.tells_people() {
         return Ok(());
     }
-    let key = format!("{}:{cause}", notice.kind.name());
+    let key = format!("{}:{cause}", kind.name());
+    let cause = cause.to_owned();
+    let notice = Notice { kind, about, cause };
     enqueue(tx, origin, job(&notice, key)).await?;
     Ok(())
 }
@@ -136,7 +150,7 @@ pub(crate) async fn agreement(
         id: agreement_id.to_owned(),
         after: None,
     };
-    leave(tx, shop, origin, Notice { kind, about }, revision_id).await
+    leave(tx, shop, origin, (kind, about), revision_id).await
 }
 
 /// Tells everybody with a yes to an agreement under a policy.
@@ -152,7 +166,7 @@ pub(crate) async fn policy(
         after: String::new(),
     };
     let kind = Kind::PolicyChanged;
-    leave(tx, shop, origin, Notice { kind, about }, revision_id).await
+    leave(tx, shop, origin, (kind, about), revision_id).await
 }
 
 /// Tells those who gave these answers.
@@ -168,7 +182,7 @@ pub(crate) async fn answers(
         return Ok(());
     }
     let about = About::Answers { ids };
-    leave(tx, shop, origin, Notice { kind, about }, cause).await
+    leave(tx, shop, origin, (kind, about), cause).await
 }
 
 /// Whom one notice is for.
@@ -195,7 +209,7 @@ pub(crate) async fn person(
         agreement_id: whom.agreement_id.to_owned(),
         reference: whom.reference.to_owned(),
     };
-    leave(tx, shop, origin, Notice { kind, about }, cause).await
+    leave(tx, shop, origin, (kind, about), cause).await
 }
 
 /// Tells the person that somebody else gave, changed or signed an answer of theirs: a delegate, or
@@ -334,7 +348,7 @@ impl App {
         worker.run(stop).await;
     }
 
-    async fn round(&self, shop: &Shop, notice: &Notice) -> Result<Round, Error> {
+    pub(super) async fn round(&self, shop: &Shop, notice: &Notice) -> Result<Round, Error> {
         let kind = notice.kind;
         let mut round = Round::default();
         match &notice.about {
@@ -345,16 +359,16 @@ impl App {
                 };
                 let rows = store::notice::concerned(&shop.db, id, place, CHUNK).await?;
                 if let Some(last) = rows.last().filter(|_| is_full(rows.len(), CHUNK)) {
-                    let key = format!("{}:{id}:{}", kind.name(), last.record_id);
+                    let place = format!("{id}:{}", last.record_id);
                     let after = Some((last.created.micros(), last.record_id.clone()));
                     let id = id.clone();
                     let about = About::Agreement { id, after };
-                    round.further.push(job(&Notice { kind, about }, key));
+                    round.further.push(notice.further(about, &place));
                 }
                 round.letters = shop.letters(kind, &rows).await?;
             }
             About::Policy { id, after } => {
-                round.further = under_policy(shop, kind, id, after).await?;
+                round.further = under_policy(shop, notice, id, after).await?;
             }
             About::Answers { ids } => {
                 let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -404,27 +418,32 @@ impl App {
 }
 
 /// What is left to do for a policy: a notice for each agreement under it, and the next round.
-async fn under_policy(shop: &Shop, kind: Kind, id: &str, after: &str) -> Result<Vec<Job>, Error> {
+async fn under_policy(
+    shop: &Shop,
+    notice: &Notice,
+    id: &str,
+    after: &str,
+) -> Result<Vec<Job>, Error> {
     let published = i64::from(pb::AgreementLifecycle::Complete as i32);
     let found = store::notice::agreements(&shop.db, id, after, published, AGREEMENTS).await?;
     let full = is_full(found.len(), AGREEMENTS);
     let last = found.last().filter(|_| full).cloned();
     let agreements = found.into_iter().map(|agreement| {
-        let key = format!("{}:{id}:of:{agreement}", kind.name());
+        let place = format!("{id}:of:{agreement}");
         let about = About::Agreement {
             id: agreement,
             after: None,
         };
-        job(&Notice { kind, about }, key)
+        notice.further(about, &place)
     });
     let mut further: Vec<Job> = agreements.collect();
     further.extend(last.map(|last| {
-        let key = format!("{}:{id}:after:{last}", kind.name());
+        let place = format!("{id}:after:{last}");
         let about = About::Policy {
             id: id.to_owned(),
             after: last,
         };
-        job(&Notice { kind, about }, key)
+        notice.further(about, &place)
     }));
     Ok(further)
 }

@@ -18,7 +18,7 @@ use super::revisions::{self, first_signed};
 use super::shown::{fill, name, open_circumstances, with_text};
 use super::signing::{self, Good};
 use super::texts::{Text, published_in, text};
-use super::{App, Input, Shop, Who, call, entry, notices};
+use super::{App, Input, Shop, Who, call, entry, notices, record_keys};
 use crate::domain::delegation::Act;
 use crate::domain::signature;
 use crate::domain::snapshot::Snapshot;
@@ -54,6 +54,7 @@ pub(super) fn split(
     if record.opt_in.is_none() {
         return Err(Violations::one("consentRecord.optIn", "is required").into());
     }
+    signature::check_unreferenced(&signature)?;
     Ok((record, signature))
 }
 
@@ -324,9 +325,10 @@ async fn store_pair(
     let signer = acting.map_or(person, |one| &one.delegate_id);
     settle_key(tx, who, signer, &pair.good).await?;
     let mut row = fresh_row(&pair.intended, &shop.id(), &key, now)?;
-    let revision = first_signed(shop, &key, &row.record_id, signer, &pair.signed, now)?;
+    let own = record_keys::make(tx, &key, &row.record_id).await?;
+    let revision = first_signed(shop, &own, &row.record_id, signer, &pair.signed, now)?;
     let (record_id, revision_id) = (&row.record_id, &revision.revision_id);
-    let signed = signing::row(shop, &key, &pair.good, acting, record_id, revision_id, now);
+    let signed = signing::row(shop, &own, &pair.good, acting, record_id, revision_id, now);
     row.revision_id.clone_from(&revision.revision_id);
     row.revision_sha256.clone_from(&revision.sha256);
     row.signature_id.clone_from(&signed.signature_id);
@@ -347,7 +349,7 @@ async fn store_pair(
     let mut shown = record.clone();
     name(&mut shown, &row);
     fill(&mut shown, &row, Some(&pair.intended.text.agreement), now);
-    let signature = signing::open(&signed, &key, &pair.signed.text)?;
+    let signature = signing::open(&signed, &own, &pair.signed.text)?;
     shown.signature = Some(signature.clone());
     Ok(pb::SignConsentRecordResponse {
         consent_record: Some(shown),
@@ -371,12 +373,13 @@ async fn stored_before(
     let row = row.ok_or_else(|| Why::RecordNotFound.about(&**record_id))?;
     let now = tx.now();
     let key = shop.keyring.subject(tx, &row.individual_id).await?;
+    let own = record_keys::of(tx, &key, record_id).await?;
     let revision = store::revision::find_in(tx, revision_id).await?;
     let revision = revision.ok_or_else(|| Why::RevisionNotFound.about(&**revision_id))?;
     let mut signatures = store::signature::of_revision_in(tx, revision_id).await?;
     let last = signatures.pop();
     let signature = match &last {
-        Some(last) => Some(signing::open(last, &key, &pair.signed.text)?),
+        Some(last) => Some(signing::open(last, &own, &pair.signed.text)?),
         None => None,
     };
     let mut shown = pair.intended.record.clone();
@@ -389,6 +392,29 @@ async fn stored_before(
         revision: Some(revisions::present(&revision, pair.signed.text.clone())),
         signature,
     })
+}
+
+/// Whether a signature refers to an earlier revision of the record. A reference to anything else
+/// is refused.
+async fn refers_elsewhere(
+    tx: &mut Tx<'_>,
+    good: &Good,
+    row: &store::record::Row,
+) -> Result<bool, Error> {
+    let reference = good.signature.object_reference.as_str();
+    if reference.is_empty() || reference == row.revision_id {
+        return Ok(false);
+    }
+    let found = store::revision::find_in(tx, reference).await?;
+    if found.is_some_and(|found| found.object_id == row.record_id) {
+        return Ok(true);
+    }
+    let what = "objectReference names no revision of the record";
+    Err(signature::Misfit {
+        step: "payload",
+        what,
+    }
+    .into())
 }
 
 async fn attach(
@@ -411,14 +437,14 @@ async fn attach(
     settle_key(tx, who, signer, good).await?;
     let revision = store::revision::find_in(tx, &row.revision_id).await?;
     let revision = revision.ok_or_else(|| Why::RevisionNotFound.about(&*row.revision_id))?;
-    let snapshot = revisions::open(&revision, Some(&key))?;
-    let reference = good.signature.object_reference.as_str();
-    let stale = !reference.is_empty() && reference != row.revision_id;
+    let own = record_keys::of(tx, &key, record_id).await?;
+    let snapshot = revisions::open(&revision, Some(&own))?;
+    let stale = refers_elsewhere(tx, good, &row).await?;
     if good.signature.verification_payload != snapshot || stale {
         // Signed was an earlier state of the record, or something else altogether.
         return Err(Why::RevisionSuperseded.about(&*row.revision_id));
     }
-    let signed = signing::row(shop, &key, good, acting, record_id, &row.revision_id, now);
+    let signed = signing::row(shop, &own, good, acting, record_id, &row.revision_id, now);
     if !store::signature::insert(tx, &signed).await? {
         return Err(Why::AlreadySigned.about(signed.signed_as));
     }
@@ -438,7 +464,7 @@ async fn attach(
     if acting.is_some() {
         notices::answered(tx, shop, who, &row).await?;
     }
-    let signature = signing::open(&signed, &key, &snapshot)?;
+    let signature = signing::open(&signed, &own, &snapshot)?;
     let mut shown = match &row.sealed {
         Some(sealed) => open_circumstances(&key, sealed)?,
         None => pb::ConsentRecord::default(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use publica_auth::{Caller, CallerKind};
+use publica_proto::consent::v1 as pb;
 use publica_types::Origin;
 use tonic::Request;
 
@@ -83,11 +84,21 @@ impl Who {
         if store::individual::find(&shop.db, named).await?.is_some() {
             return Ok(named.to_owned());
         }
-        let found = individuals::with_external_id(shop, subject).await?;
+        let mut found = individuals::with_external_id(shop, subject).await?;
+        found.retain(|one| self.is_vouched_for(one));
         match found.as_slice() {
-            [one] => Ok(one.clone()),
+            [one] => Ok(one.individual_id.clone()),
             _ => Ok(named.to_owned()),
         }
+    }
+
+    /// Whether whoever issued the caller's token is the provider of a person's external id. Two
+    /// providers may give one id to two people. A provider that is not named by its address is a
+    /// mere label, with which nothing can be compared.
+    fn is_vouched_for(&self, person: &pb::Individual) -> bool {
+        let provider = person.identity_provider_id.as_str();
+        let issuer = self.caller.as_ref().and_then(|one| one.issuer.as_deref());
+        !provider.contains("://") || issuer == Some(provider)
     }
 
     /// Checks that the caller may act for the person: whoever has the scope, and people for
@@ -105,7 +116,8 @@ impl Who {
             let row = store::individual::find(&shop.db, individual_id).await?;
             if let Some(row) = row {
                 let person = individuals::open(shop, &row).await?;
-                own = !person.external_id.is_empty() && person.external_id == subject;
+                let same = !person.external_id.is_empty() && person.external_id == subject;
+                own = same && self.is_vouched_for(&person);
             }
         }
         // Auditors read what readers read.
@@ -169,5 +181,46 @@ impl Who {
     /// Whether the caller is this very person.
     pub(crate) fn is_self(&self, individual_id: &str) -> bool {
         self.own.as_deref() == Some(individual_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use publica_types::Tenant;
+
+    use super::*;
+
+    #[test]
+    fn a_provider_that_is_named_by_its_address_must_be_the_issuer() {
+        let caller = |issuer: Option<&str>| {
+            let mut request = Request::new(());
+            request.extensions_mut().insert(Arc::new(Caller {
+                subject: "712".to_owned(),
+                issuer: issuer.map(str::to_owned),
+                client_id: Some("portal".to_owned()),
+                scopes: BTreeSet::new(),
+                tenant: Tenant::default(),
+                kind: CallerKind::Person,
+            }));
+            Who::of(&request)
+        };
+        let (one, two) = ("https://one.example", "https://two.example");
+        for (issuer, provider, vouched) in [
+            (Some(one), one, true),
+            (Some(two), one, false),
+            (None, one, false),
+            (Some(one), "IDBB", true),
+            (Some(one), "", true),
+            (None, "", true),
+        ] {
+            let person = pb::Individual {
+                identity_provider_id: provider.to_owned(),
+                ..pb::Individual::default()
+            };
+            let found = caller(issuer).is_vouched_for(&person);
+            assert_eq!(found, vouched, "{issuer:?} {provider}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use publica_store::Tx;
 use serde_json::json;
 
 use super::revisions::{self, Change, revise};
-use super::{App, Input, Paging, Shop, Who, call, entry, next_token, notices};
+use super::{App, Input, Paging, Shop, Who, call, entry, next_token, notices, seals};
 use crate::domain::material;
 use crate::domain::policy;
 use crate::domain::snapshot::By;
@@ -33,7 +33,11 @@ pub(crate) async fn create_in(
     if !store::policy::insert(tx, &policy, &revision.revision_id, now).await? {
         return Err(Why::PolicyExists.about(policy.policy_id));
     }
-    let body = json!({ "revision_id": revision.revision_id, "version": policy.version });
+    let body = json!({
+        "revision_id": revision.revision_id,
+        "revision_sha256": revision.serialized_hash_sha256,
+        "version": policy.version,
+    });
     append(
         tx,
         &who.origin,
@@ -70,6 +74,7 @@ fn stamp(policy: &mut pb::Policy, revision: &pb::Revision) {
 /// A policy as of one of its revisions, with that revision's hash.
 pub(crate) async fn as_of_in(
     tx: &mut Tx<'_>,
+    shop: &Shop,
     policy_id: &str,
     revision_id: &str,
 ) -> Result<(pb::Policy, String), Error> {
@@ -85,6 +90,7 @@ pub(crate) async fn as_of_in(
     let revision = store::revision::find_in(tx, wanted).await?;
     let revision = revision.ok_or_else(|| Why::RevisionNotFound.about(wanted))?;
     belongs(&revision, pb::Schema::Policy, policy_id)?;
+    seals::sound(shop, &revision)?;
     let mut policy: pb::Policy = store::decode(revision.body.as_deref().unwrap_or_default())?;
     policy_id.clone_into(&mut policy.policy_id);
     policy.revision_id.clone_from(&revision.revision_id);
@@ -175,7 +181,7 @@ impl App {
         }
         let revision = &found.revision;
         belongs(revision, pb::Schema::Policy, &key.policy_id)?;
-        let snapshot = revisions::plain(revision)?;
+        let snapshot = seals::sound_text(&shop, revision)?;
         let mut policy: pb::Policy = store::decode(revision.body.as_deref().unwrap_or_default())?;
         let updated = if revision.revision_id == found.current_id {
             found.policy_updated
@@ -325,7 +331,11 @@ async fn replace(
     }
     let revision = write_revision(tx, shop, who, &content).await?;
     store::policy::update(tx, &content, &revision.revision_id, false, now).await?;
-    let body = json!({ "revision_id": revision.revision_id, "before": row.revision_id });
+    let body = json!({
+        "revision_id": revision.revision_id,
+        "revision_sha256": revision.serialized_hash_sha256,
+        "before": row.revision_id,
+    });
     append(
         tx,
         &who.origin,
@@ -369,7 +379,11 @@ async fn delete(
     let revision = revise(tx, shop, change).await?;
     let now = tx.now();
     store::policy::update(tx, &row.policy()?, &revision.revision_id, true, now).await?;
-    let body = json!({ "revision_id": revision.revision_id, "before": row.revision_id });
+    let body = json!({
+        "revision_id": revision.revision_id,
+        "revision_sha256": revision.serialized_hash_sha256,
+        "before": row.revision_id,
+    });
     append(
         tx,
         &who.origin,

@@ -179,6 +179,12 @@ pub(super) async fn announce(
     good.push(revision.revision_id.clone());
     let stale = store::agreement::stale(tx, &content.data_agreement_id, &good).await?;
     revoke(tx, about, pb::RevocationCause::AgreementChanged).await?;
+    if stale > 0 {
+        let id = content.data_agreement_id.as_str();
+        let body = json!({ "revision_id": revision.revision_id, "records": stale });
+        let superseded = entry("consent.records.superseded", "agreement", id, body);
+        append(tx, &who.origin, superseded);
+    }
     Ok(stale)
 }
 

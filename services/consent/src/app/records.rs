@@ -16,7 +16,9 @@ use super::revisions::{self, Change, revise};
 use super::revocations::{About, revoke};
 use super::shown::{fill, key_of, present, present_all, seal_circumstances, with_text};
 use super::texts::{Text, text, text_in};
-use super::{App, Input, Paging, Shop, Who, by, call, entry, next_token, notices, time};
+use super::{
+    App, Input, Paging, Shop, Who, by, call, entry, next_token, notices, record_keys, time,
+};
 use crate::domain::agreement;
 use crate::domain::delegation::Act;
 use crate::domain::record;
@@ -520,7 +522,8 @@ async fn create(
     let mut row = fresh_row(intended, &shown.consent_record_id, &key, now)?;
     let retired = retire(tx, &row, now).await?;
     let by = by_word(who, person, acting);
-    let revision = record_revision(tx, shop, &key, &shown, by, "").await?;
+    let own = record_keys::make(tx, &key, &row.record_id).await?;
+    let revision = record_revision(tx, shop, &own, &shown, by, "").await?;
     row.revision_id.clone_from(&revision.revision_id);
     row.revision_sha256
         .clone_from(&revision.serialized_hash_sha256);
@@ -568,6 +571,7 @@ pub(crate) fn note(tx: &mut Tx<'_>, who: &Who, row: &Row, action: &'static str) 
         "agreement_revision_id": row.agreement_revision_id,
         "individual_id": row.individual_id,
         "revision_id": row.revision_id,
+        "revision_sha256": row.revision_sha256,
     });
     append(
         tx,

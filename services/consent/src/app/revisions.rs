@@ -1,23 +1,21 @@
-//! Revisions: making them, reading them with their hashes checked, verifying whole chains.
+//! Revisions: making them, and reading them with their hashes checked.
 
-use publica_jose::{Alg, Protected, sign_jws, verify_jws};
 use publica_proto::consent::v1 as pb;
 use publica_seal::SubjectKey;
 use publica_store::{StoreError, Tx};
 use publica_types::Timestamp;
 use serde_json::{Value, json};
 
-use super::{App, Paging, Shop, Who, entry, next_token, time};
-use crate::domain::snapshot::{
-    By, Snapshot, canonical, schema_name, sha1_hex, sha256_hex, snapshot,
-};
+use super::seals::{self, Made, seal};
+use super::{App, Paging, Shop, Who, entry, next_token, record_keys, time};
+use crate::domain::snapshot::{By, Snapshot, sha1_hex, sha256_hex, snapshot};
 use crate::error::{Error, Why};
 use crate::store::{self, Cursor, Span, revision};
 
 /// The field under which snapshots are sealed.
 pub(crate) const SNAPSHOT: &str = "snapshot";
-/// Revisions that are read at a time when a chain is verified.
-const CHUNK: i64 = 256;
+/// Revisions of a chain that are read at a time.
+pub(super) const CHUNK: i64 = 256;
 
 /// What a new revision is made of.
 pub(crate) struct Change<'a> {
@@ -81,7 +79,7 @@ pub(crate) async fn revise(
         erased: None,
         successor_id: String::new(),
     };
-    row.seal = seal(shop, &row)?;
+    row.seal = seal(shop, &row, Made::Here)?;
     match revision::insert(tx, &row).await {
         Ok(()) => Ok(present(&row, locked.text)),
         // Somebody else's revision has the same predecessor: the history stays linear.
@@ -121,7 +119,7 @@ pub(crate) fn first_signed(
         erased: None,
         successor_id: String::new(),
     };
-    row.seal = seal(shop, &row)?;
+    row.seal = seal(shop, &row, Made::Here)?;
     Ok(row)
 }
 
@@ -134,6 +132,8 @@ pub(crate) struct Past<'a> {
     pub(crate) locked: &'a Snapshot,
     pub(crate) by: By<'a>,
     pub(crate) without_id: bool,
+    /// The snapshot was written by an earlier system.
+    pub(crate) foreign: bool,
     pub(crate) key: Option<&'a SubjectKey>,
     pub(crate) body: Option<Vec<u8>>,
     pub(crate) previous: Option<&'a revision::Row>,
@@ -180,28 +180,13 @@ pub(crate) fn past(shop: &Shop, past: Past<'_>) -> Result<revision::Row, Error> 
         erased: None,
         successor_id: String::new(),
     };
-    row.seal = seal(shop, &row)?;
+    let made = if past.foreign {
+        Made::Foreign
+    } else {
+        Made::Imported
+    };
+    row.seal = seal(shop, &row, made)?;
     Ok(row)
-}
-
-/// What a seal covers.
-fn sealed_claims(row: &revision::Row) -> Value {
-    let schema = schema(row.kind);
-    json!({
-        "revisionId": row.revision_id,
-        "schemaName": schema_name(schema),
-        "objectId": row.object_id,
-        "sequence": row.seq,
-        "hash": row.sha256,
-        "predecessorHash": row.predecessor_sha256,
-        "timestamp": row.created,
-    })
-}
-
-fn seal(shop: &Shop, row: &revision::Row) -> Result<String, Error> {
-    let claims = canonical(&sealed_claims(row));
-    let header = Protected::new().typ("consent-revision+jws");
-    Ok(sign_jws(&shop.key, header, claims.as_bytes())?)
 }
 
 /// The kind that a stored number stands for.
@@ -237,7 +222,10 @@ pub(crate) fn present(row: &revision::Row, snapshot: String) -> pb::Revision {
 
 /// The text of a snapshot that is not sealed, its hashes checked.
 pub(crate) fn plain(row: &revision::Row) -> Result<String, Error> {
-    let bytes = row.snapshot.clone().unwrap_or_default();
+    let Some(bytes) = row.snapshot.clone() else {
+        // What is nobody's own is never erased.
+        return Err(altered(row));
+    };
     let text =
         String::from_utf8(bytes).map_err(|_| StoreError::corrupt("a snapshot is not UTF-8"))?;
     checked(row, text)
@@ -281,9 +269,22 @@ pub(crate) async fn present_all(
     } else {
         shop.keyring.load_many(&shop.db, &subjects).await?
     };
+    let is_record = |row: &&revision::Row| schema(row.kind) == pb::Schema::ConsentRecord;
+    let of_person = |row: &'_ revision::Row| row.subject.clone().unwrap_or_default();
+    let people: Vec<(String, String)> = rows
+        .iter()
+        .filter(is_record)
+        .map(|row| (row.object_id.clone(), of_person(row)))
+        .collect();
+    let records = people.iter().map(|(id, person)| (&**id, &**person));
+    let own = record_keys::load_many(shop, &keys, &records.collect()).await?;
     rows.iter()
         .map(|row| {
-            let key = row.subject.as_ref().and_then(|subject| keys.get(subject));
+            let key = if is_record(&row) {
+                own.get(&row.object_id)
+            } else {
+                row.subject.as_ref().and_then(|subject| keys.get(subject))
+            };
             Ok(present(row, open(row, key)?))
         })
         .collect()
@@ -308,7 +309,7 @@ pub(crate) async fn read(shop: &Shop, revision_id: &str) -> Result<pb::Revision,
 }
 
 /// A row as what its successor must refer to.
-fn head_of(row: &revision::Row) -> revision::Head {
+pub(super) fn head_of(row: &revision::Row) -> revision::Head {
     revision::Head {
         revision_id: row.revision_id.clone(),
         seq: row.seq,
@@ -318,27 +319,25 @@ fn head_of(row: &revision::Row) -> revision::Head {
 }
 
 /// Whether a revision follows the one before it.
-fn follows(row: &revision::Row, before: &revision::Head) -> bool {
+pub(super) fn follows(row: &revision::Row, before: &revision::Head) -> bool {
     row.seq == before.seq + 1
         && row.predecessor_id == before.revision_id
         && row.predecessor_sha1 == before.sha1
         && row.predecessor_sha256 == before.sha256
 }
 
-/// Whether the service sealed just this.
-fn is_sealed(shop: &Shop, row: &revision::Row) -> bool {
-    let sealed = verify_jws(&row.seal, &shop.keys, &[Alg::EdDsa]);
-    let claims = canonical(&sealed_claims(row));
-    sealed.is_ok_and(|sealed| sealed.payload == claims.as_bytes())
-}
-
 /// Refuses a revision whose link or seal does not hold.
 fn sound(shop: &Shop, row: &revision::Row, before: &revision::Head) -> Result<(), Error> {
-    if follows(row, before) && is_sealed(shop, row) {
-        return Ok(());
+    if follows(row, before) {
+        return seals::sound(shop, row).map(drop);
     }
+    Err(altered(row))
+}
+
+/// The refusal of what somebody altered.
+pub(super) fn altered(row: &revision::Row) -> Error {
     tracing::error!(revision.id = row.revision_id, "a revision was altered");
-    Err(Why::RevisionAltered.about(&*row.revision_id))
+    Why::RevisionAltered.about(&*row.revision_id)
 }
 
 impl App {
@@ -491,103 +490,5 @@ impl App {
     ) -> Result<(), Error> {
         let entry = entry("consent.data.read", kind, id, json!({}));
         Ok(self.journal().record(&who.origin, entry).await?)
-    }
-
-    /// Checks one object's whole chain.
-    pub(crate) async fn verify_chain(
-        &self,
-        who: &Who,
-        request: pb::VerifyChainRequest,
-    ) -> Result<pb::VerifyChainResponse, Error> {
-        let shop = self.shop(&who.origin.tenant).await?;
-        let kind = i64::from(request.schema);
-        let mut found = pb::VerifyChainResponse {
-            intact: true,
-            ..Default::default()
-        };
-        let mut previous = revision::Head::default();
-        loop {
-            let (db, id) = (&shop.db, &request.object_id);
-            let rows = store::revision::chain(db, kind, id, previous.seq, CHUNK).await?;
-            if rows.is_empty() {
-                break;
-            }
-            let subject = rows.iter().find_map(|row| row.subject.clone());
-            let keys = match &subject {
-                Some(subject) => {
-                    shop.keyring
-                        .load_many(&shop.db, &[subject.as_str()])
-                        .await?
-                }
-                None => std::collections::BTreeMap::new(),
-            };
-            for row in &rows {
-                let key = row.subject.as_ref().and_then(|subject| keys.get(subject));
-                let problem = self.problem(&shop, row, &previous, key, &mut found).await?;
-                if let Some(problem) = problem.filter(|_| found.intact) {
-                    found.intact = false;
-                    found.first_bad_revision_id.clone_from(&row.revision_id);
-                    problem.clone_into(&mut found.problem);
-                }
-                found.revisions += 1;
-                previous = head_of(row);
-            }
-        }
-        if found.revisions == 0 {
-            return Err(Why::ObjectNotFound.about(request.object_id));
-        }
-        if schema(kind) == pb::Schema::ConsentRecord {
-            let record = store::record::find(&shop.db, &request.object_id).await?;
-            found.data_agreement_id = record.map(|row| row.agreement_id).unwrap_or_default();
-        }
-        found.head_revision_id = previous.revision_id;
-        found.head_hash_sha256 = previous.sha256;
-        let body = json!({ "intact": found.intact, "revisions": found.revisions });
-        let entry = entry("consent.chain.verified", "chain", &request.object_id, body);
-        self.journal().record(&who.origin, entry).await?;
-        if !found.intact {
-            tracing::error!(
-                object.id = request.object_id,
-                revision.id = found.first_bad_revision_id,
-                problem = found.problem,
-                "a chain of revisions was altered"
-            );
-        }
-        Ok(found)
-    }
-
-    /// What does not hold about one revision, given the one before.
-    async fn problem(
-        &self,
-        shop: &Shop,
-        row: &revision::Row,
-        previous: &revision::Head,
-        key: Option<&SubjectKey>,
-        found: &mut pb::VerifyChainResponse,
-    ) -> Result<Option<&'static str>, Error> {
-        if !follows(row, previous) {
-            return Ok(Some("link"));
-        }
-        if !is_sealed(shop, row) {
-            return Ok(Some("seal"));
-        }
-        let Ok(text) = open(row, key) else {
-            return Ok(Some("hash"));
-        };
-        if text.is_empty() {
-            found.erased += 1;
-            return Ok(None);
-        }
-        for signature in store::signature::of_revision(&shop.db, &row.revision_id).await? {
-            found.signatures += 1;
-            let sound = match key {
-                Some(key) => super::signing::still_holds(shop, &signature, key, &text).await?,
-                None => true,
-            };
-            if !sound {
-                return Ok(Some("signature"));
-            }
-        }
-        Ok(None)
     }
 }

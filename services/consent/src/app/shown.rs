@@ -8,7 +8,7 @@ use publica_seal::SubjectKey;
 use publica_types::Timestamp;
 
 use super::texts::{Text, text};
-use super::{Shop, revisions, signing};
+use super::{Shop, record_keys, revisions, signing};
 use crate::domain::record::{self, Answer, Standing};
 use crate::error::Error;
 use crate::store;
@@ -93,8 +93,11 @@ pub(crate) async fn present(
         text.lifecycle = store::agreement::lifecycle(row.lifecycle).into();
         shown.data_agreement = Some(text);
         shown.data_agreement_revision = Some(answered.revision.clone());
-        if let Some(key) = key {
-            shown.signature = last_signature(shop, row, key).await?;
+        if let Some(key) = key
+            && !row.signature_id.is_empty()
+            && let Some(own) = record_keys::within(shop, key, &row.record_id).await?
+        {
+            shown.signature = last_signature(shop, row, &own).await?;
         }
     }
     if shown.signature.is_none() && !row.signature_id.is_empty() {
@@ -112,9 +115,6 @@ async fn last_signature(
     row: &Row,
     key: &SubjectKey,
 ) -> Result<Option<pb::Signature>, Error> {
-    if row.signature_id.is_empty() {
-        return Ok(None);
-    }
     let Some(found) = store::signature::find(&shop.db, &row.signature_id).await? else {
         return Ok(None);
     };

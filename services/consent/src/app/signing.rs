@@ -57,7 +57,7 @@ pub(crate) fn check(
     person: Option<&pb::Individual>,
     now: Timestamp,
 ) -> Result<Good, Misfit> {
-    let method = signature::check_form(&sent, now)?;
+    let method = signature::check_new(&sent, now)?;
     match method {
         Method::Jws => {
             let named = signature::named_key(&sent)?;
@@ -150,7 +150,7 @@ pub(crate) async fn check_detached(
     signers: &[&pb::Individual],
     now: Timestamp,
 ) -> Result<(Good, String), Error> {
-    let method = signature::check_form(&sent, now)?;
+    let method = signature::check_new(&sent, now)?;
     let judged = judge(shop, origin, &sent).await?;
     let holder = judged.holder.as_str();
     if holder.is_empty() {
@@ -183,7 +183,7 @@ pub(crate) fn check_delegate(
     delegates: Vec<(Acting, Vec<Jwk>)>,
     now: Timestamp,
 ) -> Result<(Good, Acting), Misfit> {
-    let method = signature::check_form(&sent, now)?;
+    let method = signature::check_new(&sent, now)?;
     if method != Method::Jws {
         return Err(Misfit {
             step: "method",
@@ -309,6 +309,11 @@ pub(crate) fn imported(
     }
 }
 
+/// Whether a stored signature comes from an earlier system.
+pub(crate) fn is_imported(row: &Row) -> bool {
+    row.method == IMPORTED
+}
+
 /// A stored signature as callers see it, over the given snapshot.
 pub(crate) fn open(row: &Row, key: &SubjectKey, snapshot: &str) -> Result<pb::Signature, Error> {
     let mut found: pb::Signature = store::decode(&key.open(SIGNATURE, &row.sealed)?)?;
@@ -335,7 +340,7 @@ pub(crate) async fn still_holds(
     let Ok(bytes) = key.open(SIGNATURE, &row.sealed) else {
         return Ok(false);
     };
-    if row.method == IMPORTED {
+    if is_imported(row) {
         // Nothing is claimed about it but that it is there.
         return Ok(true);
     }

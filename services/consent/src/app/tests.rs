@@ -13,8 +13,10 @@ use publica_testkit::{MockClock, TestDatabase, both_engines, env};
 use publica_types::{Tenant, Timestamp};
 
 use super::delegations::{Matter, acting, hold};
+use super::notices::{About, Notice};
 use super::{App, Shop, Who};
 use crate::domain::delegation::Act;
+use crate::domain::notice::Kind;
 use crate::error::Error;
 use crate::{Consent, ConsentConfig};
 
@@ -39,6 +41,7 @@ fn admin() -> Who {
     let mut request = tonic::Request::new(());
     request.extensions_mut().insert(Arc::new(Caller {
         subject: "tester".to_owned(),
+        issuer: None,
         client_id: None,
         scopes: BTreeSet::from(["consent:*".to_owned()]),
         tenant: Tenant::default(),
@@ -176,6 +179,28 @@ both_engines! {
         bench.app.create_delegation(&bench.who, request).await.unwrap();
         let refused: Error = write().await.unwrap_err();
         assert_eq!(refused.reason(), "DELEGATION_INVALID");
+    }
+
+    async fn rounds_of_two_changes_are_told_apart(db: TestDatabase) {
+        let bench = bench(db).await;
+        let one = bench.agreement(None).await;
+        let keys = async |about: About, cause: &str| {
+            let cause = cause.to_owned();
+            let notice = Notice { kind: Kind::PolicyChanged, about, cause };
+            let round = bench.app.round(&bench.shop, &notice).await.unwrap();
+            round.further.into_iter().map(|job| job.key).collect::<Vec<_>>()
+        };
+        let policy = || About::Policy { id: one.policy_id.clone(), after: String::new() };
+        let first = keys(policy(), "r1").await;
+        assert_eq!(first.len(), 1);
+        assert_eq!(keys(policy(), "r1").await, first, "a repeat is the same round");
+        assert_ne!(keys(policy(), "r2").await, first);
+        // Jobs of an earlier release wait without a cause.
+        let old = format!("{{\"kind\":{},\"about\":{}}}",
+            serde_json::to_string(&Kind::PolicyChanged).unwrap(),
+            serde_json::to_string(&policy()).unwrap());
+        let read: Notice = serde_json::from_str(&old).unwrap();
+        assert_eq!((read.about, read.cause.as_str()), (policy(), ""));
     }
 
     async fn timers_read_alone_until_something_is_due(db: TestDatabase) {

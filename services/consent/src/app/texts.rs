@@ -6,8 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use publica_proto::consent::v1 as pb;
 use publica_store::Tx;
 
-use super::Shop;
-use super::revisions;
+use super::{Shop, revisions, seals};
 use crate::error::{Error, Why};
 use crate::store;
 
@@ -36,12 +35,12 @@ impl Texts {
             .cloned()
     }
 
-    fn keep(&self, row: &store::revision::Row) -> Result<Arc<Text>, Error> {
+    fn keep(&self, shop: &Shop, row: &store::revision::Row) -> Result<Arc<Text>, Error> {
+        let snapshot = seals::sound_text(shop, row)?;
         let body = row.body.as_deref().unwrap_or_default();
         let mut agreement: pb::DataAgreement = store::decode(body)?;
         agreement.revision_id.clone_from(&row.revision_id);
         agreement.data_agreement_id.clone_from(&row.object_id);
-        let snapshot = revisions::plain(row)?;
         let mut revision = revisions::present(row, snapshot);
         revision.successor_id.clear();
         let text = Arc::new(Text {
@@ -98,7 +97,7 @@ fn found(
 ) -> Result<Arc<Text>, Error> {
     let kind = i64::from(pb::Schema::DataAgreement as i32);
     match row {
-        Some(row) if row.kind == kind => shop.texts.keep(&row),
+        Some(row) if row.kind == kind => shop.texts.keep(shop, &row),
         Some(_) => Err(Why::RevisionMismatch.about(revision_id)),
         None => Err(Why::RevisionNotFound.about(revision_id)),
     }

@@ -85,6 +85,16 @@ pub(crate) fn valid_until(
     }
 }
 
+/// The end that the person set for an answer: the one that comes before the agreement's limit.
+pub(crate) fn own_end(
+    agreement: &pb::DataAgreement,
+    from: Timestamp,
+    until: Option<Timestamp>,
+) -> Option<Timestamp> {
+    let limit = valid_until(agreement, from, None);
+    until.filter(|until| limit.is_none_or(|limit| *until < limit))
+}
+
 /// Checks the person's choices against the agreement and writes them by attribute id. Granting
 /// everything is the same as no choice.
 pub(crate) fn choices(
@@ -303,6 +313,10 @@ mod tests {
         );
         let hour = Timestamp::from_seconds(3_600);
         assert_eq!(valid_until(&agreement, from, Some(hour)), Some(hour));
+        assert_eq!(own_end(&agreement, from, Some(hour)), Some(hour));
+        assert_eq!(own_end(&agreement, from, Some(day)), None);
+        assert_eq!(own_end(&text("r1", ""), from, Some(day)), Some(day));
+        assert_eq!(own_end(&text("r1", ""), from, None), None);
     }
 
     fn attribute(id: &str, name: &str, necessity: &str) -> pb::DataAgreementAttribute {

@@ -19,6 +19,10 @@ pub(crate) const ROLES: &[&str] = &["individual", DELEGATE];
 /// The role of whoever signs for the person.
 pub(crate) const DELEGATE: &str = "delegate";
 
+/// What a signature signs.
+const REVISION: &str = "revision";
+/// Characters of a SHA-256 in hex.
+const SHA256_HEX: usize = 64;
 /// The longest detached signature, in characters of base64.
 const MAX_DETACHED: usize = 64 * 1_024;
 
@@ -123,7 +127,7 @@ pub(crate) fn draft(
         verification_jws_header: known.verification_jws_header,
         create_time: Some(time),
         signed_without_object_reference: revision_id.is_none(),
-        object_type: "revision".to_owned(),
+        object_type: REVISION.to_owned(),
         object_reference: revision_id.unwrap_or_default().to_owned(),
     };
     signature.payload = payload(&signature);
@@ -136,6 +140,50 @@ fn or(text: String, default: &str) -> String {
     } else {
         text
     }
+}
+
+/// The same of a signature that is not stored yet: it must rest on more than SHA-1, and sign a
+/// revision.
+pub(crate) fn check_new(signature: &pb::Signature, now: Timestamp) -> Result<Method, Misfit> {
+    let method = check_form(signature, now)?;
+    let kind = signature.object_type.as_str();
+    if !kind.is_empty() && !kind.eq_ignore_ascii_case(REVISION) {
+        return Err(misfit("method", "signs something else than a revision"));
+    }
+    if signature.signed_without_object_reference && !signature.object_reference.is_empty() {
+        return Err(misfit(
+            "payload",
+            "signedWithoutObjectReference contradicts objectReference",
+        ));
+    }
+    check_strength(signature)?;
+    Ok(method)
+}
+
+/// Checks that a signature was made before what it signs had an id, as that of a pair must be.
+pub(crate) fn check_unreferenced(signature: &pb::Signature) -> Result<(), Misfit> {
+    if signature.signed_without_object_reference && signature.object_reference.is_empty() {
+        return Ok(());
+    }
+    Err(misfit(
+        "payload",
+        "names an objectReference, and nothing of the pair has an id yet",
+    ))
+}
+
+/// Refuses a payload that says what is signed by SHA-1 alone: anybody may find two texts with one
+/// such hash.
+fn check_strength(signature: &pb::Signature) -> Result<(), Misfit> {
+    let said: Value = parse_json(signature.payload.as_bytes()).unwrap_or_default();
+    let has = |name: &str| said.get(name).is_some();
+    let whole = has("verificationPayload") || has("verificiationPayload");
+    if whole || signature.verification_payload_hash.len() == SHA256_HEX {
+        return Ok(());
+    }
+    Err(misfit(
+        "hash",
+        "a payload without verificationPayload needs the SHA-256",
+    ))
 }
 
 /// Steps that need neither key nor record: sizes, method, hash, and that the payload says what

@@ -36,6 +36,19 @@ statements! {
             WHERE individual_id = $1 AND delegate_id = $2 AND revoked IS NULL \
             ORDER BY delegation_id FOR SHARE",
     },
+    // All that were not taken back, about to change.
+    OVER = {
+        sqlite: "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, \
+            valid_from, valid_until, revoked, void, created FROM delegation \
+            WHERE individual_id = $1 AND revoked IS NULL ORDER BY delegation_id",
+        postgres: "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, \
+            valid_from, valid_until, revoked, void, created FROM delegation \
+            WHERE individual_id = $1 AND revoked IS NULL ORDER BY delegation_id FOR UPDATE",
+    },
+    MOVE_END = "UPDATE delegation SET valid_until = $2 WHERE delegation_id = $1",
+    // Answers that a delegate gave: when they are to be confirmed.
+    MOVE_RECONFIRMATION = "UPDATE consent_record SET reconfirm_from = $2 \
+             WHERE delegation_id = $1",
     COUNT = "SELECT COUNT(*) FROM delegation WHERE individual_id = $1 AND revoked IS NULL",
     REVOKE = "UPDATE delegation SET revoked = $2, void = $3 \
               WHERE delegation_id = $1 AND (revoked IS NULL OR ($3 AND NOT void))",
@@ -128,6 +141,25 @@ pub(crate) async fn hold(
 ) -> Result<Vec<Row>, StoreError> {
     let query = tx.query(HELD).bind(individual_id).bind(delegate_id);
     query.fetch_all().await
+}
+
+/// Delegations over a person that were not taken back, held until the unit ends.
+pub(crate) async fn over(tx: &mut Tx<'_>, individual_id: &str) -> Result<Vec<Row>, StoreError> {
+    tx.query(OVER).bind(individual_id).fetch_all().await
+}
+
+/// Moves the end of a delegation, and with it the moment from which on the answers that rest on
+/// it are to be confirmed; how many there are.
+pub(crate) async fn move_end(
+    tx: &mut Tx<'_>,
+    delegation_id: &str,
+    until: Option<Timestamp>,
+    reconfirm: Option<Timestamp>,
+) -> Result<u64, StoreError> {
+    let query = tx.query(MOVE_END).bind(delegation_id).bind(until);
+    query.execute().await?;
+    let query = tx.query(MOVE_RECONFIRMATION).bind(delegation_id);
+    query.bind(reconfirm).execute().await
 }
 
 /// Delegations over a person that were not taken back.

@@ -26,6 +26,9 @@ statements! {
     OF_REVISION = "SELECT signature_id, record_id, revision_id, signed_as, method, key_id, \
             sealed, created FROM signature WHERE revision_id = $1 \
             ORDER BY created, signature_id",
+    // Records of a person that were ever signed, whatever their answer is now.
+    SIGNED_OF_PERSON = "SELECT DISTINCT s.record_id FROM signature s \
+            JOIN consent_record r ON r.record_id = s.record_id WHERE r.individual_id = $1",
     ERASE = "DELETE FROM signature WHERE record_id = $1",
 }
 
@@ -99,6 +102,17 @@ pub(crate) async fn of_revision_in(
     revision_id: &str,
 ) -> Result<Vec<Row>, StoreError> {
     tx.query(OF_REVISION).bind(revision_id).fetch_all().await
+}
+
+/// Records of a person that were signed in any of their revisions.
+pub(crate) async fn signed_of_person(
+    tx: &mut Tx<'_>,
+    individual_id: &str,
+) -> Result<Vec<String>, StoreError> {
+    tx.query(SIGNED_OF_PERSON)
+        .bind(individual_id)
+        .fetch_scalars()
+        .await
 }
 
 /// Removes the signatures of an erased record.

@@ -15,11 +15,13 @@ both_engines! {
             crate::store::notice::ALL,
             crate::store::policy::ALL,
             crate::store::record::ALL,
+            crate::store::record_key::ALL,
             crate::store::revision::ALL,
             crate::store::revocation::ALL,
             crate::store::signature::ALL,
             crate::store::timer::ALL,
             crate::tests::ALL,
+            crate::app::tampering::ALL,
         ] {
             prepare_all(&db, statements).await;
         }

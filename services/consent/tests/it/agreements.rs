@@ -224,4 +224,37 @@ both_engines! {
             assert_eq!(count(request.clone()).await, expected, "{request:?}");
         }
     }
+
+    async fn drafts_are_for_those_who_work_on_them(db: TestDatabase) {
+        let bench = bench(db).await;
+        let one = bench.agreement().await;
+        let id = one.data_agreement_id.as_str();
+        let mut next = one.clone();
+        "Not yet".clone_into(&mut next.purpose);
+        bench.agreements().replace_data_agreement(replace(next, false)).await.unwrap();
+        let all = pb::ListDataAgreementsRequest::default();
+        let shown = pb::ListDataAgreementsRequest { published: true, ..all.clone() };
+        for link in [bench.person("somebody"), bench.block.as_caller(&["consent:policy:read"])] {
+            let mut client = DataAgreementServiceClient::new(link);
+            assert_eq!(reason(client.get_data_agreement(get(id, false)).await), "NOT_YOURS");
+            let named = pb::GetDataAgreementRequest {
+                revision_id: one.revision_id.clone(),
+                ..get(id, false)
+            };
+            assert_eq!(reason(client.get_data_agreement(named).await), "NOT_YOURS");
+            assert_eq!(reason(client.get_data_agreement(get("none", false)).await), "NOT_YOURS");
+            assert_eq!(reason(client.list_data_agreements(all.clone()).await), "NOT_YOURS");
+            let found = client.get_data_agreement(get(id, true)).await.unwrap().into_inner();
+            assert_eq!(found.data_agreement.unwrap().purpose, one.purpose);
+            let found = client.list_data_agreements(shown.clone()).await.unwrap().into_inner();
+            assert_eq!(found.data_agreements[0].purpose, one.purpose);
+        }
+        for scope in ["agreement:read", "agreement:write", "agreement:approve", "audit:read"] {
+            let link = bench.block.as_caller(&[&*format!("consent:{scope}")]);
+            let mut client = DataAgreementServiceClient::new(link);
+            let found = client.get_data_agreement(get(id, false)).await.unwrap().into_inner();
+            assert_eq!(found.data_agreement.unwrap().purpose, "Not yet", "{scope}");
+            client.list_data_agreements(all.clone()).await.unwrap();
+        }
+    }
 }

@@ -215,7 +215,7 @@ both_engines! {
         let bench = bench(db).await;
         let agreement = bench.agreement().await;
         let signer = bench.signer("1").await;
-        bench.signed(&signer, &agreement, true).await;
+        let record = bench.signed(&signer, &agreement, true).await;
         let yes = bench.check(&signer.id, &agreement.data_agreement_id, &[]).await;
         let unknown = pb::GetPolicyRequest { policy_id: "none".into(), ..Default::default() };
         assert_eq!(reason(bench.policies().get_policy(unknown).await), "POLICY_NOT_FOUND");
@@ -239,5 +239,10 @@ both_engines! {
         let decision = entries.iter().find(|one| one.action == "consent.decision.made").unwrap();
         let body = decision.body.clone().unwrap();
         assert!(String::from_utf8_lossy(&body).contains(&yes.decision_id));
+        // The journal's proofs are proofs of revisions.
+        let given = entries.iter().find(|one| one.action == "consent.record.given").unwrap();
+        let body = String::from_utf8(given.body.clone().unwrap().to_vec()).unwrap();
+        let head = bench.chain(&record.consent_record_id).await.head_hash_sha256;
+        assert!(head.len() == 64 && body.contains(&head), "{body}");
     }
 }

@@ -46,6 +46,12 @@ async fn delegate(bench: &Bench, delegation: pb::Delegation) -> pb::Delegation {
 /// A child with a birth date; the bench's clock stands in January 2027.
 async fn child(bench: &Bench, external_id: &str, birth_date: &str) -> Signer {
     let signer = bench.signer(external_id).await;
+    born(bench, &signer, external_id, birth_date).await;
+    signer
+}
+
+/// Records when somebody was born.
+async fn born(bench: &Bench, signer: &Signer, external_id: &str, birth_date: &str) {
     let request = pb::ReplaceIndividualRequest {
         individual: Some(pb::Individual {
             individual_id: signer.id.clone(),
@@ -54,14 +60,13 @@ async fn child(bench: &Bench, external_id: &str, birth_date: &str) -> Signer {
             birth_date: birth_date.to_owned(),
             ..pb::Individual::default()
         }),
-        request_id: String::new(),
+        ..pb::ReplaceIndividualRequest::default()
     };
     bench
         .individuals()
         .replace_individual(request)
         .await
         .unwrap();
-    signer
 }
 
 fn draft(child: &Signer, agreement: &pb::DataAgreement) -> pb::DraftConsentRecordRequest {
@@ -120,6 +125,7 @@ async fn verified(bench: &Bench, record_id: &str) -> pb::VerifyChainResponse {
     let request = pb::VerifyChainRequest {
         schema: pb::Schema::ConsentRecord.into(),
         object_id: record_id.to_owned(),
+        ..pb::VerifyChainRequest::default()
     };
     bench
         .revisions()

@@ -260,6 +260,7 @@ both_engines! {
         let text = pb::VerifyChainRequest {
             schema: pb::Schema::DataAgreement.into(),
             object_id: id,
+            ..pb::VerifyChainRequest::default()
         };
         let found = bench.revisions().verify_chain(text).await.unwrap().into_inner();
         assert!(found.intact, "{found:?}");
@@ -320,6 +321,7 @@ fn by_admin<T>(message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     request.extensions_mut().insert(Arc::new(Caller {
         subject: "tester".to_owned(),
+        issuer: None,
         client_id: None,
         scopes: BTreeSet::from(["consent:*".to_owned()]),
         tenant: Tenant::default(),
@@ -463,6 +465,7 @@ async fn whole_records(
             let verify = pb::VerifyChainRequest {
                 schema: pb::Schema::ConsentRecord.into(),
                 object_id: record.consent_record_id.clone(),
+                ..pb::VerifyChainRequest::default()
             };
             let found = revisions
                 .verify_chain(by_admin(verify))
@@ -495,6 +498,7 @@ async fn assert_whole(order: &Order) -> usize {
         let verify = pb::VerifyChainRequest {
             schema: pb::Schema::ConsentRecord.into(),
             object_id: id.clone(),
+            ..pb::VerifyChainRequest::default()
         };
         let found = revisions
             .verify_chain(by_admin(verify))

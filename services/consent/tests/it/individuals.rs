@@ -13,7 +13,7 @@ fn person(external_id: &str) -> pb::Individual {
     pb::Individual {
         external_id: external_id.to_owned(),
         external_id_type: "foundational id".to_owned(),
-        identity_provider_id: "https://id.example".to_owned(),
+        identity_provider_id: "IDBB".to_owned(),
         ..pb::Individual::default()
     }
 }
@@ -62,13 +62,72 @@ both_engines! {
                 individual_id: one.individual_id.clone(),
                 ..person(external_id)
             }),
-            request_id: String::new(),
+            ..pb::ReplaceIndividualRequest::default()
         };
         assert_eq!(reason(client.replace_individual(replace("2")).await), "INDIVIDUAL_EXISTS");
         client.replace_individual(replace("3")).await.unwrap();
         let get = pb::GetIndividualRequest { individual_id: one.individual_id.clone() };
         let now = client.get_individual(get).await.unwrap().into_inner();
         assert_eq!(now.individual.unwrap().external_id, "3");
+    }
+
+    async fn what_a_change_leaves_out_is_kept(db: TestDatabase) {
+        let bench = bench(db).await;
+        let mut client = bench.individuals();
+        let known = pb::Individual {
+            birth_date: "2001-02-03".to_owned(),
+            email: "one@people.example".to_owned(),
+            ..person("1")
+        };
+        let one = client.create_individual(create(known)).await.unwrap().into_inner();
+        let id = one.individual.unwrap().individual_id;
+        let replace = |edit: fn(&mut pb::ReplaceIndividualRequest)| {
+            let mut request = pb::ReplaceIndividualRequest {
+                individual: Some(pb::Individual { individual_id: id.clone(), ..person("2") }),
+                ..pb::ReplaceIndividualRequest::default()
+            };
+            edit(&mut request);
+            request
+        };
+        let get = pb::GetIndividualRequest { individual_id: id.clone() };
+        for (edit, birth_date, email) in [
+            ((|_| ()) as fn(&mut pb::ReplaceIndividualRequest), "2001-02-03",
+                "one@people.example"),
+            (|asked| {
+                let one = asked.individual.as_mut().unwrap();
+                "two@people.example".clone_into(&mut one.email);
+                asked.clear_email = true;
+            }, "2001-02-03", "two@people.example"),
+            (|asked| asked.clear_email = true, "2001-02-03", ""),
+            (|asked| asked.clear_birth_date = true, "", ""),
+        ] {
+            let said = client.replace_individual(replace(edit)).await.unwrap().into_inner();
+            let found = client.get_individual(get.clone()).await.unwrap().into_inner();
+            for one in [said.individual.unwrap(), found.individual.unwrap()] {
+                let told = (one.external_id.as_str(), &*one.birth_date, &*one.email);
+                assert_eq!(told, ("2", birth_date, email));
+            }
+        }
+    }
+
+    async fn one_id_of_two_providers_is_two_people(db: TestDatabase) {
+        let bench = bench(db).await;
+        let mut client = bench.individuals();
+        let mut made = Vec::new();
+        for provider in ["https://other.example", "IDBB"] {
+            let one = pb::Individual {
+                identity_provider_id: provider.to_owned(),
+                ..person("712")
+            };
+            let one = client.create_individual(create(one)).await.unwrap().into_inner();
+            made.push(one.individual.unwrap().individual_id);
+        }
+        let mut own = IndividualServiceClient::new(bench.person("712"));
+        let get = |id: &str| pb::GetIndividualRequest { individual_id: id.to_owned() };
+        assert_eq!(reason(own.get_individual(get(&made[0])).await), "NOT_YOURS");
+        own.get_individual(get(&made[1])).await.unwrap();
+        let found = own.get_individual(get("712")).await.unwrap().into_inner();
+        assert_eq!(found.individual.unwrap().individual_id, made[1]);
     }
 
     async fn a_batch_knows_who_is_known(db: TestDatabase) {

@@ -6,7 +6,9 @@
     reason = "a helper of a test fails it by panicking"
 )]
 
+mod ages;
 mod agreements;
+mod changes;
 mod decisions;
 mod delegations;
 mod erasure;

@@ -59,17 +59,33 @@ both_engines! {
             (pb::Schema::DataAgreement, &agreement.data_agreement_id),
         ] {
             let request =
-                pb::VerifyChainRequest { schema: schema.into(), object_id: id.clone() };
+                pb::VerifyChainRequest {
+                    schema: schema.into(),
+                    object_id: id.clone(),
+                    ..pb::VerifyChainRequest::default()
+                };
             let found = client.verify_chain(request).await.unwrap().into_inner();
             assert!(found.intact, "{found:?}");
+            let of_revision = pb::VerifyChainRequest {
+                revision_id: found.head_revision_id.clone(),
+                ..pb::VerifyChainRequest::default()
+            };
+            let same = client.verify_chain(of_revision).await.unwrap().into_inner();
+            assert_eq!(same, found);
             let get = pb::GetRevisionRequest { revision_id: found.head_revision_id };
             client.get_revision(get).await.unwrap();
         }
         let unknown = pb::VerifyChainRequest {
             schema: pb::Schema::Policy.into(),
             object_id: "none".to_owned(),
+            ..pb::VerifyChainRequest::default()
         };
         assert_eq!(reason(client.verify_chain(unknown).await), "OBJECT_NOT_FOUND");
+        let unknown = pb::VerifyChainRequest {
+            revision_id: "none".to_owned(),
+            ..pb::VerifyChainRequest::default()
+        };
+        assert_eq!(reason(client.verify_chain(unknown).await), "REVISION_NOT_FOUND");
         let unknown = pb::GetRevisionRequest { revision_id: "none".to_owned() };
         assert_eq!(reason(client.get_revision(unknown).await), "REVISION_NOT_FOUND");
     }
@@ -101,6 +117,7 @@ both_engines! {
         let request = pb::VerifyChainRequest {
             schema: pb::Schema::Delegation.into(),
             object_id: id.clone(),
+            ..pb::VerifyChainRequest::default()
         };
         let found = bench.revisions().verify_chain(request).await.unwrap().into_inner();
         assert!(found.intact, "{found:?}");

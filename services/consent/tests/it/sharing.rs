@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use futures::StreamExt as _;
 use publica_jose::{Alg, JwkSet, verify_jws};
 use publica_proto::consent::v1 as pb;
-use publica_testkit::both_engines;
+use publica_proto::journal::v1::ListEntriesRequest;
+use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
+use publica_testkit::{both_engines, eventually};
+use publica_types::Timestamp;
 use serde_json::Value;
 
 use crate::support::{Bench, agreement, bench, policy, question, reason};
@@ -167,6 +170,61 @@ both_engines! {
         let mut forged = yes.decision_token.clone();
         forged.truncate(forged.len() - 4);
         assert!(verify_jws(&forged, &set, &[Alg::EdDsa]).is_err());
+    }
+
+    async fn decisions_ahead_name_their_moment_and_their_exchange(db: TestDatabase) {
+        let bench = bench(db).await;
+        let mut limited = agreement();
+        limited.validity_days = Some(10);
+        limited.max_uses_per_day = Some(1);
+        let text = bench.publish(limited).await;
+        let signer = bench.signer("1").await;
+        bench.signed(&signer, &text, true).await;
+        let ahead = |days: u64| {
+            let at = bench.clock_now().plus(std::time::Duration::from_secs(days * 86_400));
+            pb::CheckConsentRequest {
+                want_token: true,
+                at_time: Some(publica_rpc::timestamp(at)),
+                correlation_id: "exchange-7".to_owned(),
+                ..question(&signer.id, &text.data_agreement_id, &["name"])
+            }
+        };
+        // However often it is asked ahead, nothing is used.
+        for _ in 0..3 {
+            let yes = ask(&bench, ahead(9)).await;
+            assert!(yes.allowed, "{yes:?}");
+            assert_eq!(yes.at_time, ahead(9).at_time);
+            assert_eq!((yes.correlation_id.as_str(), yes.cache_until_time), ("exchange-7", None));
+        }
+        let no = ask(&bench, ahead(10)).await;
+        assert_eq!(no.reasons().collect::<Vec<_>>(), [pb::DecisionReason::Expired]);
+        let keys = bench.checks().get_verification_keys(pb::GetVerificationKeysRequest {}).await;
+        let set = JwkSet::from_json(keys.unwrap().into_inner().jwks.as_bytes()).unwrap();
+        let verified = verify_jws(&no.decision_token, &set, &[Alg::EdDsa]).unwrap();
+        let claims: Value = serde_json::from_slice(&verified.payload).unwrap();
+        assert_eq!(claims["at"], ahead(10).at_time.unwrap().seconds);
+        assert_eq!(claims["correlationId"], "exchange-7");
+        assert_eq!(claims["allowed"], false);
+        let now = ask(&bench, question(&signer.id, &text.data_agreement_id, &["name"])).await;
+        assert!(now.allowed && now.at_time.is_none() && now.correlation_id.is_empty());
+        let past = pb::CheckConsentRequest {
+            at_time: Some(publica_rpc::timestamp(Timestamp::from_seconds(1_700_000_000))),
+            ..ahead(0)
+        };
+        assert_eq!(reason(bench.checks().check_consent(past).await), "INVALID_FIELDS");
+        let long = pb::CheckConsentRequest { correlation_id: "x".repeat(257), ..ahead(0) };
+        assert_eq!(reason(bench.checks().check_consent(long).await), "INVALID_FIELDS");
+        eventually(|| async {
+            let mut journal = JournalServiceClient::new(bench.admin());
+            let all = ListEntriesRequest { page_size: 1_000, ..Default::default() };
+            let all = journal.list_entries(all).await.unwrap().into_inner().entries;
+            let made = all.iter().filter(|one| one.action == "consent.decision.made");
+            let bodies = made.filter_map(|one| one.body.clone());
+            let bodies = bodies.map(|body| serde_json::from_slice::<Value>(&body).unwrap());
+            let named = bodies.filter(|body| body["correlation_id"] == "exchange-7");
+            (named.filter(|body| body["at"].is_string()).count() == 4).then_some(())
+        })
+        .await;
     }
 
     async fn whatever_takes_an_answer_back_is_a_revocation(db: TestDatabase) {

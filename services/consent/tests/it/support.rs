@@ -244,6 +244,7 @@ impl Bench {
         let request = pb::VerifyChainRequest {
             schema: pb::Schema::ConsentRecord.into(),
             object_id: record_id.to_owned(),
+            ..pb::VerifyChainRequest::default()
         };
         self.revisions()
             .verify_chain(request)

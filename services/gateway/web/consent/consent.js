@@ -126,8 +126,10 @@ const agreementOf = (form) => {
   // An empty one would be one without a name.
   if (Object.values(controller).some(Boolean)) agreement.controller = controller;
   else delete agreement.controller;
-  // Names of what stands in an object beside them.
-  for (const name of ["controllerId", "controllerName", "controllerUrl", "policy"]) delete agreement[name];
+  // Names of what stands in an object beside them; and the policy's earlier revision, so that what
+  // is saved and what is shown here both rest on the policy as it is now.
+  for (const name of ["controllerId", "controllerName", "controllerUrl", "policy",
+    "policyRevisionId", "policyRevisionHash"]) delete agreement[name];
   return agreement;
 };
 

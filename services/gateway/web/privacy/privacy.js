@@ -1,6 +1,8 @@
 // Shows a person's own consent records: what was agreed, with whom, since when. Lets them take a
 // yes back or give it again, and hands out receipts.
 import { attempt, byId, call, confirmed, day, download, make, moment, onceKey, tell } from "/web/page.js";
+import { showEvents } from "/web/privacy-history.js";
+import { readAndAgree } from "/web/privacy-text.js";
 import { begin, finish, isOffered } from "/web/sign_in.js";
 
 const STATUS = {
@@ -16,9 +18,15 @@ const STATUS = {
 const BASE = "/consent/service";
 const RECORD = `${BASE}/individual/record`;
 const PAGE = 20;
+const EVENTS = 50;
 
 let token = "";
 let offset = 0;
+// Purposes by agreement, for telling what an event is about.
+const purposes = new Map();
+// Where the events go on, and who was allowed to use data in those that are shown.
+let earlier = "";
+const used = new Map();
 
 const ask = (method, path, body, more) => call(token, method, path, body, more);
 
@@ -30,15 +38,24 @@ const outside = (address, content) => (address
   ? make("a", { href: address, rel: "noreferrer" }, content)
   : content);
 
-// Who asked, under which rules; a text that is no longer published is shown as far as the record
-// itself has it.
-const published = async (record) => {
-  try {
-    const id = encodeURIComponent(record.dataAgreementId);
-    return (await ask("GET", `${BASE}/data-agreement/${id}/`)).dataAgreement ?? {};
-  } catch {
-    return {};
-  }
+// The text that was answered, as its revision locks it. What is published now may say something
+// else; nobody agreed to that here.
+const answeredText = (record) => ({
+  ...(record.dataAgreement ?? {}),
+  ...(record.dataAgreementRevision?.objectData ?? {}),
+});
+
+// Names of the data that may be used, and of the data that was left out.
+const dataOf = (record, agreement) => {
+  const choices = record.attributes ?? [];
+  const granted = (one) => {
+    if (choices.length === 0) return true;
+    const choice = choices.find(({ attribute }) => attribute === one.id || attribute === one.name);
+    return choice ? choice.granted === true : one.necessity === "required";
+  };
+  const all = agreement.dataAttributes ?? [];
+  const names = (rows) => rows.map((one) => one.name).join(", ");
+  return [names(all.filter(granted)), names(all.filter((one) => !granted(one)))];
 };
 
 const facts = (record, agreement) => {
@@ -46,8 +63,9 @@ const facts = (record, agreement) => {
   const controller = agreement.controller;
   fact(list, "Agreed with", controller && outside(controller.url, controller.name));
   fact(list, "Contact", controller?.contact ?? controller?.email ?? controller?.phone);
-  const names = (record.dataAgreement?.dataAttributes ?? []).map((one) => one.name);
-  fact(list, "Data", names.join(", "));
+  const [used, left] = dataOf(record, agreement);
+  fact(list, "Data", used);
+  fact(list, "Left out by you", left);
   const sources = (agreement.dataSources ?? []).map((one) => one.name);
   fact(list, "Comes from", sources.join(", "));
   const recipients = (agreement.recipients ?? []).map((one) => one.name ?? one.id);
@@ -76,21 +94,63 @@ const history = (record) => {
   return details;
 };
 
+// Agrees to the text as it is now, as it was just read.
+const agree = async (item, record, name) => {
+  const id = encodeURIComponent(record.dataAgreementId);
+  const { dataAgreement, revision } = await ask("GET", `${BASE}/data-agreement/${id}/`);
+  const attributes = await readAndAgree(dataAgreement);
+  if (!attributes) return;
+  const path = `${RECORD}/data-agreement/${id}/?revisionId=${encodeURIComponent(revision.id)}`;
+  const answer = await ask("POST", path, { attributes }, { "idempotency-key": onceKey() });
+  fill(item, answer.consentRecord);
+  tell(`Your yes to ${dataAgreement.purpose || name} was noted.`);
+  item.querySelector("h3").focus();
+};
+
+const sayYes = (item, record, name) => async () => {
+  try {
+    await change(item, record, name, true)();
+  } catch (error) {
+    // Nobody says yes to a text that was replaced meanwhile.
+    if (error.code !== "revision_superseded") throw error;
+    await agree(item, record, name);
+  }
+};
+
 const change = (item, record, name, optIn) => async () => {
   const path = `${RECORD}/consent-record/${encodeURIComponent(record.id)}/`;
   const body = { consentRecord: { optIn } };
   const answer = await ask("PUT", path, body, { "idempotency-key": onceKey() });
-  await fill(item, answer.consentRecord);
+  fill(item, answer.consentRecord);
   tell(optIn ? `Your yes to ${name} was noted.` : `Your yes to ${name} was taken back.`);
   item.querySelector("h3").focus();
 };
 
-const receipt = (record) => async () => {
+const FORMATS = [
+  ["iso27560", "ISO/IEC TS 27560"],
+  ["kantara", "Kantara consent receipt"],
+  ["fhir", "FHIR consent"],
+  ["pdf", "PDF, to be read and printed"],
+];
+
+const asText = (content) => JSON.stringify(content, null, 2);
+
+// A receipt in the form that was chosen. Where the agreement says too little for it, the answer
+// itself with its text and signature, which is never less.
+const receipt = (record, form) => async () => {
   const id = encodeURIComponent(record.id);
-  const answer = await ask("GET", `${RECORD}/consent-record/${id}/receipt/`);
-  const text = JSON.stringify(answer, null, 2);
-  download(`consent-receipt-${record.id}.json`, "application/json", text);
-  tell("The receipt was handed to your browser.");
+  try {
+    const answer = await ask("GET", `${RECORD}/consent-record/${id}/receipt/?format=${form.value}`);
+    const file = answer instanceof Blob;
+    download(`consent-receipt-${record.id}.${file ? "pdf" : "json"}`,
+      file ? answer.type : "application/json", file ? answer : asText(answer));
+    tell("The receipt was handed to your browser.");
+  } catch (error) {
+    if (error.code !== "receipt_incomplete") throw error;
+    download(`consent-record-${record.id}.json`, "application/json", asText({ consentRecord: record }));
+    tell("The agreement does not say enough for a receipt of this form. Your answer itself, with the text "
+      + "you answered, was handed to your browser instead.");
+  }
 };
 
 const button = (label, name, kind, work) => {
@@ -107,24 +167,43 @@ const withdraw = (item, record, name) => async (pressed) => {
 };
 
 // Fills an item anew, so that what is shown is what the server says.
-const fill = async (item, record) => {
-  const agreement = await published(record);
-  const name = record.dataAgreement?.purpose ?? agreement.purpose ?? record.dataAgreementId;
+const fill = (item, record) => {
+  const agreement = answeredText(record);
+  const name = agreement.purpose || record.dataAgreementId;
   const status = record.effectiveStatus ?? "requested";
   const [words, kind] = STATUS[status] ?? [status, ""];
-  const about = record.dataAgreement?.purposeDescription;
+  const about = agreement.purposeDescription;
+  purposes.set(record.dataAgreementId, name);
   const buttons = make("div", { kind: "buttons" });
+  if (record.reconfirmationDue) {
+    buttons.append(button("Confirm", name, "",
+      (pressed) => attempt(change(item, record, name, true), pressed)));
+  }
+  if (status === "superseded") {
+    buttons.append(button("Read the new text", name, "",
+      (pressed) => attempt(() => agree(item, record, name), pressed)));
+  }
+  if (status === "expired") {
+    buttons.append(button("Say yes again", name, "",
+      (pressed) => attempt(sayYes(item, record, name), pressed)));
+  }
   if (record.optIn === true) {
     buttons.append(button("Take back my yes", name, "", withdraw(item, record, name)));
   } else if (status === "withdrawn" || status === "refused") {
     buttons.append(button("Say yes", name, "",
-      (pressed) => attempt(change(item, record, name, true), pressed)));
+      (pressed) => attempt(sayYes(item, record, name), pressed)));
   }
-  buttons.append(button("Get a receipt", name, "secondary",
-    (pressed) => attempt(receipt(record), pressed)));
+  const form = make("select", { "aria-label": `Form of the receipt: ${name}` },
+    ...FORMATS.map(([value, words]) => make("option", { value }, words)));
+  buttons.append(form, button("Get a receipt", name, "secondary",
+    (pressed) => attempt(receipt(record, form), pressed)));
   item.replaceChildren(
     make("h3", { tabindex: "-1" }, name),
     make("p", { kind: `answer ${kind}` }, words),
+    ...(record.reconfirmationDue
+      ? [make("p", { kind: "warn" }, "Somebody answered this for you, and may not any more. Please "
+        + "confirm it, or take it back.")]
+      : []),
     ...(about ? [make("p", {}, about)] : []),
     facts(record, agreement),
     history(record),
@@ -136,7 +215,7 @@ const load = async () => {
   const answer = await ask("GET", `${RECORD}/consent-record/?limit=${PAGE}&offset=${offset}`);
   for (const record of answer.consentRecords) {
     const item = make("li", { kind: "panel" });
-    await fill(item, record);
+    fill(item, record);
     byId("list").append(item);
   }
   offset += answer.consentRecords.length;
@@ -151,6 +230,17 @@ const loadNotices = async () => {
   byId("notices").hidden = false;
 };
 
+const loadEvents = async () => {
+  const from = earlier ? `&cursor=${encodeURIComponent(earlier)}` : "";
+  const answer = await ask("GET", `${RECORD}/history/?limit=${EVENTS}${from}`);
+  showEvents(answer.events, purposes, used);
+  earlier = answer.pagination.nextCursor ?? "";
+  byId("events-more").hidden = !answer.pagination.hasNext;
+  byId("events-all").hidden = false;
+  byId("events-show").hidden = true;
+  tell(`${byId("events").children.length} events are shown.`);
+};
+
 const showEntrance = async () => {
   const offered = await isOffered();
   byId("sign-in").hidden = !offered;
@@ -160,6 +250,11 @@ const showEntrance = async () => {
 byId("begin").addEventListener("click", (event) => attempt(begin, event.currentTarget));
 // The token is nowhere but in this page.
 byId("leave").addEventListener("click", () => window.location.replace(window.location.pathname));
+byId("events-show").addEventListener("click", (event) => attempt(async () => {
+  await loadEvents();
+  byId("happened-title").focus();
+}, event.currentTarget));
+byId("events-more").addEventListener("click", (event) => attempt(loadEvents, event.currentTarget));
 byId("more").addEventListener("click", (event) => attempt(load, event.currentTarget));
 byId("notify").addEventListener("change", async () => {
   const box = byId("notify");
@@ -176,6 +271,7 @@ await attempt(async () => {
   tell("Reading your answers");
   await load();
   byId("leave").hidden = false;
+  byId("happened").hidden = offset === 0;
   tell("You are signed in.");
   byId("title").focus();
   // Nobody is told of anything who never answered anything.

@@ -132,6 +132,7 @@ pub(crate) fn link(block: &Payments, subject: &str) -> Link {
     let link = Link::local(block.routes());
     let caller = Caller {
         subject: subject.to_owned(),
+        issuer: None,
         client_id: None,
         scopes: std::collections::BTreeSet::new(),
         tenant: Tenant::default(),

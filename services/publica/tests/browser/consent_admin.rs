@@ -107,6 +107,71 @@ async fn an_agreement_is_written_found_wanting_completed_and_published() {
     revise_and_compare(&browser).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_is_completed_completes_the_agreements_under_it() {
+    let suite = Suite::start().await;
+    let browser = Browser::open().await;
+    open(&suite, &browser).await;
+    write_policy(&browser).await;
+    let path = "/consent/config/policies/";
+    let (_, answer) = suite.call(Method::GET, path, &Value::Null).await;
+    let policy = answer["policies"][0]["id"].as_str().unwrap().to_owned();
+    browser.click("#agreement-new").await;
+    browser.wait_focus("#agreement-title").await;
+    for (field, value) in [
+        ("#agreement-purpose", "Household support"),
+        ("#agreement-dpia", "https://example.org/dpia"),
+        ("#agreement-data", "household.income, Monthly income"),
+        ("#controller-name", "Ministry"),
+        ("#controller-url", "https://social.example.org"),
+        ("#controller-address", "1 Main Street"),
+        ("#controller-contact", "Data protection officer"),
+    ] {
+        browser.fill(field, value).await;
+    }
+    choose(&browser, "#agreement-policy", &policy).await;
+    browser.click("#agreement [name=receiptProfile]").await;
+    let lacking = ["policy.storageLocation", "policy.withdrawalMethod"].map(str::to_owned);
+    assert_eq!(gaps(&browser).await, BTreeSet::from(lacking));
+    browser.click("#agreement-save").await;
+    browser
+        .wait_text("#status", "The draft Household support was saved.")
+        .await;
+
+    browser.click("#policy-list button").await;
+    browser.wait_focus("#policy-title").await;
+    browser.fill("#policy-storage", "XX").await;
+    browser
+        .fill("#policy-withdrawal", "https://portal.example.org/withdraw")
+        .await;
+    browser.fill("#policy-version", "2.0.0").await;
+    browser.click("#policy button[type=submit]").await;
+    browser
+        .wait_text("#status", "The policy Household support rules was saved.")
+        .await;
+    browser.click("#agreement-list button").await;
+    browser.wait_text("#gaps", "Nothing is missing").await;
+    browser.click("#agreement-publish").await;
+    browser.wait_text("dialog[open]", "Household support").await;
+    browser.click("dialog button[value=yes]").await;
+    browser
+        .wait_text(
+            "#status",
+            "Household support was published as version 1.0.0.",
+        )
+        .await;
+    is_published_under(&suite, "2.0.0").await;
+}
+
+/// The published agreement rests on this version of its policy.
+async fn is_published_under(suite: &Suite, version: &str) {
+    let path = "/consent/service/verification/data-agreements/";
+    let (_, answer) = suite.call(Method::GET, path, &Value::Null).await;
+    let policy = &answer["dataAgreements"][0]["policy"];
+    assert_eq!(policy["version"], version, "{answer}");
+    assert_eq!(policy["storageLocation"], "XX");
+}
+
 /// Whoever asks the published interface finds the agreement.
 async fn is_published(suite: &Suite) {
     let path = "/consent/service/verification/data-agreements/";

@@ -24,3 +24,4 @@ mod login;
 mod login_frame;
 mod messaging_admin;
 mod privacy;
+mod privacy_acts;

@@ -13,17 +13,17 @@ use crate::suite::Suite;
 
 /// The page belongs to the same relying party as the portal, so both know a person under the
 /// same pseudonym.
-const SETTINGS: &str = "[gateway.privacy]\nrelying_party_id = 'portal'\n\
+pub(crate) const SETTINGS: &str = "[gateway.privacy]\nrelying_party_id = 'portal'\n\
                         [identity]\nperson_audiences = ['publica']\n";
 
 /// What the person agreed to.
-struct Agreed {
-    agreement_id: String,
-    individual_id: String,
+pub(crate) struct Agreed {
+    pub(crate) agreement_id: String,
+    pub(crate) individual_id: String,
 }
 
 /// Publishes an agreement.
-async fn agreement(suite: &Suite, purpose: &str) -> String {
+pub(crate) async fn agreement(suite: &Suite, purpose: &str) -> String {
     let policy = json!({ "policy": {
         "name": "Household support rules", "version": "1.0.0",
         "url": "https://portal.example.org/privacy", "jurisdiction": "XX",
@@ -50,6 +50,9 @@ async fn agreement(suite: &Suite, purpose: &str) -> String {
         "dataAttributes": [{
             "name": "household.income", "description": "Monthly income",
             "sensitivity": "personal", "category": "household",
+        }, {
+            "name": "household.members", "description": "Who lives there",
+            "sensitivity": "personal", "category": "household", "necessity": "optional",
         }],
     }});
     let answer = suite
@@ -60,7 +63,7 @@ async fn agreement(suite: &Suite, purpose: &str) -> String {
 
 /// Has the person sign in to the portal, which then notes their consent under the pseudonym that
 /// it knows.
-async fn agree(suite: &Suite, browser: &Browser, purpose: &str) -> Agreed {
+pub(crate) async fn agree(suite: &Suite, browser: &Browser, purpose: &str) -> Agreed {
     let portal = Portal::register(suite, "Household support").await;
     browser
         .go(&portal.authorize(suite, &[("scope", "openid")]))
@@ -87,7 +90,7 @@ async fn agree(suite: &Suite, browser: &Browser, purpose: &str) -> Agreed {
 }
 
 /// Whether the data may be used now.
-async fn allowed(suite: &Suite, agreed: &Agreed) -> bool {
+pub(crate) async fn allowed(suite: &Suite, agreed: &Agreed) -> bool {
     let question = json!({
         "individualId": agreed.individual_id,
         "dataAgreementId": agreed.agreement_id,
@@ -98,7 +101,7 @@ async fn allowed(suite: &Suite, agreed: &Agreed) -> bool {
     decision["allowed"].as_bool().expect("a decision")
 }
 
-async fn sign_in(suite: &Suite, browser: &Browser) {
+pub(crate) async fn sign_in(suite: &Suite, browser: &Browser) {
     browser.go(&suite.at("/privacy")).await;
     browser.click("#begin").await;
     browser
@@ -167,6 +170,69 @@ async fn a_person_sees_what_was_agreed_and_takes_it_back() {
     browser.click("#list button").await;
     browser.wait_text("#list .answer", "You said yes").await;
     assert!(allowed(&suite, &agreed).await);
+}
+
+/// Publishes another text of the agreement.
+pub(crate) async fn republish(suite: &Suite, agreement_id: &str, edit: impl FnOnce(&mut Value)) {
+    let path = format!("/consent/config/data-agreement/{agreement_id}/");
+    let (_, found) = suite.call(Method::GET, &path, &Value::Null).await;
+    let mut agreement = found["dataAgreement"].clone();
+    edit(&mut agreement);
+    let body = json!({ "dataAgreement": agreement });
+    let (status, answer) = suite.call(Method::PUT, &path, &body).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shown_is_what_was_agreed_to() {
+    let suite = suite_with(SETTINGS).await;
+    let browser = Browser::open().await;
+    let agreed = agree(&suite, &browser, "Household support").await;
+    let path = "/consent/service/individual/record/consent-record/";
+    let own = format!("{path}?individualId={}", agreed.individual_id);
+    let (_, records) = suite.call(Method::GET, &own, &Value::Null).await;
+    let id = records["consentRecords"][0]["id"].as_str().unwrap();
+    // The person leaves out what they need not give.
+    let choice = json!({ "attribute": "household.members", "granted": false });
+    let body = json!({ "consentRecord": { "optIn": true, "attributes": [choice] } });
+    let (status, answer) = suite
+        .call(Method::PUT, &format!("{path}{id}/"), &body)
+        .await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    republish(&suite, &agreed.agreement_id, |text| {
+        text["purpose"] = json!("Something else");
+        text["recipients"] = json!([{ "id": "shop", "name": "A shop" }]);
+        text["controller"]["name"] = json!("Another ministry");
+        text["controller"]["contact"] = json!("Nobody");
+        text["dataAttributes"][0]["name"] = json!("household.debts");
+    })
+    .await;
+    sign_in(&suite, &browser).await;
+    let item = browser.wait("#list li").await;
+    for words in [
+        "Household support",
+        "The text has changed since you said yes",
+        "Ministry of Social Affairs",
+        "Data protection officer",
+        "Bank of the State",
+        "household.income",
+        "Left out by you",
+    ] {
+        assert!(item.contains(words), "{words} is not in {item}");
+    }
+    for words in [
+        "Something else",
+        "Another ministry",
+        "Nobody",
+        "A shop",
+        "debts",
+    ] {
+        assert!(!item.contains(words), "{words} is in {item}");
+    }
+    let script = "return [...document.querySelectorAll('#list dt')]
+        .find((one) => one.textContent === 'Data').nextSibling.textContent;";
+    assert_eq!(browser.eval(script, json!([])).await, "household.income");
+    browser.check("privacy-superseded").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,13 +9,16 @@ use serde_json::Value;
 
 use super::super::individuals;
 use super::super::policies::{as_of_in, check_id};
+use super::super::record_keys;
 use super::super::records::tell;
 use super::super::revisions::{Past, past};
+use super::super::seals;
 use super::super::shown::{circumstances, open_circumstances, seal_circumstances};
 use super::super::texts::text_in;
 use super::super::{Shop, Who};
 use super::Stored;
 use super::lines::{AgreementLine, IndividualLine, PolicyLine, RecordLine, RevisionLine};
+use crate::domain::foreign;
 use crate::domain::snapshot::{By, Snapshot, snapshot};
 use crate::domain::violations::Violations;
 use crate::domain::{agreement as rules, policy as policies, record as records};
@@ -75,8 +78,9 @@ pub(super) async fn history(
                 locked: &locked,
                 by,
                 without_id: line.signed_without_object_id,
+                foreign: !line.serialized_snapshot.is_empty(),
                 key: object.key,
-                body: object.body.clone(),
+                body: body_of(&object, line, n + 1 == lines.len()),
                 previous: rows.last(),
                 at,
             },
@@ -89,6 +93,22 @@ pub(super) async fn history(
     }
     rows.pop()
         .ok_or_else(|| Why::ObjectNotFound.about(object.id))
+}
+
+/// The content as it is read back as of one line: that of its own snapshot, as far as it is
+/// understood, and the present content of the latest line and of those without a snapshot.
+fn body_of(object: &Object<'_>, line: &RevisionLine, latest: bool) -> Option<Vec<u8>> {
+    if latest || line.serialized_snapshot.is_empty() {
+        return object.body.clone();
+    }
+    let said = seals::object_data(&line.serialized_snapshot);
+    match object.schema {
+        pb::Schema::Policy => foreign::policy(&said, object.id).map(|one| one.encode_to_vec()),
+        pb::Schema::DataAgreement => {
+            foreign::agreement(&said, object.id).map(|one| one.encode_to_vec())
+        }
+        _ => None,
+    }
 }
 
 /// Whose history is stored.
@@ -149,7 +169,8 @@ pub(crate) async fn agreement(
         content.active = Some(false);
     }
     if !content.policy_id.is_empty() {
-        let (policy, hash) = as_of_in(tx, &content.policy_id, &content.policy_revision_id).await?;
+        let (policy, hash) =
+            as_of_in(tx, shop, &content.policy_id, &content.policy_revision_id).await?;
         content.policy_revision_id.clone_from(&policy.revision_id);
         content.policy_revision_hash = hash;
         content.policy = Some(policy);
@@ -356,15 +377,17 @@ async fn store_record(
     // A refusal comes before anything is written.
     let rests = super::delegating::rests(tx, shop, line).await?;
     let created = line.created_at.unwrap_or(tx.now());
+    let (own, wrapped) = record_keys::fresh(&key);
     let object = Object {
         schema: pb::Schema::ConsentRecord,
         id: &line.id,
         data: records::data(shown),
         body: None,
-        key: Some(&key),
+        key: Some(&own),
         created,
     };
     let head = history(tx, shop, who, object, &line.revisions).await?;
+    store::record_key::insert(tx, &line.id, wrapped).await?;
     let (person, agreement) = (&line.individual_id, &line.data_agreement_id);
     let answered = &shown.data_agreement_revision_id;
     let current = line.current.unwrap_or(true);
@@ -399,7 +422,7 @@ async fn store_record(
     };
     if let Some(signature) = &line.signature {
         let signed =
-            super::super::signing::imported(shop, &key, signature.signature(), &row, created);
+            super::super::signing::imported(shop, &own, signature.signature(), &row, created);
         row.signature_id.clone_from(&signed.signature_id);
         store::signature::insert(tx, &signed).await?;
     }

@@ -124,6 +124,54 @@ fn each_step_finds_its_own_fault() {
 }
 
 #[test]
+fn a_new_signature_rests_on_more_than_sha1() {
+    let (_, mut signature) = pair();
+    assert_eq!(check_new(&signature, NOW), Ok(Method::Jws));
+    let said = |signature: &pb::Signature| {
+        let mut members = payload_members(signature);
+        members.remove("verificationPayload");
+        canonical(&Value::Object(members))
+    };
+    // The whole text is signed, whatever its hash.
+    let text = signature.verification_payload.clone();
+    signature.verification_payload_hash = sha1_hex(text.as_bytes());
+    signature.payload = payload(&signature);
+    assert_eq!(check_new(&signature, NOW), Ok(Method::Jws));
+    signature.payload = said(&signature);
+    assert_eq!(check_new(&signature, NOW).unwrap_err().step, "hash");
+    // What was stored once is read as it was.
+    assert!(check_form(&signature, NOW).is_ok());
+    signature.verification_payload_hash = sha256_hex(text.as_bytes());
+    signature.payload = said(&signature);
+    assert_eq!(check_new(&signature, NOW), Ok(Method::Jws));
+}
+
+#[test]
+fn a_new_signature_says_truly_what_it_signs() {
+    let (_, good) = pair();
+    assert_eq!(check_unreferenced(&good), Ok(()));
+    let edited = |change: fn(&mut pb::Signature)| {
+        let mut one = good.clone();
+        change(&mut one);
+        one.payload = payload(&one);
+        one
+    };
+    for kind in ["Revision", ""] {
+        let mut one = good.clone();
+        kind.clone_into(&mut one.object_type);
+        one.payload = payload(&one);
+        assert!(check_new(&one, NOW).is_ok(), "{kind}");
+    }
+    let of_signature = edited(|one| "signature".clone_into(&mut one.object_type));
+    assert_eq!(check_new(&of_signature, NOW).unwrap_err().step, "method");
+    let torn = edited(|one| "r".clone_into(&mut one.object_reference));
+    assert_eq!(check_new(&torn, NOW).unwrap_err().step, "payload");
+    assert!(check_unreferenced(&torn).is_err());
+    let silent = edited(|one| one.signed_without_object_reference = false);
+    assert_eq!(check_unreferenced(&silent).unwrap_err().step, "payload");
+}
+
+#[test]
 fn a_detached_signature_covers_the_payload() {
     let (_, mut signature) = pair();
     let lines = "AAEC\n+/8=\n";

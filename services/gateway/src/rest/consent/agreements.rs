@@ -68,7 +68,11 @@ async fn find(call: &Call, published: bool) -> Result<pb::GetDataAgreementRespon
 }
 
 /// The earlier text whose answers an agreement says it takes over, if it says so.
-async fn compatible_with(call: &Call, one: &pb::DataAgreement) -> Result<Option<Value>, Fault> {
+async fn compatible_with(
+    call: &Call,
+    one: &pb::DataAgreement,
+    published: bool,
+) -> Result<Option<Value>, Fault> {
     let declared = !one.compatible_with_version_id.is_empty();
     let Some(revision_id) = one.compatible_revision_ids.first().filter(|_| declared) else {
         return Ok(None);
@@ -77,7 +81,7 @@ async fn compatible_with(call: &Call, one: &pb::DataAgreement) -> Result<Option<
     let message = pb::GetDataAgreementRequest {
         data_agreement_id: one.data_agreement_id.clone(),
         revision_id: revision_id.clone(),
-        published: false,
+        published,
     };
     let answer = call
         .agreements()
@@ -92,7 +96,7 @@ async fn read_as(call: Call, published: bool) -> Answer {
     let answer = find(&call, published).await?;
     let mut body = shown(answer.data_agreement.as_ref(), answer.revision.as_ref());
     if let Some(one) = &answer.data_agreement
-        && let Some(earlier) = compatible_with(&call, one).await?
+        && let Some(earlier) = compatible_with(&call, one, published).await?
     {
         body["dataAgreement"]["compatibleWithVersion"] = earlier;
     }

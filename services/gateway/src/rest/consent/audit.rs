@@ -82,18 +82,9 @@ pub(crate) async fn revisions(call: Call) -> Answer {
 
 pub(crate) async fn verify_revision(call: Call) -> Answer {
     let entry = call.enter().await?;
-    let message = pb::GetRevisionRequest {
-        revision_id: call.id("revisionId")?,
-    };
-    let found = call
-        .revisions()
-        .get_revision(entry.request(message))
-        .await?
-        .into_inner();
-    let revision = found.revision.unwrap_or_default();
     let message = pb::VerifyChainRequest {
-        schema: revision.schema,
-        object_id: revision.object_id,
+        revision_id: call.id("revisionId")?,
+        ..pb::VerifyChainRequest::default()
     };
     let answer = call
         .revisions()
@@ -110,6 +101,7 @@ pub(crate) async fn verify_record(call: Call) -> Answer {
     let message = pb::VerifyChainRequest {
         schema: pb::Schema::ConsentRecord.into(),
         object_id: object_id.clone(),
+        ..pb::VerifyChainRequest::default()
     };
     let answer = call
         .revisions()

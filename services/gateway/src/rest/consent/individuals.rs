@@ -51,8 +51,16 @@ pub(crate) async fn read(call: Call) -> Answer {
 pub(crate) async fn replace(call: Call) -> Answer {
     let entry = call.enter().await?;
     let individual_id = call.id("individualId")?;
-    let individual = input::wrapped(&call.object()?, "individual", reading::individual)?;
+    let body = call.object()?;
+    let individual = input::wrapped(&body, "individual", reading::individual)?;
+    // What is left out stays; what is sent empty goes.
+    let emptied = |name: &str| {
+        let sent = body.get("individual").and_then(|one| one.get(name));
+        sent.and_then(Value::as_str).is_some_and(str::is_empty)
+    };
     let message = pb::ReplaceIndividualRequest {
+        clear_birth_date: emptied("birthDate"),
+        clear_email: emptied("email"),
         individual: Some(pb::Individual {
             individual_id,
             ..individual

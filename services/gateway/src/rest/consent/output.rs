@@ -448,6 +448,8 @@ pub(crate) fn decision(one: &pb::CheckConsentResponse) -> Value {
         .time("evaluatedAt", one.evaluate_time.as_ref())
         .time("cacheUntil", one.cache_until_time.as_ref())
         .time("validUntil", one.valid_until_time.as_ref())
+        .time("at", one.at_time.as_ref())
+        .text("correlationId", &one.correlation_id)
         .text("decisionToken", &one.decision_token)
         .done()
 }

@@ -387,6 +387,8 @@ pub(crate) fn question(input: &Input<'_>) -> pb::CheckConsentRequest {
         require_signature: input.flag("requireSignature").unwrap_or(false),
         want_token: input.flag("wantToken").unwrap_or(false),
         allow_partial: input.flag("allowPartial").unwrap_or(false),
+        at_time: input.time("at"),
+        correlation_id: input.text("correlationId"),
     }
 }
 

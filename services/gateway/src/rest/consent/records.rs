@@ -38,9 +38,19 @@ fn named(call: &Call, entry: &Entry) -> Result<String, Fault> {
     Ok(String::new())
 }
 
+/// The choices that a body holds, by themselves or within a record; a body is not needed.
+fn choices(call: &Call) -> Result<Vec<pb::AttributeChoice>, Fault> {
+    let body = call.optional_object()?;
+    if body.contains_key("consentRecord") {
+        return input::wrapped(&body, "consentRecord", reading::choices);
+    }
+    input::whole(&body, "", reading::choices)
+}
+
 pub(crate) async fn opt_in(call: Call) -> Answer {
     let entry = call.enter().await?;
     let message = pb::CreateConsentRecordRequest {
+        attributes: choices(&call)?,
         individual_id: call.individual(&entry)?,
         data_agreement_id: call.id("dataAgreementId")?,
         data_agreement_revision_id: call.query_id("revisionId")?,
@@ -99,6 +109,7 @@ pub(crate) async fn draft(call: Call) -> Answer {
         data_agreement_id,
         data_agreement_revision_id: call.query_id("revisionId")?,
         opt_in: call.flag("optIn")?,
+        attributes: choices(&call)?,
         language: call.text("language"),
         delegate_individual_id: delegations::named(&call)?,
         verification_method: call.text("verificationMethod"),
@@ -181,7 +192,7 @@ pub(crate) async fn all_of_agreement(call: Call) -> Answer {
 pub(crate) async fn change(call: Call) -> Answer {
     let entry = call.enter().await?;
     let consent_record_id = call.id("consentRecordId")?;
-    let sent = changed(&call)?;
+    let (sent, grant_all) = changed(&call)?;
     let named = named(&call, &entry)?;
     let message = pb::ChangeConsentRecordRequest {
         consent_record_id: consent_record_id.clone(),
@@ -192,6 +203,7 @@ pub(crate) async fn change(call: Call) -> Answer {
         request_id: call.request_id(),
         known: Some(sent),
         delegate_individual_id: delegations::named(&call)?,
+        grant_all,
     };
     let answer = call
         .records()
@@ -205,18 +217,20 @@ pub(crate) async fn change(call: Call) -> Answer {
     Ok(respond::json(StatusCode::OK, &body))
 }
 
-/// The new answer: wrapped, bare, or as a form. Only the answer can be changed.
-fn changed(call: &Call) -> Result<pb::ConsentRecord, Fault> {
+/// The new answer: wrapped, bare, or as a form. Only the answer can be changed. A list of
+/// attributes that is sent empty grants them all; without one the choices stay as they are.
+fn changed(call: &Call) -> Result<(pb::ConsentRecord, bool), Fault> {
     if let Some(form) = call.form() {
         let opt_in = match form.get("optIn").map(str::to_ascii_lowercase).as_deref() {
             Some("true") => true,
             Some("false") => false,
             _ => return Err(Fault::member("optIn", "must be true or false")),
         };
-        return Ok(pb::ConsentRecord {
+        let sent = pb::ConsentRecord {
             opt_in: Some(opt_in),
             ..Default::default()
-        });
+        };
+        return Ok((sent, false));
     }
     let body = call.object()?;
     let wrapped = body.contains_key("consentRecord");
@@ -224,15 +238,21 @@ fn changed(call: &Call) -> Result<pb::ConsentRecord, Fault> {
         consent_record_id: input.text("id"),
         ..reading::record(input)
     };
-    let sent = if wrapped {
-        input::wrapped(&body, "consentRecord", read)?
+    let (sent, under) = if wrapped {
+        let sent = input::wrapped(&body, "consentRecord", read)?;
+        (sent, body.get("consentRecord"))
     } else {
-        input::whole(&body, "", read)?
+        (input::whole(&body, "", read)?, None)
     };
     if sent.opt_in.is_none() {
         return Err(Fault::member("consentRecord.optIn", "is required"));
     }
-    Ok(sent)
+    let listed = match under {
+        Some(record) => record.get("attributes"),
+        None => body.get("attributes"),
+    };
+    let grant_all = listed.and_then(Value::as_array).is_some_and(Vec::is_empty);
+    Ok((sent, grant_all))
 }
 
 pub(crate) async fn draft_signature(call: Call) -> Answer {

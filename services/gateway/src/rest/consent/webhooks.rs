@@ -32,6 +32,8 @@ const EVENTS: &[(&str, &str)] = &[
     ("consent.disallowed", "consent.record.withdrawn"),
     ("consent.signed", "consent.record.signed"),
     ("consent.erased", "consent.record.erased"),
+    ("consent.superseded", "consent.records.superseded"),
+    ("consent.altered", "consent.chain.altered"),
     ("agreement.published", "consent.agreement.published"),
     ("agreement.updated", "consent.agreement.updated"),
     ("agreement.terminated", "consent.agreement.terminated"),
@@ -74,9 +76,10 @@ fn read_webhook(input: &Input<'_>) -> journal::Webhook {
     }
     let mut actions = Vec::new();
     for event in input.texts("subscribedEvents") {
-        match EVENTS.iter().find(|(name, _)| *name == event) {
+        // Actions of the journal are taken by their own names as well.
+        let known = |(name, action): &&(&str, &str)| *name == event || *action == event;
+        match EVENTS.iter().find(known) {
             Some((_, action)) => actions.push((*action).to_owned()),
-            None if event.starts_with("consent.") => actions.push(event),
             None => input.fault("subscribedEvents", "names an unknown event"),
         }
     }
