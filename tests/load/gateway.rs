@@ -1,6 +1,7 @@
 //! A read of one service of the registration block, which takes less than any other published one:
-//! through the gateway and the block with all their layers, down to the store; in one process, and with gateway and block as processes
-//! of their own. Beside it a policy of the consent block, whose answer is long and nested.
+//! through the gateway and the block with all their layers, down to the store; in one process, and
+//! with gateway and block as processes of their own. Beside it a policy of the consent block, whose
+//! answer is long and nested.
 //!
 //! The limit is nginx answering the same bytes from memory. Both are asked by wrk, over as many
 //! connections, one after the other.

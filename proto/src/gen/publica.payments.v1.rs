@@ -188,7 +188,7 @@ pub struct EraseBeneficiaryRequest {
     /// Why; kept in the journal, at most 200 characters without personal data.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -1555,7 +1555,7 @@ pub struct ApproveBatchRequest {
     /// The digest of the content approved, in hexadecimal.
     #[prost(string, tag = "2")]
     pub digest: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "3")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -1575,7 +1575,7 @@ pub struct DeclineBatchRequest {
     /// Why; 1 to 200 characters without personal data.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "3")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -1595,7 +1595,7 @@ pub struct CancelBatchRequest {
     /// Why; 1 to 200 characters without personal data.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "3")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -1615,7 +1615,7 @@ pub struct PauseBatchRequest {
     /// Why; 1 to 200 characters without personal data.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "3")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -1632,7 +1632,7 @@ pub struct ResumeBatchRequest {
     /// The batch.
     #[prost(string, tag = "1")]
     pub batch_id: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "2")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -4148,7 +4148,7 @@ pub struct PutBillerRequest {
     /// The biller.
     #[prost(message, optional, tag = "1")]
     pub biller: ::core::option::Option<Biller>,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "2")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -4187,7 +4187,7 @@ pub struct PutPayerInstitutionRequest {
     /// Where its interface is; https unless the settings allow other.
     #[prost(string, tag = "3")]
     pub url: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
     /// Callers that may speak for it: subjects of their tokens, which for machines are their client
@@ -5650,7 +5650,7 @@ pub struct OpenAccountRequest {
     /// The least that the balance may be. Absent: no limit.
     #[prost(int64, optional, tag = "3")]
     pub floor_minor: ::core::option::Option<i64>,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -5845,7 +5845,7 @@ pub struct CreateTransferRequest {
     /// Why; at most 140 characters without personal data.
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "7")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -5871,7 +5871,7 @@ pub struct ResolveTransferRequest {
     /// Why; at most 140 characters without personal data.
     #[prost(string, tag = "4")]
     pub reason: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "5")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -7135,7 +7135,7 @@ pub struct CreateFundingAccountRequest {
     /// The voucher group that this account pays for.
     #[prost(string, tag = "3")]
     pub voucher_group: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -7192,7 +7192,7 @@ pub struct DepositFundsRequest {
     /// The bank's or treasury's reference; at most 140 characters without personal data.
     #[prost(string, tag = "3")]
     pub reference: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -7264,7 +7264,7 @@ pub struct CreateProgrammeRequest {
     /// A batch above this total is refused, in minor units. 0: no ceiling.
     #[prost(int64, tag = "7")]
     pub batch_ceiling_minor: i64,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "8")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -7321,7 +7321,7 @@ pub struct SetProgrammeStateRequest {
     /// Why; kept in the journal, at most 200 characters without personal data.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -7363,7 +7363,7 @@ pub struct CreateSourceBlockRequest {
     /// The programme that its batches belong to when they name none: id or code.
     #[prost(string, tag = "3")]
     pub programme: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
     /// Callers that may speak for it: subjects of their tokens, which for machines are their client
@@ -7422,7 +7422,7 @@ pub struct SetBlockClientsRequest {
     /// ids. At most 16, each of 1 to 255 characters.
     #[prost(string, repeated, tag = "2")]
     pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "3")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -7462,7 +7462,7 @@ pub struct SetPayerBankRequest {
     /// How the bank knows the payer; 1 to 20 characters.
     #[prost(string, tag = "3")]
     pub payer_identifier: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
     /// Callers that may speak for it: subjects of their tokens, which for machines are their client
@@ -9221,7 +9221,7 @@ pub struct ResolveReconciliationItemRequest {
     /// Why; kept in the journal, at most 200 characters without personal data.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -9238,7 +9238,7 @@ pub struct ApproveReconciliationItemRequest {
     /// The item.
     #[prost(string, tag = "1")]
     pub item_id: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "2")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -9258,7 +9258,7 @@ pub struct DeclineReconciliationItemRequest {
     /// Why; kept in the journal, at most 200 characters without personal data.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "3")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -10589,7 +10589,7 @@ pub struct SuspendVoucherRequest {
     /// Why; kept in the journal, 1 to 200 characters without personal data.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -10641,7 +10641,7 @@ pub struct CreateVoucherGroupRequest {
     /// The programme whose funds back its vouchers when they are issued: id or code.
     #[prost(string, tag = "3")]
     pub programme: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -10687,7 +10687,7 @@ pub struct CreateMerchantRequest {
     /// True when it cannot be credited.
     #[prost(bool, tag = "4")]
     pub blocked: bool,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "5")]
     pub request_id: ::prost::alloc::string::String,
     /// Under which an agent presents vouchers for the merchant; at most 10 characters, unique.
@@ -10707,7 +10707,7 @@ pub struct CreateCallingBlockRequest {
     /// Its name; 1 to 64 characters.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// Makes repeats harmless: a UUID, at most 36 characters.
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "2")]
     pub request_id: ::prost::alloc::string::String,
     /// Callers that may speak for it: subjects of their tokens, which for machines are their client

@@ -140,14 +140,17 @@ pub(crate) async fn tallies(
     let mut text = String::with_capacity(rows.len() * 100);
     for (request, session, changes) in rows {
         text.push(if text.is_empty() { '[' } else { ',' });
-        let [a, b, c, d, e, f] = changes.0;
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "[\"{}\",\"{}\",{a},{b},{c},{d},{e},{f}]",
+            "[\"{}\",\"{}\"",
             request.as_uuid().simple(),
             session.as_uuid().simple(),
         );
+        for change in changes.0 {
+            let _ = write!(text, ",{change}");
+        }
+        text.push(']');
     }
     text.push(']');
     let insert = tx.query(INSERT_TALLIES).bind(text);

@@ -44,7 +44,7 @@ async fn import(fixture: &Fixture, lines: &[(&str, Value)]) -> pb::ImportEntitie
     ImportServiceClient::new(fixture.admin())
         .import_entities(futures::stream::iter(lines))
         .await
-        .unwrap()
+        .expect("the import is answered")
         .into_inner()
 }
 
@@ -73,14 +73,15 @@ async fn journalled(fixture: &Fixture, times: usize) -> Vec<Value> {
         request_id: String::new(),
     };
     let mut catalog = CatalogServiceClient::new(fixture.admin());
-    catalog.set_service_open(open).await.unwrap();
+    let opened = catalog.set_service_open(open).await;
+    opened.expect("the service opens");
     let entries = eventually(|| async {
         let request = journal::ListEntriesRequest::default();
         let mut client = JournalServiceClient::new(fixture.admin());
         let found = client
             .list_entries(request)
             .await
-            .unwrap()
+            .expect("the journal is listed")
             .into_inner()
             .entries;
         let opened = found
@@ -93,7 +94,9 @@ async fn journalled(fixture: &Fixture, times: usize) -> Vec<Value> {
         .into_iter()
         .filter(|entry| entry.action.contains("import"));
     imports
-        .map(|entry| serde_json::from_slice(entry.body.as_deref().unwrap()).unwrap())
+        .map(|entry| {
+            serde_json::from_slice(entry.body.as_deref().unwrap_or_default()).expect("JSON")
+        })
         .collect()
 }
 
