@@ -20,6 +20,7 @@ use crate::domain::counters::{Counters, State};
 use crate::domain::envelope::is_name;
 use crate::domain::uid;
 use crate::error::Error;
+use crate::sealed::CALLBACK;
 use crate::store::request::{self, RequestRow};
 use crate::store::suppression::{self, SuppressionRow};
 use crate::store::template::{self as template_store, TemplateRow, TemplateState};
@@ -215,11 +216,7 @@ impl Import {
             expires_at: at,
             actor: self.origin.actor.clone(),
             process_id: line.process_id,
-            callback: callback.map(|url| {
-                self.house
-                    .vault
-                    .seal_setting(crate::callbacks::SEAL, url.as_bytes())
-            }),
+            callback: callback.map(|url| self.house.vault.seal_setting(&CALLBACK, url.as_bytes())),
             common: None,
         };
         Ok(Entity::Request { row, changes })

@@ -13,7 +13,6 @@ use serde_json::json;
 use crate::app::partner::check_clients;
 use crate::app::programme::{self, NewFunding, NewProgramme, deposit, open_funding};
 use crate::app::source::{self, SOURCE_CHARS};
-use crate::app::voucher::PURPOSE_NUMBER;
 use crate::app::voucher_setup::{create_block, create_group, create_merchant};
 use crate::app::{App, beneficiary, check_short, check_text, entry};
 use crate::domain::address::within;
@@ -22,6 +21,7 @@ use crate::domain::ids::{GroupId, ProgrammeId};
 use crate::domain::partner::Kind;
 use crate::domain::voucher::{State, digits};
 use crate::error::Error;
+use crate::sealed::NUMBER;
 use crate::store::partner;
 use crate::store::programme as programmes;
 use crate::store::voucher::{self as vouchers, NewMerchant, NewVoucher};
@@ -339,8 +339,8 @@ impl App {
         let keep = state != State::Purged;
         Ok(Entity::Voucher(Box::new(NewVoucher {
             serial,
-            number_hash: keep.then(|| self.keyring.lookup(PURPOSE_NUMBER, &number)),
-            number_sealed: keep.then(|| self.keyring.seal_block(PURPOSE_NUMBER, number.as_bytes())),
+            number_hash: keep.then(|| self.keyring.lookup(NUMBER.name(), &number)),
+            number_sealed: keep.then(|| self.keyring.seal_block(&NUMBER, number.as_bytes())),
             calling_block: given.calling_block,
             voucher_group: given.voucher_group,
             currency: given.currency,
