@@ -1,14 +1,15 @@
 //! What a block is, and what it is given.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use publica_auth::{Access, DenialSink, TokenSource};
 use publica_config::Settings;
 use publica_rpc::Peers;
-use publica_seal::Keyring;
+use publica_seal::{Keyring, Purpose};
+use publica_store::{Migrations, StoreError, Stores, StoresConfig, Tail};
 use publica_types::{SharedClock, SharedEntropy, Tenant};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -66,12 +67,45 @@ pub trait Block: Sized + Send + Sync + 'static {
         &[]
     }
 
+    /// Its stores under these settings, embedded ones in `data_dir` unless they say otherwise.
+    /// The block opens them so, and tools find them so.
+    fn stores(config: &Self::Config, data_dir: &Path, tenants: &[Tenant]) -> StorePlan;
+
     /// Brings the schema of every tenant's store up to date and stops, for `publica migrate`.
     /// Opening is not enough: on PostgreSQL it is done as the schema's owner, and only here.
     fn migrate(
-        config: Self::Config,
+        config: &Self::Config,
         env: &Env,
-    ) -> impl Future<Output = Result<(), OpenError>> + Send;
+    ) -> impl Future<Output = Result<(), OpenError>> + Send {
+        let plan = Self::stores(config, &env.data_dir, &env.tenants);
+        async move {
+            Stores::migrate(plan.config, &plan.migrations, &env.clock)
+                .await
+                .map(drop)
+                .map_err(|error| OpenError::new(Self::NAME, "bringing its store up to date", error))
+        }
+    }
+}
+
+/// The stores of a block and what is in them.
+#[derive(Debug, Clone)]
+pub struct StorePlan {
+    /// Where they are, and whose.
+    pub config: StoresConfig,
+    /// Their tables.
+    pub migrations: Migrations,
+    /// What is sealed in them with keys of the block, for a change of keys.
+    pub sealed: Vec<&'static Purpose>,
+}
+
+impl StorePlan {
+    /// Opens the stores for a server. In production PostgreSQL's own rights must keep it from
+    /// rewriting what is append-only.
+    pub async fn open(self, env: &Env, tail: Arc<dyn Tail>) -> Result<Stores, StoreError> {
+        let mut config = self.config;
+        config.guarded = env.profile == Profile::Production;
+        Stores::open(config, self.migrations, Arc::clone(&env.clock), tail).await
+    }
 }
 
 /// Everything a block is given from outside.

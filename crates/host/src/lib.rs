@@ -22,7 +22,7 @@ mod tls;
 use tonic::service::Routes;
 
 pub use admin::{Readiness, admin};
-pub use block::{Block, Env, OpenError, Profile};
+pub use block::{Block, Env, OpenError, Profile, StorePlan};
 pub use config::{ListenConfig, ServerConfig};
 pub use front::Front;
 pub use mount::{Mounted, mount};
@@ -46,6 +46,12 @@ pub fn reflect(
     Ok(open
         .add_service(builder().build_v1()?)
         .add_service(builder().build_v1alpha()?))
+}
+
+/// The same in the conformance profile, which no line keeps silent about.
+pub fn conformance_log_context(put: &mut dyn FnMut(&'static str, &str)) {
+    put("profile", Profile::Conformance.as_str());
+    log_context(put);
 }
 
 /// What log lines say of the call being served; the context source of the telemetry crate.

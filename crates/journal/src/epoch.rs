@@ -15,16 +15,28 @@ use crate::entry::{Entry, EntryRow};
 use crate::error::JournalError;
 use crate::merkle::{Hash, digest};
 use crate::note::{Head, Signer, VerifierKey};
+use crate::sealed::SIGNING;
 use crate::store::cursors;
 use crate::store::log::{self as sql, EpochRow, PendingRow};
 use crate::store::tail;
 use crate::tree::{Edge, Reader, counted};
 
-const PURPOSE: &str = "journal.signing";
-
 /// A program that restores a store writes a cursor of this name whose epoch is the last one in
 /// the store. The journal then opens a new epoch when it next starts.
 pub const RESTORED_CURSOR: &str = "journal.restored";
+
+/// Notes in a store that it was brought back from a copy, so that its journal opens a new epoch
+/// when it next starts. False if the journal has signed nothing, so that there is nothing to fork.
+pub async fn mark_restored(db: &Db) -> Result<bool, StoreError> {
+    let Some(last) = sql::last_epoch(db).await? else {
+        return Ok(false);
+    };
+    db.write("journal.mark_restored", last.epoch, |tx, epoch| {
+        Box::pin(cursors::put(tx, RESTORED_CURSOR, *epoch, 0))
+    })
+    .await?;
+    Ok(true)
+}
 
 /// What epochs are opened with.
 pub(crate) struct Keeper<'k> {
@@ -81,21 +93,6 @@ impl Keeper<'_> {
                 self.open(db, Some(&last), Some(note)).await
             }
         }
-    }
-
-    /// Opens a new epoch on purpose, after a restore.
-    pub(crate) async fn renew(
-        &self,
-        db: &Db,
-        last_known: Option<String>,
-    ) -> Result<OpenEpoch, JournalError> {
-        let last = sql::last_epoch(db).await?;
-        let known = match (last_known, &last) {
-            (Some(note), _) => Some(note),
-            (None, Some(last)) => self.last_note(db, last).await?,
-            (None, None) => None,
-        };
-        self.open(db, last.as_ref(), known).await
     }
 
     async fn last_note(&self, db: &Db, last: &EpochRow) -> Result<Option<String>, JournalError> {
@@ -178,7 +175,7 @@ impl Keeper<'_> {
     pub(crate) fn signer(&self, row: &EpochRow) -> Result<OpenEpoch, JournalError> {
         let seed = self
             .keyring
-            .open_block(PURPOSE, &row.sealed_seed)
+            .open_block(&SIGNING, &row.sealed_seed)
             .map_err(|error| JournalError::Key {
                 reason: error.to_string(),
             })?;
@@ -257,7 +254,7 @@ impl Keeper<'_> {
         self.entropy.fill(&mut seed);
         let signer = Signer::from_seed(origin, &seed)?;
         let public: Hash = *signer.verifier().public_key();
-        Ok((self.keyring.seal_block(PURPOSE, &seed), public.to_vec()))
+        Ok((self.keyring.seal_block(&SIGNING, &seed), public.to_vec()))
     }
 }
 

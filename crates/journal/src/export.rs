@@ -15,7 +15,7 @@ use crate::tree::{Reader, counted};
 
 mod client;
 
-pub use client::{Client, ClientError, process as over_grpc};
+pub use client::{Client, ClientError, Resumed, Whole, process as over_grpc};
 
 const BATCH: i64 = 500;
 /// Checkpoints of each epoch that a complete export carries, the newest ones.
@@ -56,6 +56,11 @@ impl<W: Write> Writer<W> {
             exported: None,
         })?;
         Ok(writer)
+    }
+
+    /// Goes on with an export that has this many lines already.
+    pub const fn resume(out: W, lines: u64) -> Self {
+        Self { out, lines }
     }
 
     /// Writes a line.
@@ -133,7 +138,8 @@ async fn trail_of<W: Write>(
     writer: &mut Writer<W>,
 ) -> Result<u64, ExportError> {
     let Source { db, row, epoch, .. } = source;
-    let made = statement(db, epoch.signer.name(), process_id, row.size, keys.to_vec()).await?;
+    let (name, case) = (epoch.signer.name(), Some(process_id));
+    let made = statement(db, name, case, row.size, keys.to_vec()).await?;
     let origin = made.origin.clone();
     writer.line(&Line::Log(log_line(source, false)))?;
     writer.line(&Line::Checkpoint {
@@ -294,19 +300,20 @@ fn placed_line(
     }
 }
 
-/// Counts a case's entries below a tree size, for an export that holds these logs.
+/// Counts the entries of a case, or all of them, below a tree size, for an export that holds these
+/// logs.
 pub(crate) async fn statement(
     db: &Db,
     origin: &str,
-    process_id: &str,
+    process_id: Option<&str>,
     tree_size: i64,
     logs: Vec<VerifierKey>,
 ) -> Result<Statement, JournalError> {
-    let mut made = Statement::new(origin, Some(process_id), counted(tree_size));
+    let mut made = Statement::new(origin, process_id, counted(tree_size));
     made.logs = logs;
     let mut from = 0;
     loop {
-        let leaves = entries::leaves_of_process(db, process_id, from, tree_size, BATCH).await?;
+        let leaves = entries::leaves(db, process_id, from, tree_size, BATCH).await?;
         let Some((last, ..)) = leaves.last() else {
             return Ok(made);
         };

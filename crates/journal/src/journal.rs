@@ -120,17 +120,6 @@ impl Journal {
         Ok(self.log(&db).records.ask((origin.clone(), entry)).await?)
     }
 
-    /// Opens a new epoch in a tenant's log, as each restore of a store must. `last_known` is the
-    /// last checkpoint that is known from outside the restored store.
-    pub async fn open_epoch(
-        &self,
-        tenant: &Tenant,
-        last_known: Option<String>,
-    ) -> Result<(), JournalError> {
-        let db = self.db(tenant).await?;
-        self.keeper().renew(&db, last_known).await.map(drop)
-    }
-
     /// Waits until all that was committed before the call is in the tree and signed.
     pub async fn catch_up(&self, tenant: &Tenant) -> Result<(), JournalError> {
         let db = self.db(tenant).await?;

@@ -16,6 +16,7 @@ use publica_types::{Origin, Timestamp};
 
 use crate::error::JournalError;
 use crate::merkle::{Hash, digest};
+use crate::sealed::ANSWER;
 use crate::store::ledger::{self as sql, LedgerRow};
 use crate::tail::JournalTail;
 
@@ -49,9 +50,6 @@ pub(crate) struct Key {
     pub(crate) request_id: String,
 }
 
-/// What answers are sealed for.
-const PURPOSE: &str = "journal.answer";
-
 impl Key {
     /// Binds a sealed answer to its place, so that it does not open in another row.
     fn digest(&self) -> Hash {
@@ -65,12 +63,12 @@ impl Key {
     }
 
     fn seal(&self, keyring: &Keyring, answer: &[u8]) -> Vec<u8> {
-        keyring.seal_block(PURPOSE, &[&self.digest(), answer].concat())
+        keyring.seal_block(&ANSWER, &[&self.digest(), answer].concat())
     }
 
     fn open(&self, keyring: &Keyring, sealed: &[u8]) -> Result<Vec<u8>, JournalError> {
         let mut plain = keyring
-            .open_block(PURPOSE, sealed)
+            .open_block(&ANSWER, sealed)
             .map_err(|error| JournalError::Key {
                 reason: error.to_string(),
             })?;

@@ -27,6 +27,7 @@ mod ledger;
 pub mod merkle;
 pub mod note;
 mod policy;
+mod sealed;
 mod sequencer;
 mod store;
 mod tail;
@@ -39,13 +40,16 @@ mod webhook;
 
 pub use config::{JournalConfig, WebhookConfig};
 pub use entry::{Entry, EntryRow, Outcome, OutcomeError};
-pub use epoch::RESTORED_CURSOR;
+pub use epoch::{RESTORED_CURSOR, mark_restored};
 pub use error::JournalError;
 pub use grpc::{LogService, Webhooks, Work};
 pub use inbox::{Cursor, cursor, first_time, move_cursor};
 pub use journal::Journal;
 pub use ledger::{Begun, Call, Intent, fingerprint, intent, write};
 pub use store::entries::about;
+/// What every journal seals, for a change of keys.
+pub static SEALED: &[&publica_seal::Purpose] = sealed::SEALED;
+
 pub use tail::{JournalTail, append};
 
 use publica_store::{MigrationSet, migration_set};

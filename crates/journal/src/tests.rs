@@ -114,6 +114,9 @@ both_engines! {
         for statements in crate::STATEMENTS {
             prepare_all(&db, statements).await;
         }
+        for column in crate::sealed::SEALED.iter().flat_map(|purpose| purpose.columns()) {
+            prepare_all(&db, &column.statements()).await;
+        }
     }
 
     async fn records_are_durable_when_the_call_returns(db: TestDatabase) {

@@ -16,8 +16,6 @@ use publica_types::{Entropy, Uuid};
 pub(crate) const KIND: &str = "journal.webhook";
 /// The action by which a subscription is tried.
 pub(crate) const PINGED: &str = "journal.webhook.pinged";
-/// What secrets are sealed for.
-pub(crate) const PURPOSE: &str = "journal.webhook";
 
 /// The shortest secret that is one, in bytes.
 const MIN_SECRET: usize = 24;

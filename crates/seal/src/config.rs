@@ -8,9 +8,10 @@ use serde::Deserialize;
 /// Settings of the keys, the table `[seal]` of the settings file.
 ///
 /// The key set is JSON: `{"active": "k1", "lookup": "<base64>", "keys": [{"id": "k1",
-/// "key": "<base64>"}]}`, each key 32 bytes. To rotate, add a key, make it active, and keep the
-/// earlier ones until `rewrap` has moved every subject to the new one. `lookup` never changes:
-/// what was hashed with it could not be found again.
+/// "key": "<base64>"}]}`, each key 32 bytes. To rotate, add a key under a new id, make it active,
+/// start every process anew, run `publica keys rotate`, and keep the earlier keys until it says
+/// that nothing is under them any more. `lookup` never changes: what was hashed with it could not
+/// be found again.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SealConfig {

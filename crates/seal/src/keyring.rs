@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::aead::{Aead, KEY_LEN, derive, keyed_hash};
-use crate::{SealConfig, SealError};
+use crate::{Purpose, SealConfig, SealError};
 
 /// The longest name of a key-encryption key.
 const MAX_ID: usize = 64;
@@ -137,34 +137,64 @@ impl Keyring {
     }
 
     /// Seals a secret of the block itself, such as a signing key.
-    pub fn seal_block(&self, purpose: &'static str, plain: &[u8]) -> Vec<u8> {
+    pub fn seal_block(&self, purpose: &'static Purpose, plain: &[u8]) -> Vec<u8> {
         let Some(kek) = self.0.keks.get(&self.0.active) else {
             unreachable!("the active key was checked when the set was read")
         };
-        let context = self.context(purpose);
+        let context = self.context(purpose.name());
         self.label(
-            self.block_key(kek, purpose)
+            self.block_key(kek, purpose.name())
                 .seal(&context, plain, &*self.0.entropy),
         )
     }
 
+    /// Seals what leaves the block for years, such as a link in a mail: under the key of look-ups,
+    /// which never changes, so that it opens whatever keys come and go.
+    pub fn seal_lasting(&self, purpose: &'static Purpose, plain: &[u8]) -> Vec<u8> {
+        let context = self.context(purpose.name());
+        let key = self.lasting_key(purpose.name());
+        // The label of no key.
+        [&[0], key.seal(&context, plain, &*self.0.entropy).as_slice()].concat()
+    }
+
     /// Opens a secret of the block.
-    pub fn open_block(&self, purpose: &'static str, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
-        let (id, sealed) = split_label(sealed).ok_or(SealError::Unopenable(purpose))?;
+    pub fn open_block(
+        &self,
+        purpose: &'static Purpose,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
+        let name = purpose.name();
+        let (id, sealed) = split_label(sealed).ok_or(SealError::Unopenable(name))?;
+        if id.is_empty() {
+            let opened = self.lasting_key(name).open(&self.context(name), sealed);
+            return opened.ok_or(SealError::Unopenable(name));
+        }
         let kek = self
             .0
             .keks
             .get(id)
             .ok_or_else(|| SealError::UnknownKey(id.to_owned()))?;
-        self.block_key(kek, purpose)
-            .open(&self.context(purpose), sealed)
-            .ok_or(SealError::Unopenable(purpose))
+        self.block_key(kek, name)
+            .open(&self.context(name), sealed)
+            .ok_or(SealError::Unopenable(name))
+    }
+
+    /// The id of the key that a value was sealed under; `None` if it does not say.
+    pub(crate) fn key_of(sealed: &[u8]) -> Option<&str> {
+        split_label(sealed).map(|(id, _)| id)
     }
 
     fn block_key(&self, kek: &Kek, purpose: &str) -> Aead {
         Aead::new(&derive(
             &kek.master,
             &[b"block", self.0.scope.as_bytes(), purpose.as_bytes()],
+        ))
+    }
+
+    fn lasting_key(&self, purpose: &str) -> Aead {
+        Aead::new(&derive(
+            &self.0.lookup_master,
+            &[b"lasting", self.0.scope.as_bytes(), purpose.as_bytes()],
         ))
     }
 
@@ -205,6 +235,11 @@ impl Keyring {
     /// The id of the key-encryption key that new keys are wrapped with.
     pub fn active_key(&self) -> &str {
         &self.0.active
+    }
+
+    /// The ids of all keys that are at hand, the active one among them.
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.0.keks.keys().map(String::as_str)
     }
 
     pub(crate) fn entropy(&self) -> &SharedEntropy {
@@ -339,6 +374,11 @@ mod tests {
 
     use super::*;
 
+    crate::sealed! {
+        P = "p" [],
+        Q = "q" [],
+    }
+
     fn entropy() -> SharedEntropy {
         Arc::new(SystemEntropy)
     }
@@ -365,11 +405,11 @@ mod tests {
         };
         let sealed = Keyring::open(&config, entropy())
             .unwrap()
-            .seal_block("p", b"secret");
+            .seal_block(&P, b"secret");
         let again = Keyring::open(&config, entropy()).unwrap();
-        assert_eq!(again.open_block("p", &sealed).unwrap(), b"secret");
-        assert!(again.open_block("q", &sealed).is_err());
-        assert!(again.scoped("payments").open_block("p", &sealed).is_err());
+        assert_eq!(again.open_block(&P, &sealed).unwrap(), b"secret");
+        assert!(again.open_block(&Q, &sealed).is_err());
+        assert!(again.scoped("payments").open_block(&P, &sealed).is_err());
         let mode = std::fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(
@@ -427,23 +467,48 @@ mod tests {
         };
         let before = with_keys(&set("old")).unwrap();
         let after = with_keys(&set("new")).unwrap();
-        let sealed = before.seal_block("p", b"x");
-        assert_eq!(after.open_block("p", &sealed).unwrap(), b"x");
-        assert_ne!(after.seal_block("p", b"x")[..4], sealed[..4]);
+        let sealed = before.seal_block(&P, b"x");
+        assert_eq!(after.open_block(&P, &sealed).unwrap(), b"x");
+        assert_ne!(after.seal_block(&P, b"x")[..4], sealed[..4]);
         assert_eq!(before.lookup("f", "v"), after.lookup("f", "v"));
         assert_ne!(before.lookup("f", "v"), before.scoped("b").lookup("f", "v"));
         assert_ne!(before.lookup("f", "v"), before.lookup("g", "v"));
     }
 
     #[test]
+    fn what_lasts_opens_whatever_keys_there_are() {
+        let (a, b) = (STANDARD.encode([1; 32]), STANDARD.encode([2; 32]));
+        let set = |lookup: &str, id: &str, key: &str| {
+            let keys = format!(r#"[{{"id":"{id}","key":"{key}"}}]"#);
+            with_keys(&format!(
+                r#"{{"active":"{id}","lookup":"{lookup}","keys":{keys}}}"#
+            ))
+        };
+        let before = set(&a, "old", &a).unwrap().scoped("m");
+        let (lasting, passing) = (before.seal_lasting(&P, b"x"), before.seal_block(&P, b"x"));
+        let after = set(&a, "new", &b).unwrap();
+        assert_eq!(after.scoped("m").open_block(&P, &lasting).unwrap(), b"x");
+        assert!(after.scoped("m").open_block(&P, &passing).is_err());
+        assert!(after.scoped("m").open_block(&Q, &lasting).is_err());
+        assert!(after.scoped("n").open_block(&P, &lasting).is_err());
+        let other = set(&b, "old", &a).unwrap().scoped("m");
+        assert!(other.open_block(&P, &lasting).is_err());
+        for at in 0..lasting.len() {
+            let mut changed = lasting.clone();
+            changed[at] ^= 1;
+            assert!(before.open_block(&P, &changed).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
     fn changed_bytes_do_not_open() {
         let keyring = Keyring::ephemeral(entropy());
-        let sealed = keyring.seal_block("p", b"secret");
+        let sealed = keyring.seal_block(&P, b"secret");
         for at in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[at] ^= 1;
-            assert!(keyring.open_block("p", &changed).is_err(), "byte {at}");
+            assert!(keyring.open_block(&P, &changed).is_err(), "byte {at}");
         }
-        assert!(keyring.open_block("p", &[]).is_err());
+        assert!(keyring.open_block(&P, &[]).is_err());
     }
 }

@@ -25,8 +25,11 @@ statements! {
     },
     ERASE = "UPDATE subject_key SET wrapped = NULL, erase_time = $2 \
              WHERE subject = $1 AND erase_time IS NULL",
-    STALE = "SELECT subject, wrapped FROM subject_key \
-             WHERE kek_id <> $1 AND wrapped IS NOT NULL ORDER BY kek_id, subject LIMIT $2",
+    STALE = "SELECT subject, wrapped, kek_id FROM subject_key \
+             WHERE kek_id <> $1 AND (kek_id, subject) > ($2, $3) AND wrapped IS NOT NULL \
+             ORDER BY kek_id, subject LIMIT $4",
+    WRAPPED = "SELECT subject, wrapped, kek_id FROM subject_key \
+               WHERE subject > $1 AND wrapped IS NOT NULL ORDER BY subject LIMIT $2",
     REWRAP = "UPDATE subject_key SET wrapped = $2, kek_id = $3 \
               WHERE subject = $1 AND wrapped = $4",
 }
@@ -93,19 +96,37 @@ pub(crate) async fn erase(tx: &mut Tx<'_>, subject: &str) -> Result<bool, StoreE
     Ok(tx.query(ERASE).bind(subject).bind(now).execute().await? == 1)
 }
 
-/// Keys that are not wrapped under `kek`.
-pub(crate) async fn stale(db: &Db, kek: &str, limit: i64) -> Result<Vec<Row>, StoreError> {
-    db.query(STALE).bind(kek).bind(limit).fetch_all().await
+/// A key that is there, and what it is wrapped under.
+#[derive(sqlx::FromRow)]
+pub(crate) struct Wrapped {
+    pub(crate) subject: String,
+    pub(crate) wrapped: Vec<u8>,
+    pub(crate) kek_id: String,
+}
+
+/// Keys that are not wrapped under `kek`, after that of the page before.
+pub(crate) async fn stale(
+    db: &Db,
+    kek: &str,
+    (after_kek, after): &(String, String),
+    limit: i64,
+) -> Result<Vec<Wrapped>, StoreError> {
+    let query = db.query(STALE).bind(kek).bind(after_kek.as_str());
+    query.bind(after.as_str()).bind(limit).fetch_all().await
+}
+
+/// Keys that are there, after that of the page before.
+pub(crate) async fn wrapped(db: &Db, after: &str, limit: i64) -> Result<Vec<Wrapped>, StoreError> {
+    db.query(WRAPPED).bind(after).bind(limit).fetch_all().await
 }
 
 /// Puts a key that was wrapped anew in the place of the old one, if that is still there.
 pub(crate) async fn rewrap(
     tx: &mut Tx<'_>,
-    subject: &str,
-    old: &[u8],
+    row: &Wrapped,
     new: &[u8],
     kek: &str,
 ) -> Result<u64, StoreError> {
-    let update = tx.query(REWRAP).bind(subject).bind(new);
-    update.bind(kek).bind(old).execute().await
+    let update = tx.query(REWRAP).bind(row.subject.as_str()).bind(new);
+    update.bind(kek).bind(&*row.wrapped).execute().await
 }

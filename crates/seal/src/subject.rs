@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use publica_store::{Db, StoreError, Tx};
+use publica_store::{Db, Tx};
 use zeroize::Zeroizing;
 
 use crate::aead::{Aead, KEY_LEN};
@@ -182,29 +182,6 @@ impl Keyring {
     /// Destroys the subject's key; what it sealed stays unreadable. True if there was one.
     pub async fn erase(&self, tx: &mut Tx<'_>, subject: &str) -> Result<bool, SealError> {
         Ok(store::erase(tx, subject).await?)
-    }
-
-    /// Wraps up to `limit` keys anew that are not under the active key-encryption key; returns
-    /// how many were moved. Repeat until it returns 0, then earlier keys may go.
-    pub async fn rewrap(&self, db: &Db, limit: i64) -> Result<u64, SealError> {
-        let rows = store::stale(db, self.active_key(), limit).await?;
-        let mut renewed = Vec::with_capacity(rows.len());
-        for row in rows {
-            let Some(old) = row.wrapped else { continue };
-            let key = self.unwrap_key(&row.subject, &old)?;
-            renewed.push((self.wrap(&row.subject, &key), row.subject, old));
-        }
-        let input = (renewed, self.active_key().to_owned());
-        let moved = db.write("seal.rewrap", input, |tx, (renewed, active)| {
-            Box::pin(async move {
-                let mut moved = 0;
-                for (wrapped, subject, old) in renewed {
-                    moved += store::rewrap(tx, subject, old, wrapped, active).await?;
-                }
-                Ok::<_, StoreError>(moved)
-            })
-        });
-        Ok(moved.await?)
     }
 
     fn generate(&self, subject: &str) -> (Zeroizing<[u8; KEY_LEN]>, Vec<u8>) {

@@ -1,6 +1,6 @@
 //! Settings of a store.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -145,21 +145,52 @@ pub struct StoresConfig {
     pub database: DatabaseConfig,
     /// Whose they are.
     pub tenants: Vec<Tenant>,
+    /// Whether a server may have the same embedded stores open. The stores must exist then, and
+    /// are not migrated.
+    pub beside: bool,
+    /// Whether a PostgreSQL store is refused whose rows that are only ever added the service's own
+    /// role may change.
+    pub guarded: bool,
 }
 
 impl StoresConfig {
     /// The stores of these tenants.
     pub const fn new(database: DatabaseConfig, tenants: Vec<Tenant>) -> Self {
-        Self { database, tenants }
+        Self {
+            database,
+            tenants,
+            beside: false,
+            guarded: false,
+        }
+    }
+
+    /// The same stores for a tool that uses them beside a server: on PostgreSQL as their owner, if
+    /// that is named, who may change what the service may only add.
+    pub fn beside(mut self) -> Self {
+        self.beside = true;
+        if let Some(owner) = self.database.migrate_url.take() {
+            self.database.url = owner;
+        }
+        self.database.migrate_on_open = Some(false);
+        self
+    }
+
+    /// The file of each tenant's embedded store, whether it exists or not; none on PostgreSQL.
+    pub fn files(&self) -> Result<Vec<(Tenant, PathBuf)>, StoreError> {
+        if self.database.engine()? != Engine::Sqlite {
+            return Ok(Vec::new());
+        }
+        let of = |tenant: &Tenant| {
+            let path = crate::sqlite::path_of(&self.database, tenant)?;
+            Ok((tenant.clone(), path))
+        };
+        self.tenants.iter().map(of).collect()
     }
 }
 
 /// The store of the one tenant `default`.
 impl From<DatabaseConfig> for StoresConfig {
     fn from(database: DatabaseConfig) -> Self {
-        Self {
-            database,
-            tenants: vec![Tenant::default()],
-        }
+        Self::new(database, vec![Tenant::default()])
     }
 }

@@ -39,6 +39,13 @@ impl LockFile {
         }
     }
 
+    /// No lock, for who uses a store beside the process that has it.
+    pub(crate) const fn none() -> Self {
+        Self {
+            file: Mutex::new(None),
+        }
+    }
+
     /// Lets go of the store, whose connections are closed by now, although somebody may still
     /// have a handle on it.
     pub(crate) fn release(&self) {

@@ -382,6 +382,33 @@ pub(crate) mod postgres {
         Ok(())
     }
 
+    /// Refuses a role that may rewrite what is append-only, or become one that may.
+    pub(crate) async fn guarded(
+        conn: &mut PgConnection,
+        migrations: &Migrations,
+    ) -> Result<(), StoreError> {
+        let may = "SELECT current_user::TEXT, COALESCE(\
+            has_table_privilege(current_user, c.oid, 'UPDATE, DELETE, TRUNCATE') \
+            OR pg_has_role(current_user, c.relowner, 'MEMBER'), false) \
+            FROM pg_class c WHERE c.oid = to_regclass($1)";
+        for table in migrations.sets.iter().flat_map(|set| set.append_only) {
+            let found: Option<(String, bool)> = sqlx::query_as(may)
+                .bind(*table)
+                .fetch_optional(&mut *conn)
+                .await
+                .map_err(failed)?;
+            if let Some((role, true)) = found {
+                return Err(StoreError::config(format!(
+                    "the role {role} may change or delete rows of {table}, which are only ever \
+                     added: give the service a role of its own in database.url, name the owner \
+                     in database.migrate_url, and run `publica migrate`, which grants that role \
+                     what it needs"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     async fn execute(conn: &mut PgConnection, text: String) -> Result<(), StoreError> {
         // Built from the block's own name, the tenant's checked name and a quoted role.
         conn.execute(AssertSqlSafe(text))

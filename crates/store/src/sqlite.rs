@@ -51,6 +51,16 @@ pub(crate) fn prepare(path: &Path) -> Result<Arc<LockFile>, StoreError> {
     Ok(Arc::new(lock))
 }
 
+/// Finds a store that somebody else may have open.
+pub(crate) fn beside(path: &Path) -> Result<Arc<LockFile>, StoreError> {
+    if path.is_file() {
+        Ok(Arc::new(LockFile::none()))
+    } else {
+        let reason = format!("{} does not exist", path.display());
+        Err(StoreError::config(reason))
+    }
+}
+
 /// The connection that writes.
 pub(crate) fn writer(config: &DatabaseConfig, path: &Path, lock: Arc<LockFile>) -> SqliteOptions {
     let connect = common(path)

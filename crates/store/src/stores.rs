@@ -299,7 +299,11 @@ impl Inner {
     ) -> Result<Backend, StoreError> {
         let config = &self.config.database;
         let path = sqlite::path_of(config, tenant)?;
-        let lock = sqlite::prepare(&path)?;
+        let lock = if self.config.beside {
+            sqlite::beside(&path)?
+        } else {
+            sqlite::prepare(&path)?
+        };
         let options = sqlite::writer(config, &path, Arc::clone(&lock));
         let mut conn = SqliteConn::open(&options).await?;
         if config.migrate_on_open.unwrap_or(true) {
@@ -347,6 +351,9 @@ impl Inner {
         );
         let mut held = pool.take().await?;
         none_pending(migrate::postgres::pending(&mut held, &self.migrations).await?)?;
+        if self.config.guarded {
+            migrate::postgres::guarded(&mut held, &self.migrations).await?;
+        }
         held.done();
         Ok(Backend::Postgres(Runner {
             pool,

@@ -30,6 +30,9 @@ pub enum Style {
     },
 }
 
+/// The field of a context that people read too.
+const PROFILE: &str = "profile";
+
 /// Writes events as lines, without what is confidential.
 pub struct LogLayer<W> {
     style: Style,
@@ -88,6 +91,12 @@ impl<W> LogLayer<W> {
         };
         let level = event.metadata().level();
         let mut line = format!("{clock} {begin}{level:>5}{end} {}", fields.message);
+        // Which call a line is about matters to machines; what the process is, to everybody.
+        (self.context)(&mut |name, value| {
+            if name == PROFILE && !fields.values.contains_key(name) {
+                let _ = write!(line, "  {name}={value}");
+            }
+        });
         for (name, value) in &fields.values {
             let text = value
                 .as_str()

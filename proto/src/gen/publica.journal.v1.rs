@@ -222,7 +222,7 @@ pub struct GetConsistencyProofResponse {
 /// Request of GetTrailStatement.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetTrailStatementRequest {
-    /// The case.
+    /// The case; empty for the whole log.
     #[prost(string, tag = "1")]
     pub process_id: ::prost::alloc::string::String,
     /// Size of the tree; 0 means the newest checkpoint's.
@@ -233,13 +233,16 @@ pub struct GetTrailStatementRequest {
     /// so that no log can be left out or given another key unnoticed.
     #[prost(string, repeated, tag = "3")]
     pub logs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Counts every entry of the log instead of those of a case.
+    #[prost(bool, tag = "4")]
+    pub whole_log: bool,
 }
 /// Response of GetTrailStatement.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetTrailStatementResponse {
-    /// Signed note: kind, origin, process id in hexadecimal, tree size, count of entries, count of
-    /// those that still have their body, hash over the leaf hashes, and the verifier keys of the logs
-    /// in the export, a line each.
+    /// Signed note: kind, origin, process id in hexadecimal ("-" for the whole log), tree size, count
+    /// of entries, count of those that still have their body, hash over the leaf hashes, and the
+    /// verifier keys of the logs in the export, a line each.
     #[prost(string, tag = "1")]
     pub note: ::prost::alloc::string::String,
     /// Number of entries.
@@ -546,10 +549,11 @@ pub mod journal_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Signs how many entries a process has below a tree size, so that an exported trail cannot lose
-        /// one unnoticed.
-        /// Errors: INVALID_ARGUMENT without a process id or for logs that are malformed, more than 100 or
-        /// without this log's own key, NOT_FOUND while nothing has been signed yet.
+        /// Signs how many entries a process, or the whole log, has below a tree size, so that an export
+        /// cannot lose one unnoticed.
+        /// Errors: INVALID_ARGUMENT unless either a process id or the whole log is asked for, and for logs
+        /// that are malformed, more than 100 or without this log's own key, NOT_FOUND while nothing has
+        /// been signed yet.
         pub async fn get_trail_statement(
             &mut self,
             request: impl tonic::IntoRequest<super::GetTrailStatementRequest>,
@@ -671,10 +675,11 @@ pub mod journal_service_server {
             tonic::Response<super::GetConsistencyProofResponse>,
             tonic::Status,
         >;
-        /// Signs how many entries a process has below a tree size, so that an exported trail cannot lose
-        /// one unnoticed.
-        /// Errors: INVALID_ARGUMENT without a process id or for logs that are malformed, more than 100 or
-        /// without this log's own key, NOT_FOUND while nothing has been signed yet.
+        /// Signs how many entries a process, or the whole log, has below a tree size, so that an export
+        /// cannot lose one unnoticed.
+        /// Errors: INVALID_ARGUMENT unless either a process id or the whole log is asked for, and for logs
+        /// that are malformed, more than 100 or without this log's own key, NOT_FOUND while nothing has
+        /// been signed yet.
         async fn get_trail_statement(
             &self,
             request: tonic::Request<super::GetTrailStatementRequest>,

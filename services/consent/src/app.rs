@@ -20,6 +20,7 @@ use crate::config::Rules;
 use crate::domain::snapshot::By;
 use crate::domain::violations::Violations;
 use crate::error::Error;
+use crate::sealed::SEAL_KEY;
 use crate::store::{self, Cursor, Page};
 
 mod age;
@@ -63,7 +64,10 @@ const PAGE_DEFAULT: i32 = 100;
 /// Rows of a page at most.
 const PAGE_MAX: i32 = 1_000;
 /// The name of the key that seals revisions, receipts and decisions.
-const SEAL_KEY: &str = "consent-seal";
+/// Without them detached signatures are refused, and people are told of nothing.
+pub(crate) const PEERS: &[&str] = &[signing::PEER, notices::PEER];
+/// The name of the key that seals revisions.
+const SEAL_KEY_NAME: &str = "consent-seal";
 
 /// All use cases. Cheap to clone.
 #[derive(Clone)]
@@ -165,14 +169,10 @@ impl App {
         self.0.clock.now()
     }
 
-    /// Says at start which peers are not there, and what cannot be done without them.
+    /// Says at start what cannot be done with the settings at hand.
     pub(crate) fn say_what_is_missing(&self) {
-        if !self.0.peers.is_configured(signing::PEER) {
-            tracing::info!("without a signature block, detached signatures are refused");
-        }
-        if !self.0.peers.is_configured(notices::PEER) {
-            tracing::info!("without a messaging block, people are told of nothing");
-        } else if self.0.rules.notices.sender.is_empty() {
+        let peered = self.0.peers.is_configured(notices::PEER);
+        if peered && self.0.rules.notices.sender.is_empty() {
             tracing::info!("without a sender of notices, people are told of nothing");
         }
     }
@@ -229,21 +229,23 @@ impl App {
 
     /// The key that seals revisions, made when the store has none yet.
     async fn seal_key(&self, db: &Db) -> Result<SigningKey, Error> {
-        if store::keys::find(db, SEAL_KEY).await?.is_none() {
+        if store::keys::find(db, SEAL_KEY_NAME).await?.is_none() {
             let fresh = SigningKey::generate(Alg::EdDsa, &*self.0.entropy)?;
             let pkcs8 = fresh.to_pkcs8()?;
-            let sealed = self.0.keyring.seal_block(SEAL_KEY, pkcs8.expose());
+            let sealed = self.0.keyring.seal_block(&SEAL_KEY, pkcs8.expose());
             let kept = db.write("consent.keep_key", sealed, |tx, sealed| {
                 Box::pin(async move {
                     let now = tx.now();
-                    store::keys::insert(tx, SEAL_KEY, sealed, now).await?;
+                    store::keys::insert(tx, SEAL_KEY_NAME, sealed, now).await?;
                     Ok::<(), Error>(())
                 })
             });
             kept.await?;
         }
-        let sealed = store::keys::find(db, SEAL_KEY).await?.unwrap_or_default();
-        let pkcs8 = self.0.keyring.open_block(SEAL_KEY, &sealed)?;
+        let sealed = store::keys::find(db, SEAL_KEY_NAME)
+            .await?
+            .unwrap_or_default();
+        let pkcs8 = self.0.keyring.open_block(&SEAL_KEY, &sealed)?;
         Ok(SigningKey::from_pkcs8(Alg::EdDsa, &pkcs8)?)
     }
 }

@@ -14,16 +14,19 @@ mod domain;
 mod error;
 mod grpc;
 mod policy;
+mod sealed;
 mod store;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use publica_auth::{Access, DenialSink};
-use publica_host::{Block, Env, OpenError, Profile};
+use publica_host::{Block, Env, OpenError, Profile, StorePlan};
 use publica_journal::{Journal, JournalTail};
 use publica_store::{Migrations, Stores, StoresConfig};
+use publica_types::Tenant;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -50,20 +53,20 @@ impl Block for Consent {
     const NAME: &'static str = "consent";
     type Config = ConsentConfig;
 
-    async fn open(mut config: ConsentConfig, env: &Env) -> Result<Self, OpenError> {
+    async fn open(config: ConsentConfig, env: &Env) -> Result<Self, OpenError> {
         if config.trust_on_first_use && env.profile == Profile::Production {
             let why = "trust_on_first_use believes whoever signs first";
             return Err(OpenError::new(Self::NAME, "reading its settings", why));
         }
-        config.database = config.database.or_sqlite(&env.data_dir.join("consent.db"));
         let tail = JournalTail::new(
             Self::NAME,
             &env.keyring,
             env.clock.clone(),
             env.entropy.clone(),
         );
-        let settings = StoresConfig::new(config.database.clone(), env.tenants.clone());
-        let stores = Stores::open(settings, migrations(), env.clock.clone(), tail.clone())
+        let plan = Self::stores(&config, &env.data_dir, &env.tenants);
+        let stores = plan
+            .open(env, tail.clone())
             .await
             .map_err(|error| OpenError::new(Self::NAME, "opening its store", error))?;
         let journal = Journal::new(
@@ -77,13 +80,14 @@ impl Block for Consent {
         Ok(Self { app, stores })
     }
 
-    async fn migrate(mut config: ConsentConfig, env: &Env) -> Result<(), OpenError> {
-        config.database = config.database.or_sqlite(&env.data_dir.join("consent.db"));
-        let settings = StoresConfig::new(config.database, env.tenants.clone());
-        Stores::migrate(settings, &migrations(), &env.clock)
-            .await
-            .map(drop)
-            .map_err(|error| OpenError::new(Self::NAME, "bringing its store up to date", error))
+    fn stores(config: &ConsentConfig, data_dir: &Path, tenants: &[Tenant]) -> StorePlan {
+        let database = config.database.clone();
+        let database = database.or_sqlite(&data_dir.join("consent.db"));
+        StorePlan {
+            config: StoresConfig::new(database, tenants.to_vec()),
+            migrations: migrations(),
+            sealed: [publica_journal::SEALED, sealed::SEALED].concat(),
+        }
     }
 
     fn routes(&self) -> Routes {
@@ -99,6 +103,10 @@ impl Block for Consent {
             self.app.follow_revocations(&tenants, &stop),
             self.app.tell_people(stop.clone()),
         );
+    }
+
+    fn optional_peers() -> &'static [&'static str] {
+        app::PEERS
     }
 
     fn policy() -> &'static [(&'static str, Access)] {

@@ -16,14 +16,17 @@ mod error;
 mod grpc;
 mod jobs;
 mod policy;
+mod sealed;
 mod store;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use publica_auth::{Access, DenialSink};
-use publica_host::{Block, Env, OpenError};
+use publica_host::{Block, Env, OpenError, StorePlan};
 use publica_journal::{Journal, JournalTail};
-use publica_store::{Migrations, Stores, StoresConfig};
+use publica_store::{Migrations, StoresConfig};
+use publica_types::Tenant;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -50,16 +53,16 @@ impl Block for Identity {
     const NAME: &'static str = "identity";
     type Config = IdentityConfig;
 
-    async fn open(mut config: IdentityConfig, env: &Env) -> Result<Self, OpenError> {
-        config.database = config.database.or_sqlite(&env.data_dir.join("identity.db"));
+    async fn open(config: IdentityConfig, env: &Env) -> Result<Self, OpenError> {
         let tail = JournalTail::new(
             Self::NAME,
             &env.keyring,
             env.clock.clone(),
             env.entropy.clone(),
         );
-        let settings = StoresConfig::new(config.database.clone(), env.tenants.clone());
-        let stores = Stores::open(settings, migrations(), env.clock.clone(), tail.clone())
+        let plan = Self::stores(&config, &env.data_dir, &env.tenants);
+        let stores = plan
+            .open(env, tail.clone())
             .await
             .map_err(|error| OpenError::new(Self::NAME, "opening its store", error))?;
         let keyring = env.keyring.clone();
@@ -84,13 +87,14 @@ impl Block for Identity {
         Ok(Self { app })
     }
 
-    async fn migrate(mut config: IdentityConfig, env: &Env) -> Result<(), OpenError> {
-        config.database = config.database.or_sqlite(&env.data_dir.join("identity.db"));
-        let settings = StoresConfig::new(config.database, env.tenants.clone());
-        Stores::migrate(settings, &migrations(), &env.clock)
-            .await
-            .map(drop)
-            .map_err(|error| OpenError::new(Self::NAME, "bringing its store up to date", error))
+    fn stores(config: &IdentityConfig, data_dir: &Path, tenants: &[Tenant]) -> StorePlan {
+        let database = config.database.clone();
+        let database = database.or_sqlite(&data_dir.join("identity.db"));
+        StorePlan {
+            config: StoresConfig::new(database, tenants.to_vec()),
+            migrations: migrations(),
+            sealed: [publica_journal::SEALED, sealed::SEALED].concat(),
+        }
     }
 
     fn routes(&self) -> Routes {

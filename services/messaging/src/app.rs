@@ -30,6 +30,7 @@ use crate::domain::envelope::Checked;
 use crate::domain::uid;
 use crate::engine::{Engine, Setup};
 use crate::error::Error;
+use crate::sealed::SIGNING_KEY;
 use crate::smtp::Hop;
 use crate::store::template as keys;
 use crate::vault::Vault;
@@ -271,7 +272,7 @@ impl App {
         if keys::signing_key(db, &domain, &selector).await?.is_none() {
             let mut seed = zeroize::Zeroizing::new([0_u8; 32]);
             self.inner.parts.entropy.fill(&mut *seed);
-            let sealed = vault.seal_setting("signing_key", &*seed);
+            let sealed = vault.seal_setting(&SIGNING_KEY, &*seed);
             let input = (domain.clone(), selector.clone(), sealed);
             let kept = db.write("messaging.keep_signing_key", input, |tx, input| {
                 let (domain, selector, sealed) = input;
@@ -284,7 +285,7 @@ impl App {
         let sealed = keys::signing_key(db, &domain, &selector)
             .await?
             .unwrap_or_default();
-        let seed = vault.open_setting("signing_key", &sealed)?;
+        let seed = vault.open_setting(&SIGNING_KEY, &sealed)?;
         let seed: [u8; 32] = seed.try_into().map_err(|_| corrupt("a signing key"))?;
         Key::from_seed(&seed).map_err(|_| corrupt("a signing key"))
     }

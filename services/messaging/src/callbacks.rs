@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::domain::counters::{Counters, State};
 use crate::domain::envelope::{Code, Violation};
 use crate::engine::ActiveRequest;
+use crate::sealed::CALLBACK;
 use crate::store::{RequestId, request};
 
 /// The kind of the jobs.
@@ -27,8 +28,6 @@ pub(crate) const KIND: &str = "messaging.callback";
 /// At most one summary of changes a request in this time.
 const COALESCE: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// Purpose under which a callback's address is sealed.
-pub(crate) const SEAL: &str = "callback";
 
 /// What a job has to tell.
 #[derive(Debug, Serialize, Deserialize)]
@@ -233,7 +232,7 @@ impl Callbacks {
             .await
             .map_err(|error| error.to_string())?;
         let url = vault
-            .open_setting(SEAL, sealed)
+            .open_setting(&CALLBACK, sealed)
             .map_err(|error| error.to_string())?;
         let url = String::from_utf8_lossy(&url).into_owned();
         let counters = request::counters(&job.db, &row)

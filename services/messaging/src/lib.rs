@@ -17,18 +17,20 @@ mod engine;
 mod error;
 mod grpc;
 mod policy;
+mod sealed;
 pub mod sink;
 mod smtp;
 mod store;
 mod vault;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use publica_auth::{Access, DenialSink};
-use publica_host::{Block, Env, OpenError, Profile};
+use publica_host::{Block, Env, OpenError, Profile, StorePlan};
 use publica_journal::{Journal, JournalTail};
-use publica_store::{Migrations, Stores, StoresConfig};
-use publica_types::Secret;
+use publica_store::{Migrations, StoresConfig};
+use publica_types::{Secret, Tenant};
 use publica_work::Worker;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -68,10 +70,7 @@ impl Block for Messaging {
     const NAME: &'static str = "messaging";
     type Config = MessagingConfig;
 
-    async fn open(mut config: MessagingConfig, env: &Env) -> Result<Self, OpenError> {
-        config.database = config
-            .database
-            .or_sqlite(&env.data_dir.join("messaging.db"));
+    async fn open(config: MessagingConfig, env: &Env) -> Result<Self, OpenError> {
         if env.profile == Profile::Production && config.senders.is_empty() {
             let missing = "senders: who may send as whom must be said in production";
             return Err(failed("reading its settings")(missing));
@@ -103,8 +102,9 @@ impl Block for Messaging {
             Arc::clone(&env.clock),
             Arc::clone(&env.entropy),
         );
-        let settings = StoresConfig::new(config.database.clone(), env.tenants.clone());
-        let stores = Stores::open(settings, migrations(), Arc::clone(&env.clock), tail.clone())
+        let plan = Self::stores(&config, &env.data_dir, &env.tenants);
+        let stores = plan
+            .open(env, tail.clone())
             .await
             .map_err(failed("opening its store"))?;
         let journal = Journal::new(
@@ -135,15 +135,14 @@ impl Block for Messaging {
         Ok(Self { app })
     }
 
-    async fn migrate(mut config: MessagingConfig, env: &Env) -> Result<(), OpenError> {
-        config.database = config
-            .database
-            .or_sqlite(&env.data_dir.join("messaging.db"));
-        let settings = StoresConfig::new(config.database, env.tenants.clone());
-        Stores::migrate(settings, &migrations(), &env.clock)
-            .await
-            .map(drop)
-            .map_err(|error| OpenError::new(Self::NAME, "bringing its store up to date", error))
+    fn stores(config: &MessagingConfig, data_dir: &Path, tenants: &[Tenant]) -> StorePlan {
+        let database = config.database.clone();
+        let database = database.or_sqlite(&data_dir.join("messaging.db"));
+        StorePlan {
+            config: StoresConfig::new(database, tenants.to_vec()),
+            migrations: migrations(),
+            sealed: [publica_journal::SEALED, sealed::SEALED].concat(),
+        }
     }
 
     fn routes(&self) -> Routes {

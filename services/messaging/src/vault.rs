@@ -10,16 +10,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use publica_seal::{Keyring, SealError, SubjectKey};
+use publica_seal::{Keyring, Purpose, SealError, SubjectKey};
 use publica_store::Db;
 use publica_types::{SharedEntropy, Timestamp, Uuid};
 use zeroize::Zeroizing;
 
 use crate::domain::inbound::CHECK_LEN;
+use crate::sealed::UNSUBSCRIBE;
 use crate::store::chunk::{self, NewKey};
 
 const FIELD: &str = "content_key";
-const UNSUBSCRIBE: &str = "messaging.unsubscribe";
 /// Bytes of a keyed hash.
 const ADDRESS_HASH_LEN: usize = 32;
 const HOUR: i64 = 3_600_000_000;
@@ -134,13 +134,13 @@ impl Vault {
     }
 
     /// Seals something that is not content, such as a callback's address.
-    pub(crate) fn seal_setting(&self, purpose: &'static str, plain: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal_setting(&self, purpose: &'static Purpose, plain: &[u8]) -> Vec<u8> {
         self.keyring.seal_block(purpose, plain)
     }
 
     pub(crate) fn open_setting(
         &self,
-        purpose: &'static str,
+        purpose: &'static Purpose,
         sealed: &[u8],
     ) -> Result<Vec<u8>, SealError> {
         self.keyring.open_block(purpose, sealed)
@@ -169,14 +169,14 @@ impl Vault {
     pub(crate) fn unsubscribe_token(&self, address: &str, category: &str) -> String {
         let mut plain = self.address_hash(address);
         plain.extend_from_slice(category.as_bytes());
-        URL_SAFE_NO_PAD.encode(self.keyring.seal_block(UNSUBSCRIBE, &plain))
+        URL_SAFE_NO_PAD.encode(self.keyring.seal_lasting(&UNSUBSCRIBE, &plain))
     }
 
     /// The keyed hash of the address and the category that a token is about; `None` if it is
     /// not one of ours.
     pub(crate) fn open_unsubscribe_token(&self, token: &str) -> Option<(Vec<u8>, String)> {
         let sealed = URL_SAFE_NO_PAD.decode(token).ok()?;
-        let mut hash = self.keyring.open_block(UNSUBSCRIBE, &sealed).ok()?;
+        let mut hash = self.keyring.open_block(&UNSUBSCRIBE, &sealed).ok()?;
         if hash.len() < ADDRESS_HASH_LEN {
             return None;
         }

@@ -16,16 +16,19 @@ mod jobs;
 mod policy;
 mod rail;
 mod receipt;
+mod sealed;
 mod store;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use publica_auth::{Access, DenialSink};
-use publica_host::{Block, Env, OpenError, Profile};
+use publica_host::{Block, Env, OpenError, Profile, StorePlan};
 use publica_journal::{Journal, JournalTail};
 use publica_proto::imports::v1::import_service_server::ImportServiceServer;
 use publica_proto::payments::v1 as pb;
-use publica_store::{Migrations, Stores, StoresConfig};
+use publica_store::{Migrations, StoresConfig};
+use publica_types::Tenant;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -59,16 +62,16 @@ impl Block for Payments {
     const NAME: &'static str = "payments";
     type Config = Config;
 
-    async fn open(mut config: Config, env: &Env) -> Result<Self, OpenError> {
-        config.database = config.database.or_sqlite(&env.data_dir.join("payments.db"));
+    async fn open(config: Config, env: &Env) -> Result<Self, OpenError> {
         let tail = JournalTail::new(
             Self::NAME,
             &env.keyring,
             env.clock.clone(),
             env.entropy.clone(),
         );
-        let settings = StoresConfig::new(config.database.clone(), env.tenants.clone());
-        let stores = Stores::open(settings, migrations(), env.clock.clone(), tail.clone())
+        let plan = Self::stores(&config, &env.data_dir, &env.tenants);
+        let stores = plan
+            .open(env, tail.clone())
             .await
             .map_err(|error| OpenError::new(Self::NAME, "opening its store", error))?;
         let journal = Journal::new(
@@ -101,13 +104,14 @@ impl Block for Payments {
         })
     }
 
-    async fn migrate(mut config: Config, env: &Env) -> Result<(), OpenError> {
-        config.database = config.database.or_sqlite(&env.data_dir.join("payments.db"));
-        let settings = StoresConfig::new(config.database, env.tenants.clone());
-        Stores::migrate(settings, &migrations(), &env.clock)
-            .await
-            .map(drop)
-            .map_err(|error| OpenError::new(Self::NAME, "bringing its store up to date", error))
+    fn stores(config: &Config, data_dir: &Path, tenants: &[Tenant]) -> StorePlan {
+        let database = config.database.clone();
+        let database = database.or_sqlite(&data_dir.join("payments.db"));
+        StorePlan {
+            config: StoresConfig::new(database, tenants.to_vec()),
+            migrations: migrations(),
+            sealed: [publica_journal::SEALED, sealed::SEALED].concat(),
+        }
     }
 
     fn routes(&self) -> Routes {

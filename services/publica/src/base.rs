@@ -212,6 +212,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The keys of personal data for a tool, which makes none.
+pub(crate) fn keyring(suite: &Suite, entropy: SharedEntropy) -> Result<Keyring> {
+    let config = SealConfig {
+        create: false,
+        ..seal(suite, &suite.data.join("keys"))
+    };
+    Keyring::open(&config, entropy).context("reading the keys of personal data")
+}
+
 /// Outside production, missing keys are made on first start.
 fn seal(suite: &Suite, keys: &Path) -> SealConfig {
     let mut config = suite.seal.clone();

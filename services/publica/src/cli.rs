@@ -112,11 +112,25 @@ pub(crate) enum Command {
         --token-file import.token < people.jsonl")]
     Import(ImportArgs),
 
+    /// Export the trail of one case, or the whole log of a block, with all that proves it.
+    ///
+    /// Asks the blocks' journals over gRPC, for which the token needs the scope BLOCK:journal:read
+    /// of each. What was committed before the call is in it. `publica verify` checks the file.
+    /// A whole log that is interrupted leaves OUTPUT.partial, and the same command goes on from
+    /// there. Entries name who did what to what by opaque ids, so keep exports to those whom they
+    /// concern.
+    #[command(after_help = "Examples:\n  \
+        publica export --process 7c0e1e9e-2f4b-4c0e-9b1e-0a4f3c1d2b5a --output trail.jsonl\n  \
+        publica export --block payments --output payments.jsonl --keys payments.keys\n  \
+        publica export --block consent --to https://suite.example.org --authorities ca.pem \\\n    \
+        --token-file auditor.token --output consent.jsonl\n  \
+        publica verify payments.jsonl --keys payments.keys")]
+    Export(ExportArgs),
+
     /// Verify an exported trail: Merkle proofs and signatures, without network or database.
     ///
-    /// An export holds the trail of one case, or whole logs, as JSON Lines. `publica journey
-    /// --keep DIR` leaves one with the keys of its logs; clients make their own from each block's
-    /// JournalService over gRPC (GetCheckpoint, ListEntries with proofs, GetTrailStatement).
+    /// An export holds the trail of one case, or whole logs, as JSON Lines. `publica export` makes
+    /// them, and `publica journey --keep DIR` leaves one.
     ///
     /// Found is what was changed, left out, put in or signed twice: entries, bodies, checkpoints
     /// and whole logs. What a file cannot prove is whose keys signed it, as a forger can sign
@@ -127,13 +141,20 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
 
     /// Check a payment's receipt: its path to the approved digest, without network or database.
+    ///
+    /// Proves that the payment stands in the batch whose digest people approved, and says which
+    /// payment that is. Compare the digest with the one that the approvers saw.
+    #[command(after_help = "Examples:\n  publica verify-receipt receipt.json\n  \
+        curl -H \"authorization: Bearer $TOKEN\" \\\n    \
+        http://127.0.0.1:8080/payments/v1/batches/B/receipts/I | publica verify-receipt -\n\n\
+        Exit codes: 0 valid, 1 not valid or not readable, 2 wrong usage.")]
     VerifyReceipt {
         /// The receipt (JSON) of /v1/batches/{batch}/receipts/{instruction}; - reads standard
         /// input.
         receipt: PathBuf,
     },
 
-    /// Make the keys that the processes of a suite share, before its first start.
+    /// Make the keys that the processes of a suite share, before its first start; or change them.
     ///
     /// Writes two files for their owner alone: seal.json, which encrypts personal data at rest
     /// and derives the secrets of blocks ([seal] file), and workload.jwk, by which blocks prove
@@ -168,17 +189,28 @@ pub(crate) enum Command {
 
     /// Copy all embedded stores and keys to a folder, while the suite runs.
     ///
-    /// Each store is copied at one moment of its own; blocks come back to slightly different
-    /// moments, and `publica doctor` lists what no longer fits together. The copy holds keys:
-    /// keep it as safe as the original. For PostgreSQL use its own tools.
-    #[command(after_help = "Example:\n  publica backup --to /backup/monday")]
+    /// Copies the data folder, and what the settings place outside of it: stores, seal.file and
+    /// workload_key. Each store is copied at one moment of its own; blocks come back to slightly
+    /// different moments, and `publica doctor` lists what no longer fits together. The copy holds
+    /// keys: keep it as safe as the original. What it cannot hold it names: stores on PostgreSQL,
+    /// which has tools of its own, and keys that are given in the environment.
+    #[command(after_help = "Examples:\n  publica backup --to /backup/monday\n  \
+        publica backup --config publica.toml --to /backup/monday")]
     Backup(BackupArgs),
 
-    /// Bring a backup back into an empty data folder.
+    /// Bring a backup back into an empty data folder, or mark stores that came back otherwise.
     ///
     /// Checks every checksum first. Each store opens a new journal epoch when it next starts,
-    /// because it is older than what has been signed.
-    #[command(after_help = "Example:\n  publica restore --from /backup/monday --data publica-data")]
+    /// because it is older than what has been signed. What stood outside the data folder goes
+    /// where the settings say now, and must not be there yet.
+    ///
+    /// A store that another tool brought back, such as PostgreSQL's own or a snapshot of a volume,
+    /// gets the same mark by --mark, before any server is started on it: without the mark, only the
+    /// witness keeps its log from signing two histories under one name.
+    #[command(after_help = "Examples:\n  \
+        publica restore --from /backup/monday --data publica-data\n  \
+        publica restore --from /backup/monday --config publica.toml\n  \
+        publica restore --mark --config publica.toml --blocks payments")]
     Restore(RestoreArgs),
 
     /// Look for what is wrong: settings, files and their modes, stores, disk, servers.
@@ -354,10 +386,78 @@ pub(crate) struct ImportArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The case whose trail is exported, as calls name it (x-process-id).
+    #[arg(long, value_name = "ID", required_unless_present = "block")]
+    pub(crate) process: Option<String>,
+
+    /// The block whose whole log is exported.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["process", "blocks"])]
+    pub(crate) block: Option<String>,
+
+    /// Blocks whose entries of the case are exported [default: all].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) blocks: Vec<String>,
+
+    /// File for the export, which must not exist; standard output if none is named.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// File for the keys of the exported logs, to be kept apart from the export.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keys: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct KeysArgs {
+    #[command(subcommand)]
+    pub(crate) action: Option<KeysAction>,
+
     /// Folder for the keys; it is made if it does not exist.
+    #[arg(long, value_name = "DIR", required = true)]
+    pub(crate) to: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysAction {
+    /// Move everything that is sealed to the active key of seal.json, so that others can go.
+    ///
+    /// Add a key to seal.json under a new id, make it `active`, and start every server of the
+    /// suite anew; where servers start one after the other, first start all of them with the key
+    /// added, then with it active. Then run this where the settings, the keys and the stores are.
+    /// It moves a few hundred values at a time while the suite runs, embedded stores included,
+    /// can be interrupted and goes on where it was. At the end it opens everything and counts what
+    /// is under each key. Only a key that nothing is under may leave seal.json; backups that were
+    /// made before need it still, so keep it with them.
+    #[command(after_help = "Examples:\n  publica keys rotate\n  \
+        publica keys rotate --config publica.toml --blocks payments\n  \
+        publica keys rotate --count        count what is under each key, move nothing\n\n\
+        Exit codes: 0 all is under the active key, 1 not so or failed, 2 wrong usage, 64 wrong\n\
+        settings.")]
+    Rotate(RotateArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RotateArgs {
+    /// Settings file (TOML).
+    #[arg(long, value_name = "FILE", env = "PUBLICA_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Folder of stores and keys [default: publica-data].
     #[arg(long, value_name = "DIR")]
-    pub(crate) to: PathBuf,
+    pub(crate) data: Option<PathBuf>,
+
+    /// Blocks whose stores are meant [default: all].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) blocks: Vec<String>,
+
+    /// Only count what is under each key, and try to open it.
+    #[arg(long)]
+    pub(crate) count: bool,
 }
 
 #[derive(Debug, Args)]
@@ -394,9 +494,13 @@ pub(crate) struct TokenArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
-    /// Folder to back up.
-    #[arg(long, value_name = "DIR", default_value = "publica-data")]
-    pub(crate) data: PathBuf,
+    /// Settings file (TOML).
+    #[arg(long, value_name = "FILE", env = "PUBLICA_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Folder of stores and keys [default: publica-data].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
 
     /// Folder for the copy; it must be empty or not exist.
     #[arg(long, value_name = "DIR")]
@@ -406,12 +510,24 @@ pub(crate) struct BackupArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
     /// Folder that `publica backup` wrote.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) from: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "mark")]
+    pub(crate) from: Option<PathBuf>,
 
-    /// Data folder to bring it back to; it must be empty or not exist.
-    #[arg(long, value_name = "DIR", default_value = "publica-data")]
-    pub(crate) data: PathBuf,
+    /// Only mark stores that were brought back by other means; no server may run on them.
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) mark: bool,
+
+    /// Blocks whose stores are marked [default: all].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "mark")]
+    pub(crate) blocks: Vec<String>,
+
+    /// Settings file (TOML).
+    #[arg(long, value_name = "FILE", env = "PUBLICA_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Data folder to bring it back to; it must be empty or not exist [default: publica-data].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -4,13 +4,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use tonic::Request;
+use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Request, Status};
 
 use crate::cli::ClientArgs;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Longest call of a journal: it counts a long log before it signs for it.
+const CALL_LIMIT: Duration = Duration::from_secs(1_800);
+/// Largest answer: a page of entries with long bodies.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 /// A connection to the gateway or to a block, and what to show there.
 pub(crate) struct Client {
@@ -46,6 +53,16 @@ impl Client {
         self.channel.clone()
     }
 
+    /// The journal of a block.
+    pub(crate) fn journal(&self, block: &str) -> JournalServiceClient<Journal> {
+        let caller = Caller {
+            authorization: self.authorization.clone(),
+            block: block.parse().ok(),
+        };
+        let service = InterceptedService::new(self.channel.clone(), caller);
+        JournalServiceClient::new(service).max_decoding_message_size(MAX_ANSWER)
+    }
+
     /// Adds who calls, and which block is meant.
     pub(crate) fn address<T>(&self, request: &mut Request<T>, block: &str) {
         let metadata = request.metadata_mut();
@@ -53,6 +70,28 @@ impl Client {
         if let Ok(block) = block.parse() {
             metadata.insert(publica_rpc::BLOCK, block);
         }
+    }
+}
+
+/// The way to a journal.
+pub(crate) type Journal = InterceptedService<Channel, Caller>;
+
+/// Adds to each call who calls, which block is meant, and how long it may take.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    authorization: MetadataValue<Ascii>,
+    block: Option<MetadataValue<Ascii>>,
+}
+
+impl Interceptor for Caller {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.set_timeout(CALL_LIMIT);
+        let metadata = request.metadata_mut();
+        metadata.insert("authorization", self.authorization.clone());
+        if let Some(block) = &self.block {
+            metadata.insert(publica_rpc::BLOCK, block.clone());
+        }
+        Ok(request)
     }
 }
 

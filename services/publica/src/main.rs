@@ -14,10 +14,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, KeysAction};
 use commands::{
-    backup, check_config, completions, doctor, import, keys, migrate, token, up, verify,
-    verify_receipt,
+    backup, check_config, completions, doctor, export, import, keys, migrate, rotate, token, up,
+    verify, verify_receipt,
 };
 
 /// A call through gateway and block makes some hundred small allocations and a few of 8 KiB, which
@@ -65,9 +65,13 @@ async fn run(command: Command) -> anyhow::Result<u8> {
         Command::Migrate(args) => migrate::run(args).await,
         Command::CheckConfig { file } => check_config::run(&file),
         Command::Import(args) => import::run(args).await,
+        Command::Export(args) => export::run(args).await,
         Command::Verify(args) => verify::run(&args),
         Command::VerifyReceipt { receipt } => verify_receipt::run(&receipt),
-        Command::Keys(args) => keys::run(&args),
+        Command::Keys(args) => match args.action {
+            Some(KeysAction::Rotate(args)) => rotate::run(args).await,
+            None => keys::run(args.to.as_deref()),
+        },
         Command::Token(args) => token::run(args),
         Command::Completions { shell } => completions::run(shell),
         Command::Backup(args) => backup::backup(args).await,

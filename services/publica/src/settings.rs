@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use publica_auth::{AuthConfig, IssuerConfig};
 use publica_config::{Problems, Settings};
 use publica_gateway::GatewayConfig;
-use publica_host::{Block, ListenConfig, PeerConfig, Profile, ServerConfig};
+use publica_host::{Block, ListenConfig, PeerConfig, Profile, ServerConfig, StorePlan};
 use publica_seal::SealConfig;
 use publica_telemetry::TelemetryConfig;
 use publica_types::Tenant;
@@ -110,16 +110,27 @@ macro_rules! suite {
                 }
             }
 
+            /// The stores of the block of that name.
+            pub(crate) fn stores(&self, name: &str) -> StorePlan {
+                let folder = self.data.join(name);
+                match name {
+                    $(stringify!($name) => {
+                        <$block>::stores(&self.$name, &folder, &self.tenants)
+                    })+
+                    _ => unreachable!("names of blocks are checked when they are read"),
+                }
+            }
+
             /// Brings the stores of the block of that name up to date.
             pub(crate) async fn migrate(
-                &mut self,
+                &self,
                 name: &str,
                 base: &crate::base::Base,
             ) -> Result<(), publica_host::OpenError> {
                 match name {
                     $(stringify!($name) => {
                         let env = base.env::<$block>()?;
-                        <$block>::migrate(std::mem::take(&mut self.$name), &env).await
+                        <$block>::migrate(&self.$name, &env).await
                     })+
                     _ => unreachable!("names of blocks are checked when they are read"),
                 }
@@ -290,8 +301,29 @@ impl Settings for Suite {
     }
 }
 
+/// The blocks of these names, all if there are none; or what is wrong with them.
+pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static str>, String> {
+    if let Some(wrong) = names.iter().find(|name| !BLOCKS.contains(&name.as_str())) {
+        let known = BLOCKS.join(", ");
+        return Err(format!("there is no block {wrong}; there are {known}"));
+    }
+    let named = |block: &&str| names.is_empty() || names.iter().any(|name| name == block);
+    Ok(BLOCKS.iter().copied().filter(named).collect())
+}
+
 /// Reads the settings: defaults, the file, the environment, then what the command line says.
 pub(crate) fn load(
+    file: Option<&Path>,
+    change: impl FnOnce(&mut Suite),
+) -> Result<Suite, Problems> {
+    let suite = load_unchecked(file, change)?;
+    let mut problems = Problems::new();
+    suite.check(&mut problems);
+    problems.check().map(|()| suite)
+}
+
+/// The same without judging what they say.
+pub(crate) fn load_unchecked(
     file: Option<&Path>,
     change: impl FnOnce(&mut Suite),
 ) -> Result<Suite, Problems> {
@@ -300,9 +332,7 @@ pub(crate) fn load(
         .filter(|(name, _)| !RESERVED.iter().any(|reserved| name.starts_with(reserved)));
     let mut suite: Suite = publica_config::load_unchecked(file, env, "PUBLICA")?;
     change(&mut suite);
-    let mut problems = Problems::new();
-    suite.check(&mut problems);
-    problems.check().map(|()| suite)
+    Ok(suite)
 }
 
 /// Prints what is wrong with the settings; gives the exit code for it.
@@ -337,6 +367,14 @@ mod tests {
             let keys = format!("{issuer}/oauth2/jwks");
             assert_eq!(believed.jwks_url.as_deref(), Some(keys.as_str()));
         }
+    }
+
+    #[test]
+    fn all_blocks_are_meant_unless_some_are_named() {
+        assert_eq!(chosen(&[]).unwrap(), BLOCKS);
+        assert_eq!(chosen(&["consent".to_owned()]).unwrap(), ["consent"]);
+        let wrong = chosen(&["taxes".to_owned()]).unwrap_err();
+        assert!(wrong.contains("no block taxes"), "{wrong}");
     }
 
     #[test]

@@ -16,16 +16,18 @@ mod policy;
 mod store;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use publica_auth::{Access, DenialSink};
 use publica_gate::{Gate, GateConfig};
-use publica_host::{Block, Env, OpenError};
+use publica_host::{Block, Env, OpenError, StorePlan};
 use publica_journal::{Journal, JournalTail};
 use publica_proto::imports::v1::import_service_server::ImportServiceServer;
 use publica_proto::registration::v1 as pb;
-use publica_store::{Migrations, Stores, StoresConfig};
+use publica_store::{Migrations, StoresConfig};
+use publica_types::Tenant;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -56,18 +58,16 @@ impl Block for Registration {
     const NAME: &'static str = "registration";
     type Config = RegistrationConfig;
 
-    async fn open(mut config: RegistrationConfig, env: &Env) -> Result<Self, OpenError> {
-        config.database = config
-            .database
-            .or_sqlite(&env.data_dir.join("registration.db"));
+    async fn open(config: RegistrationConfig, env: &Env) -> Result<Self, OpenError> {
         let tail = JournalTail::new(
             Self::NAME,
             &env.keyring,
             env.clock.clone(),
             env.entropy.clone(),
         );
-        let settings = StoresConfig::new(config.database.clone(), env.tenants.clone());
-        let stores = Stores::open(settings, migrations(), env.clock.clone(), tail.clone())
+        let plan = Self::stores(&config, &env.data_dir, &env.tenants);
+        let stores = plan
+            .open(env, tail.clone())
             .await
             .map_err(|error| OpenError::new(Self::NAME, "opening its store", error))?;
         let journal = Journal::new(
@@ -102,15 +102,14 @@ impl Block for Registration {
         })
     }
 
-    async fn migrate(mut config: RegistrationConfig, env: &Env) -> Result<(), OpenError> {
-        config.database = config
-            .database
-            .or_sqlite(&env.data_dir.join("registration.db"));
-        let settings = StoresConfig::new(config.database, env.tenants.clone());
-        Stores::migrate(settings, &migrations(), &env.clock)
-            .await
-            .map(drop)
-            .map_err(|error| OpenError::new(Self::NAME, "bringing its store up to date", error))
+    fn stores(config: &RegistrationConfig, data_dir: &Path, tenants: &[Tenant]) -> StorePlan {
+        let database = config.database.clone();
+        let database = database.or_sqlite(&data_dir.join("registration.db"));
+        StorePlan {
+            config: StoresConfig::new(database, tenants.to_vec()),
+            migrations: migrations(),
+            sealed: publica_journal::SEALED.to_vec(),
+        }
     }
 
     fn routes(&self) -> Routes {

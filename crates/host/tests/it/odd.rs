@@ -1,14 +1,17 @@
 //! A block without a store.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use publica_auth::Access;
-use publica_host::{Block, Env, OpenError};
+use publica_host::{Block, Env, OpenError, StorePlan};
 use publica_proto::imports::v1::import_service_server::{ImportService, ImportServiceServer};
 use publica_proto::imports::v1::{
     FILE_DESCRIPTOR_SET, ImportEntitiesRequest, ImportEntitiesResponse,
 };
+use publica_store::{DatabaseConfig, Migrations, StoresConfig};
+use publica_types::Tenant;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -49,8 +52,13 @@ impl Block for Odd {
         Ok(Self::default())
     }
 
-    async fn migrate((): (), _: &Env) -> Result<(), OpenError> {
-        Ok(())
+    fn stores((): &(), data_dir: &Path, tenants: &[Tenant]) -> StorePlan {
+        let database = DatabaseConfig::sqlite(&data_dir.join("odd.db"));
+        StorePlan {
+            config: StoresConfig::new(database, tenants.to_vec()),
+            migrations: Migrations::new(Self::NAME),
+            sealed: Vec::new(),
+        }
     }
 
     fn routes(&self) -> Routes {

@@ -341,14 +341,20 @@ impl JournalService for LogService {
     ) -> Result<Response<proto::GetTrailStatementResponse>, Status> {
         let db = self.db(&request).await?;
         let request = request.into_inner();
-        if request.process_id.is_empty() {
-            return Err(invalid("process_id", "is required").into());
-        }
+        let case = match (request.process_id.as_str(), request.whole_log) {
+            ("", false) => return Err(invalid("process_id", "is required").into()),
+            ("", true) => None,
+            (case, false) => Some(case),
+            (_, true) => {
+                let what = "must be empty where the whole log is meant";
+                return Err(invalid("process_id", what).into());
+            }
+        };
         let row = checkpoint(&db, request.tree_size).await?;
         let epoch = self.journal.keeper().epoch(&db, row.epoch).await?;
         let logs = exported_logs(&request.logs, &epoch.signer.verifier())?;
         let name = epoch.signer.name();
-        let made = statement(&db, name, &request.process_id, row.size, logs).await?;
+        let made = statement(&db, name, case, row.size, logs).await?;
         Ok(Response::new(proto::GetTrailStatementResponse {
             note: epoch.signer.sign(&made.text()),
             entry_count: i64::try_from(made.count).unwrap_or(i64::MAX),

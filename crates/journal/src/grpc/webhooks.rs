@@ -17,13 +17,12 @@ use crate::entry::Entry;
 use crate::error::JournalError;
 use crate::journal::Journal;
 use crate::ledger::{Call, fingerprint, write};
+use crate::sealed::WEBHOOK;
 use crate::store::deliveries;
 use crate::store::log as log_sql;
 use crate::store::webhooks::{self as sql, WebhookRow};
 use crate::tail::append;
-use crate::webhook::{
-    KIND, PINGED, PURPOSE, is_short, key_prefix, new_secret, read_secret, secret_text,
-};
+use crate::webhook::{KIND, PINGED, is_short, key_prefix, new_secret, read_secret, secret_text};
 
 mod again;
 mod shown;
@@ -243,7 +242,7 @@ impl Webhooks {
     }
 
     fn seal(&self, secret: &[u8]) -> Vec<u8> {
-        self.journal.keyring().seal_block(PURPOSE, secret)
+        self.journal.keyring().seal_block(&WEBHOOK, secret)
     }
 }
 

@@ -61,6 +61,11 @@ publica_store::statements! {
         JOIN journal_leaf AS leaf ON leaf.entry_id = journal.entry_id \
         WHERE journal.process_id = $1 AND leaf.position >= $2 AND leaf.position < $3 \
         ORDER BY leaf.position LIMIT $4",
+    // An entry whose row is gone keeps its leaf.
+    LEAVES = "SELECT leaf.position, leaf.leaf_hash, journal.body IS NOT NULL \
+        FROM journal_leaf AS leaf \
+        LEFT JOIN journal ON journal.entry_id = leaf.entry_id \
+        WHERE leaf.position >= $1 AND leaf.position < $2 ORDER BY leaf.position LIMIT $3",
 }
 
 #[derive(Debug, sqlx::FromRow)]
@@ -205,21 +210,19 @@ pub async fn about(
 }
 
 /// Leaves of a case with whether their entries have a body, in order, at most `limit`.
-pub(crate) async fn leaves_of_process(
+pub(crate) async fn leaves(
     db: &Db,
-    process_id: &str,
+    process_id: Option<&str>,
     from: i64,
     to: i64,
     limit: i64,
 ) -> Result<Vec<(i64, Hash, bool)>, StoreError> {
-    let rows: Vec<(i64, Vec<u8>, bool)> = db
-        .query(LEAVES_OF_PROCESS)
-        .bind(process_id)
-        .bind(from)
-        .bind(to)
-        .bind(limit)
-        .fetch_all()
-        .await?;
+    let query = match process_id {
+        Some(process_id) => db.query(LEAVES_OF_PROCESS).bind(process_id),
+        None => db.query(LEAVES),
+    };
+    let query = query.bind(from).bind(to).bind(limit);
+    let rows: Vec<(i64, Vec<u8>, bool)> = query.fetch_all().await?;
     rows.into_iter()
         .map(|(position, leaf, has_body)| Ok((position, hash(&leaf)?, has_body)))
         .collect()

@@ -164,7 +164,6 @@ both_engines! {
         let mut writer = Writer::new(Vec::new(), Some("p")).unwrap();
         let mut exporters = [Client {
             block: "payments".into(),
-            tenant: "default".into(),
             service: client.clone(),
         }];
         let counts = export::over_grpc(&mut exporters, "p", &mut writer).await.unwrap();
@@ -182,6 +181,81 @@ both_engines! {
         let counts = export::over_grpc(&mut exporters, "none", &mut writer).await.unwrap();
         let report = verify::trail(writer.finish().unwrap().as_slice()).unwrap();
         assert!(counts == [0] && report.is_valid() && report.logs.len() == 1, "{report}");
+        bench.stop().await;
+    }
+
+    async fn a_whole_log_is_exported_by_a_client_and_goes_on_where_it_was_cut(db: TestDatabase) {
+        let bench = Bench::new(&db).await;
+        bench.run();
+        // More than a page.
+        for n in 0..700 {
+            bench.add(n, if n % 3 == 0 { "p" } else { "q" }).await;
+        }
+        let mut exporter = Client {
+            block: "payments".to_owned(),
+            service: JournalServiceClient::new(link(&bench)),
+        };
+        let mut told = Vec::new();
+        let mut watch = |done, all| told.push((done, all));
+        let (file, whole) = exporter.whole(Vec::new(), None, &mut watch).await.unwrap().unwrap();
+        assert_eq!((whole.entries, told), (700, vec![(500, 700), (700, 700)]));
+        let valid = |file: &[u8]| {
+            let mut verifier = verify::Verifier::new();
+            verifier.pin(verify::Pin::of(whole.key.clone())).unwrap();
+            verifier.read("export", file).unwrap();
+            verifier.finish()
+        };
+        let report = valid(&file);
+        assert!(report.is_valid() && report.is_pinned(), "{report}");
+        assert!(report.logs[0].complete && report.entries() == 700, "{report}");
+
+        // Cut after its 42nd entry, and continued when there are more.
+        bench.add(700, "q").await;
+        let lines: Vec<&[u8]> = file.split_inclusive(|byte| *byte == b'\n').collect();
+        let first = lines.iter().position(|line| line.starts_with(b"{\"line\":\"entry\"")).unwrap();
+        let cut = lines[..first + 42].concat();
+        let origin = report.logs[0].origin.clone();
+        let resumed = export::Resumed {
+            origin,
+            next: 42,
+            lines: u64::try_from(first + 42).unwrap(),
+        };
+        let again = exporter.whole(cut, Some(&resumed), &mut |_, _| {}).await.unwrap();
+        let (file, whole) = again.unwrap();
+        assert_eq!(whole.entries, 701);
+        let report = valid(&file);
+        assert!(report.is_valid() && report.entries() == 701, "{report}");
+        // One entry left out is found.
+        let lines: Vec<&[u8]> = file.split_inclusive(|byte| *byte == b'\n').collect();
+        let without = [lines[..first + 7].concat(), lines[first + 8..].concat()].concat();
+        assert!(!valid(&without).is_valid());
+        // Another log's beginning is not continued.
+        let other = export::Resumed { origin: "other".to_owned(), ..resumed };
+        let refused = exporter.whole(Vec::new(), Some(&other), &mut |_, _| {}).await;
+        assert!(refused.unwrap_err().to_string().contains("export it anew"));
+        bench.stop().await;
+    }
+
+    async fn a_statement_is_of_a_case_or_of_the_whole_log(db: TestDatabase) {
+        let bench = Bench::new(&db).await;
+        bench.run();
+        bench.add(0, "p").await;
+        let mut client = JournalServiceClient::new(link(&bench));
+        let fresh = proto::GetCheckpointRequest { fresh: true };
+        client.get_checkpoint(fresh).await.unwrap();
+        let ask = |process_id: &str, whole_log| proto::GetTrailStatementRequest {
+            process_id: process_id.to_owned(),
+            whole_log,
+            ..Default::default()
+        };
+        for (process, whole) in [("", false), ("p", true)] {
+            let refused = client.get_trail_statement(ask(process, whole)).await.unwrap_err();
+            assert_eq!(refused.code(), Code::InvalidArgument);
+        }
+        for (process, whole) in [("", true), ("p", false)] {
+            let made = client.get_trail_statement(ask(process, whole)).await.unwrap();
+            assert_eq!(made.into_inner().entry_count, 1);
+        }
         bench.stop().await;
     }
 
@@ -204,16 +278,14 @@ both_engines! {
             let request = proto::GetTrailStatementRequest {
                 process_id: "p".into(),
                 tree_size: 0,
-                logs,
-            };
+                logs, ..Default::default() };
             let refused = client.get_trail_statement(request).await.unwrap_err();
             assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
         }
         let request = proto::GetTrailStatementRequest {
             process_id: "p".into(),
             tree_size: 0,
-            logs: vec![key.to_string(), other.clone()],
-        };
+            logs: vec![key.to_string(), other.clone()], ..Default::default() };
         let note = client.get_trail_statement(request).await.unwrap().into_inner().note;
         let made = crate::trail::Statement::parse(key.open(&note).unwrap()).unwrap();
         assert_eq!(made.logs[1].to_string(), other);

@@ -11,12 +11,12 @@ use publica_work::{Backoff, Claimed, Handler, Outcome, Policy};
 use reqwest::Url;
 use serde_json::json;
 
-use super::PURPOSE;
 use super::event::{Source, cloud_event};
 use super::relay::Delivery;
 use crate::entry::{Entry, EntryRow};
 use crate::error::JournalError;
 use crate::journal::Journal;
+use crate::sealed::WEBHOOK;
 use crate::store::deliveries::{self, DeliveryRow};
 use crate::store::entries::{self, Filter};
 use crate::store::webhooks::{self as sql, WebhookRow};
@@ -191,7 +191,7 @@ impl Deliverer {
         let open = |sealed: &[u8]| {
             self.journal
                 .keyring()
-                .open_block(PURPOSE, sealed)
+                .open_block(&WEBHOOK, sealed)
                 .map_err(|error| JournalError::Key {
                     reason: error.to_string(),
                 })

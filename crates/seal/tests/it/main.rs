@@ -7,7 +7,7 @@ use std::sync::Arc;
 use publica_seal::{Keyring, STATEMENTS, SealConfig, SealError, SubjectKey};
 use publica_store::{Db, Migrations};
 use publica_testkit::{both_engines, prepare_all};
-use publica_types::{Secret, SystemEntropy};
+use publica_types::{Secret, SystemEntropy, Uuid};
 
 fn migrations() -> Migrations {
     Migrations::new("sample")
@@ -71,6 +71,74 @@ async fn erase(db: &Db, keyring: &Keyring, subject: &str) -> bool {
         Box::pin(async move { keyring.erase(tx, subject).await })
     });
     erased.await.unwrap()
+}
+
+publica_seal::sealed! {
+    SINGLE = "sample.single" [sample(id: uuid).secret],
+    PAIR = "sample.pair" [sample_pair(name: text, number: int).secret],
+    THREE = "sample.three" [
+        sample_three(a: text, b: text, c: uuid).secret where "kind = 'sealed'",
+    ],
+    OTHER = "sample.other" [],
+}
+
+publica_store::statements! {
+    TABLE = {
+        sqlite: "CREATE TABLE sample (id BLOB NOT NULL PRIMARY KEY, secret BLOB) STRICT",
+        postgres: "CREATE TABLE sample (id UUID NOT NULL PRIMARY KEY, secret BYTEA)",
+    },
+    TABLE_PAIR = {
+        sqlite: "CREATE TABLE sample_pair (name TEXT NOT NULL, number INTEGER NOT NULL, \
+                 secret BLOB NOT NULL, PRIMARY KEY (name, number)) STRICT, WITHOUT ROWID",
+        postgres: "CREATE TABLE sample_pair (name TEXT COLLATE \"C\" NOT NULL, \
+                   number BIGINT NOT NULL, secret BYTEA NOT NULL, PRIMARY KEY (name, number))",
+    },
+    TABLE_THREE = {
+        sqlite: "CREATE TABLE sample_three (a TEXT NOT NULL, b TEXT NOT NULL, c BLOB NOT NULL, \
+                 kind TEXT NOT NULL, secret BLOB NOT NULL, PRIMARY KEY (a, b, c)) STRICT",
+        postgres: "CREATE TABLE sample_three (a TEXT COLLATE \"C\" NOT NULL, \
+                   b TEXT COLLATE \"C\" NOT NULL, c UUID NOT NULL, kind TEXT NOT NULL, \
+                   secret BYTEA NOT NULL, PRIMARY KEY (a, b, c))",
+    },
+    PUT = "INSERT INTO sample (id, secret) VALUES ($1, $2)",
+    PUT_PAIR = "INSERT INTO sample_pair (name, number, secret) VALUES ($1, $2, $3)",
+    PUT_THREE = "INSERT INTO sample_three (a, b, c, kind, secret) VALUES ($1, $2, $3, $4, $5)",
+    BREAK = "UPDATE sample SET secret = $1 WHERE id = (SELECT id FROM sample ORDER BY id LIMIT 1)",
+    PAIRS = "SELECT secret FROM sample_pair",
+}
+
+/// Seven values in each column, and beside them what is empty, missing or of another kind.
+async fn fill(db: &Db, keyring: &Keyring) {
+    let filled = db.write("test.fill", keyring.clone(), |tx, keyring| {
+        Box::pin(async move {
+            for table in [TABLE, TABLE_PAIR, TABLE_THREE] {
+                tx.query(table).execute().await?;
+            }
+            for number in 0..7_i64 {
+                let id = Uuid::from_u128(u128::try_from(number * 1_000_003).unwrap_or_default());
+                let secret = keyring.seal_block(&SINGLE, b"single");
+                tx.query(PUT).bind(id).bind(secret).execute().await?;
+                let secret = keyring.seal_block(&PAIR, b"pair");
+                let name = ["", "Ω", "a\"'"][usize::try_from(number % 3).unwrap_or_default()];
+                let put = tx.query(PUT_PAIR).bind(name).bind(number - 3);
+                put.bind(secret).execute().await?;
+                for kind in ["sealed", "plain"] {
+                    let secret = match kind {
+                        "sealed" => keyring.seal_block(&THREE, b"three"),
+                        _ => b"plain".to_vec(),
+                    };
+                    let put = tx.query(PUT_THREE).bind("a").bind(kind).bind(id);
+                    put.bind(kind).bind(secret).execute().await?;
+                }
+            }
+            let put = tx.query(PUT).bind(Uuid::from_u128(u128::MAX));
+            put.bind(Option::<Vec<u8>>::None).execute().await?;
+            let put = tx.query(PUT_PAIR).bind("empty").bind(0_i64);
+            put.bind(Vec::<u8>::new()).execute().await?;
+            Ok::<_, publica_store::StoreError>(())
+        })
+    });
+    filled.await.unwrap();
 }
 
 both_engines! {
@@ -177,11 +245,14 @@ both_engines! {
         assert!(erase(&db, &old, "s-4").await);
 
         let new = keyring("new");
-        let mut moved = Vec::new();
-        while moved.last() != Some(&0) {
-            moved.push(new.rewrap(&db, 10).await.unwrap());
-        }
-        assert_eq!(moved, [10, 10, 4, 0]);
+        let mut seen = Vec::new();
+        let mut watch = |column, count| seen.push((column, count));
+        let rotated = new.rotate(&db, &[], 10, &mut watch).await.unwrap();
+        assert_eq!(rotated.moved, 24);
+        let column = "subject_key.wrapped";
+        assert_eq!(seen, [(column, 10), (column, 20), (column, 24)]);
+        let again = new.rotate(&db, &[], 10, &mut |_, _| {}).await.unwrap();
+        assert_eq!(again, publica_seal::Rotated::default());
         let alone = only("new", &["new"]);
         let key = alone.load(&db, "s-3").await.unwrap().unwrap();
         assert_eq!(key.open("f", &sealed).unwrap(), b"x");
@@ -190,5 +261,53 @@ both_engines! {
             only("old", &["old"]).load(&db, "s-3").await,
             Err(SealError::UnknownKey(name)) if name == "new"
         ));
+    }
+    async fn secrets_of_a_block_move_whatever_their_keys_are(db: TestDatabase) {
+        let db = db.db(migrations()).await;
+        let (old, new) = (keyring("old"), keyring("new"));
+        fill(&db, &old).await;
+        for column in SEALED.iter().flat_map(|purpose| purpose.columns()) {
+            prepare_all(&db, &column.statements()).await;
+        }
+        // A value that was tampered with stays, is told of, and stops nothing.
+        let broken = old.seal_block(&OTHER, b"of another purpose");
+        db.write("test.break", broken, |tx, broken| {
+            Box::pin(async move {
+                let query = tx.query(BREAK).bind(&broken[..]);
+                query.execute().await.map(drop)
+            })
+        })
+        .await
+        .unwrap();
+
+        let before = new.census(&db, SEALED, 3).await.unwrap();
+        let count = |census: &publica_seal::Census, column: &str, key: &str| {
+            census.under[column].get(key).copied().unwrap_or_default()
+        };
+        for column in ["sample.secret", "sample_pair.secret", "sample_three.secret"] {
+            assert_eq!(count(&before, column, "old"), 7, "{column}");
+            assert_eq!(count(&before, column, "new"), 0, "{column}");
+        }
+        let rotated = new.rotate(&db, SEALED, 3, &mut |_, _| {}).await.unwrap();
+        assert_eq!(rotated.moved, 20);
+        assert_eq!(rotated.unopened, [("sample.secret", 1)].into());
+        assert!(rotated.reason.unwrap().starts_with("sample.secret: "));
+        let after = new.census(&db, SEALED, 3).await.unwrap();
+        for column in ["sample_pair.secret", "sample_three.secret"] {
+            assert_eq!(count(&after, column, "new"), 7, "{column}");
+            assert_eq!(count(&after, column, "old"), 0, "{column}");
+        }
+        assert_eq!(count(&after, "sample.secret", "new"), 6);
+        assert_eq!(count(&after, "sample.secret", "old"), 1);
+        // Rows of another kind in the same column are none of this purpose's business.
+        assert_eq!(count(&after, "sample_three.secret", "none"), 0);
+
+        // Without the old key all opens but what was broken.
+        let alone = only("new", &["new"]).census(&db, SEALED, 3).await.unwrap();
+        assert_eq!(alone.unopened, [("sample.secret", 1)].into());
+        let rows: Vec<(Vec<u8>,)> = db.query(PAIRS).fetch_all().await.unwrap();
+        for (sealed,) in rows {
+            assert_eq!(only("new", &["new"]).open_block(&PAIR, &sealed).unwrap(), b"pair");
+        }
     }
 }

@@ -25,5 +25,8 @@ both_engines! {
         ] {
             prepare_all(&db, statements).await;
         }
+        for column in crate::sealed::SEALED.iter().flat_map(|purpose| purpose.columns()) {
+            prepare_all(&db, &column.statements()).await;
+        }
     }
 }

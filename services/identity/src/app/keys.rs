@@ -19,6 +19,7 @@ use crate::convert;
 use crate::domain::authorization::SCOPES;
 use crate::domain::client::{ACR_VALUES, AUTHORIZATION_CODE, CLIENT_CREDENTIALS, USER_CLAIMS};
 use crate::error::{Error, Refused};
+use crate::sealed::SIGNING_KEY;
 use crate::store::signing_key::{self, StoredKey};
 
 const PAGE_DEFAULT: i32 = 50;
@@ -29,7 +30,6 @@ const FRESH: Duration = Duration::from_secs(10);
 const AHEAD: Duration = Duration::from_mins(15);
 /// Published keys end at this distance, unless they are retired before.
 const HORIZON: Duration = Duration::from_hours(10 * 366 * 24);
-const SEALED: &str = "identity.signing_key";
 
 /// The keys of a tenant, opened.
 pub(crate) struct KeySet {
@@ -96,7 +96,7 @@ impl App {
 
     fn open_keys(&self, rows: Vec<StoredKey>, now: Timestamp) -> Result<KeySet, Error> {
         let active = self.active(&rows).ok_or(Error::Record("signing key"))?;
-        let private = self.keyring.open_block(SEALED, &active.sealed)?;
+        let private = self.keyring.open_block(&SIGNING_KEY, &active.sealed)?;
         let signing = SigningKey::from_jwk(&private)?;
         let keys: Vec<Value> = rows
             .iter()
@@ -124,7 +124,9 @@ impl App {
             kid: key.kid().to_owned(),
             algorithm: self.config.keys.algorithm.clone(),
             state: state.to_owned(),
-            sealed: self.keyring.seal_block(SEALED, private.expose().as_bytes()),
+            sealed: self
+                .keyring
+                .seal_block(&SIGNING_KEY, private.expose().as_bytes()),
             public_jwk: public.to_string(),
             created: now,
             activated: (state == "active").then_some(now),

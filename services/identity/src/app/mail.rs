@@ -11,10 +11,10 @@ use tonic::Status;
 
 use crate::app::App;
 use crate::error::Error;
+use crate::sealed::CODE_MESSAGE;
 
 /// The kind of job that sends a code.
 pub(crate) const SEND_CODE: &str = "identity.send_code";
-const SEALED: &str = "identity.code_message";
 
 /// A code on its way to a person. It waits sealed, since it is personal and a secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ impl App {
         message: &SendCode,
     ) -> Result<(), Error> {
         let text = serde_json::to_vec(message).map_err(|_| Error::Record("message"))?;
-        let sealed = self.keyring.seal_block(SEALED, &text);
+        let sealed = self.keyring.seal_block(&CODE_MESSAGE, &text);
         let job = Job::new(SEND_CODE, self.new_id().to_string(), sealed).lane(0);
         publica_work::enqueue(tx, origin, job).await?;
         Ok(())
@@ -42,7 +42,7 @@ impl App {
 
     /// Opens what a job carries.
     pub(crate) fn open_mail(&self, payload: &[u8]) -> Result<SendCode, Error> {
-        let text = self.keyring.open_block(SEALED, payload)?;
+        let text = self.keyring.open_block(&CODE_MESSAGE, payload)?;
         serde_json::from_slice(&text).map_err(|_| Error::Record("message"))
     }
 

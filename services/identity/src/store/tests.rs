@@ -8,5 +8,8 @@ both_engines! {
         for statements in crate::store::STATEMENTS {
             prepare_all(&db, statements).await;
         }
+        for column in crate::sealed::SEALED.iter().flat_map(|purpose| purpose.columns()) {
+            prepare_all(&db, &column.statements()).await;
+        }
     }
 }

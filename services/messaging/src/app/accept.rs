@@ -17,6 +17,7 @@ use crate::domain::template::Compiled;
 use crate::domain::uid;
 use crate::engine::{ActiveRequest, Adopted};
 use crate::error::Error;
+use crate::sealed::CALLBACK;
 use crate::store::chunk::{self, NewChunk, NewKey, REQUEST_LANE};
 use crate::store::report::{self, StepKind};
 use crate::store::request::{self, RequestRow};
@@ -265,7 +266,7 @@ impl App {
             expires_at: checked.expires,
             actor: who.origin.actor.clone(),
             process_id: who.origin.process_id.clone(),
-            callback: callback.map(|url| house.vault.seal_setting(callbacks::SEAL, url.as_bytes())),
+            callback: callback.map(|url| house.vault.seal_setting(&CALLBACK, url.as_bytes())),
             common,
         }
     }

@@ -21,6 +21,9 @@ both_engines! {
     async fn every_statement_is_sound(db: publica_testkit::TestDatabase) {
         let db = db.db(crate::migrations()).await;
         prepare_all(&db, &all()).await;
+        for column in crate::sealed::SEALED.iter().flat_map(|purpose| purpose.columns()) {
+            prepare_all(&db, &column.statements()).await;
+        }
     }
 }
 

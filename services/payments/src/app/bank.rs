@@ -23,13 +23,13 @@ use crate::domain::ids::{BatchId, ProgrammeId};
 use crate::domain::instruction::Received;
 use crate::domain::partner::Kind;
 use crate::error::Error;
+use crate::sealed::BANK_SAID;
 use crate::store::bank::{self as sql, AUTHORISE, Answer, BankRow, RequestRow, VALIDATE};
 use crate::store::batch::{self as batches, BatchRow};
 use crate::store::programme;
 use crate::store::validation::{self as validations, FailureRow};
 
 /// Under which what banks say is sealed.
-const PURPOSE_SAID: &str = "payments.bank_said";
 const IDENTIFIER_CHARS: usize = 20;
 const CORRELATION_CHARS: usize = 12;
 const REASON_CHARS: usize = 100;
@@ -358,12 +358,12 @@ impl App {
         let short: String = said.chars().take(REASON_CHARS).collect();
         match short.is_empty() {
             true => Vec::new(),
-            false => self.keyring.seal_block(PURPOSE_SAID, short.as_bytes()),
+            false => self.keyring.seal_block(&BANK_SAID, short.as_bytes()),
         }
     }
 
     fn open_said(&self, sealed: &[u8]) -> Result<String, Error> {
-        let said = self.keyring.open_block(PURPOSE_SAID, sealed)?;
+        let said = self.keyring.open_block(&BANK_SAID, sealed)?;
         String::from_utf8(said).map_err(|_| Error::corrupt("what a bank said"))
     }
 

@@ -21,6 +21,7 @@ use crate::app::{App, call, check_reason, entry, subject};
 use crate::domain::address::{self, Mapping, functional_id};
 use crate::domain::partner::Kind;
 use crate::error::Error;
+use crate::sealed::ANSWER;
 use crate::store::beneficiary::{self as sql, NewBeneficiary};
 use crate::store::programme;
 use crate::store::request::{self, Key};
@@ -32,7 +33,6 @@ pub(crate) const MOST: usize = 100_000;
 const FIELD_ID: &str = "payments.functional_id";
 const FIELD_ADDRESS: &str = "payments.address";
 /// Under which the kept answers are sealed: their failed cases name people.
-const PURPOSE_ANSWER: &str = "payments.source_answer";
 
 /// A beneficiary of good form.
 #[derive(Debug, Clone)]
@@ -242,7 +242,7 @@ impl App {
         if answered.fingerprint != fingerprint {
             return Err(Error::SourceRequestReused);
         }
-        let answer = self.keyring.open_block(PURPOSE_ANSWER, &answered.answer)?;
+        let answer = self.keyring.open_block(&ANSWER, &answered.answer)?;
         let answer = R::decode(answer.as_slice());
         answer
             .map(Some)
@@ -258,9 +258,7 @@ impl App {
         kept: Kept,
         answer: R,
     ) -> Result<R, Error> {
-        let sealed = self
-            .keyring
-            .seal_block(PURPOSE_ANSWER, &answer.encode_to_vec());
+        let sealed = self.keyring.seal_block(&ANSWER, &answer.encode_to_vec());
         let (key, fingerprint) = (kept.key.clone(), kept.fingerprint.clone());
         let input = (origin.clone(), self.keyring.clone(), kept, sealed);
         let done = db.write("payments.keep_answer", input, |tx, input| {

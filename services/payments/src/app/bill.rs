@@ -21,10 +21,10 @@ use crate::app::{App, call, check_short, check_text, entry};
 use crate::domain::currency;
 use crate::domain::partner::Kind;
 use crate::error::Error;
+use crate::sealed::BILL;
 use crate::store::bill::{self as sql, BillerRow, InquiryRow, InstitutionRow};
 
 /// Under which bills are sealed.
-const PURPOSE: &str = "payments.bill";
 const ID_CHARS: usize = 20;
 const PREFIX_CHARS: usize = 12;
 const NAME_CHARS: usize = 100;
@@ -274,12 +274,12 @@ fn read_bill(details: Option<&pb::BillDetails>) -> Result<Bill, Error> {
 /// Seals a bill as it is kept.
 pub(crate) fn seal_bill(keyring: &Keyring, bill: &Bill) -> Result<Vec<u8>, Error> {
     let text = serde_json::to_vec(bill).map_err(|_| Error::corrupt("a bill"))?;
-    Ok(keyring.seal_block(PURPOSE, &text))
+    Ok(keyring.seal_block(&BILL, &text))
 }
 
 /// Opens a bill.
 pub(crate) fn open_bill(keyring: &Keyring, sealed: &[u8]) -> Result<Bill, Error> {
-    let text = keyring.open_block(PURPOSE, sealed)?;
+    let text = keyring.open_block(&BILL, sealed)?;
     serde_json::from_slice(&text).map_err(|_| Error::corrupt("a bill"))
 }
 

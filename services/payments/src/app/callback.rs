@@ -25,11 +25,11 @@ use crate::domain::ids::{BatchId, named};
 use crate::domain::partner::Kind;
 use crate::error::Error;
 use crate::jobs::CALLBACK;
+use crate::sealed::CALLBACK as SEALED_CALLBACK;
 use crate::store::batch::BatchRow;
 use crate::store::callback as sql;
 
 /// Under which targets and bodies are sealed.
-const PURPOSE: &str = "payments.callback";
 const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 const URL_CHARS: usize = 2_000;
 const CORRELATION_CHARS: usize = 64;
@@ -209,7 +209,7 @@ pub(crate) async fn post(
     let target = target.clone();
     let letter = serde_json::to_vec(&Letter { target, content });
     let letter = letter.map_err(|_| Error::corrupt("a callback"))?;
-    let sealed = keyring.seal_block(PURPOSE, &letter);
+    let sealed = keyring.seal_block(&SEALED_CALLBACK, &letter);
     // The name has numbers of the caller's own in it, so it is not kept in clear either.
     let id = named("callback", name.as_bytes()).to_string();
     enqueue(tx, origin, Job::new(CALLBACK, id, sealed)).await?;
@@ -229,11 +229,11 @@ pub(crate) async fn follow(
 
 pub(crate) fn seal_target(keyring: &Keyring, target: &Target) -> Result<Vec<u8>, Error> {
     let text = serde_json::to_vec(target).map_err(|_| Error::corrupt("a callback"))?;
-    Ok(keyring.seal_block(PURPOSE, &text))
+    Ok(keyring.seal_block(&SEALED_CALLBACK, &text))
 }
 
 pub(crate) fn open_target(keyring: &Keyring, sealed: &[u8]) -> Result<Target, Error> {
-    let text = keyring.open_block(PURPOSE, sealed)?;
+    let text = keyring.open_block(&SEALED_CALLBACK, sealed)?;
     serde_json::from_slice(&text).map_err(|_| Error::corrupt("a callback"))
 }
 
@@ -305,7 +305,7 @@ impl Deliverer {
     }
 
     pub(crate) async fn deliver(&self, app: &App, job: &Claimed) -> Result<Outcome, Error> {
-        let letter = app.keyring.open_block(PURPOSE, &job.payload)?;
+        let letter = app.keyring.open_block(&SEALED_CALLBACK, &job.payload)?;
         let letter: Letter =
             serde_json::from_slice(&letter).map_err(|_| Error::corrupt("a callback"))?;
         let target = letter.target;

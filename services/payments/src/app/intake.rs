@@ -27,12 +27,12 @@ use crate::domain::instruction::{
 use crate::domain::partner::Kind;
 use crate::domain::{address::within, merkle};
 use crate::error::Error;
+use crate::sealed::NARRATIONS;
 use crate::store::batch::{self as batches, Added, BatchRow};
 use crate::store::chunk::{self as sql, InstructionRow, NewChunk, RefusedRow};
 use crate::store::{beneficiary, programme};
 
 /// Under which a chunk's distinct narrations are sealed.
-pub(crate) const PURPOSE_NARRATIONS: &str = "payments.narrations";
 /// What stands for an institution where the payee gets a voucher.
 pub(crate) const VOUCHER_INSTITUTION: &str = "VOUCHER";
 /// Tries again when another batch took an instruction id at the same moment.
@@ -244,7 +244,7 @@ impl App {
 }
 
 fn seal_narrations(keyring: &Keyring, json: &[u8]) -> Vec<u8> {
-    keyring.seal_block(PURPOSE_NARRATIONS, json)
+    keyring.seal_block(&NARRATIONS, json)
 }
 
 /// A row's id as the list of refusals shows it: only one of good form says anything.

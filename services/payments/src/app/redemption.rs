@@ -8,7 +8,7 @@ use publica_types::Origin;
 use serde_json::json;
 
 use crate::app::release::{open, posted};
-use crate::app::voucher::{PURPOSE_NUMBER, tell_done};
+use crate::app::voucher::tell_done;
 use crate::app::voucher_setup::merchant_lookup;
 use crate::app::{App, entry};
 use crate::domain::ids::GroupId;
@@ -16,6 +16,7 @@ use crate::domain::ledger::Refusal as LedgerRefusal;
 use crate::domain::partner::Kind;
 use crate::domain::voucher::{self, Refusal, digits};
 use crate::error::Error;
+use crate::sealed::NUMBER;
 use crate::store::ledger;
 use crate::store::programme;
 use crate::store::voucher::{self as sql, VoucherRow};
@@ -63,7 +64,7 @@ impl App {
         let redemption = Redemption {
             origin: origin.clone(),
             group: self.group(),
-            number_hash: self.keyring.lookup(PURPOSE_NUMBER, &request.voucher_number),
+            number_hash: self.keyring.lookup(NUMBER.name(), &request.voucher_number),
             calling_block: request.calling_block.clone(),
             merchant: match request.agent_id.as_str() {
                 "" => {

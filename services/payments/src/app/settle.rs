@@ -11,7 +11,6 @@ use serde_json::json;
 use crate::app::batch::system;
 use crate::app::programme::{NewFunding, open_funding};
 use crate::app::release::{Progress, account, open, posted, voucher_institution};
-use crate::app::voucher::PURPOSE_NUMBER;
 use crate::app::{App, callback, entry};
 use crate::domain::batch::{State, chunk};
 use crate::domain::ids::GroupId;
@@ -20,6 +19,7 @@ use crate::domain::outcome::Outcome;
 use crate::domain::voucher::fresh_number;
 use crate::error::Error;
 use crate::rail::{Report, Status};
+use crate::sealed::NUMBER;
 use crate::store::batch::{self as batches, BatchRow};
 use crate::store::chunk::{self as sql, ChunkRow, InstructionRow};
 use crate::store::exception::{self, ExceptionRow};
@@ -259,8 +259,8 @@ impl App {
             issuing.vouchers.push(BatchVoucher {
                 // Given out in the unit, where numbers follow one another.
                 serial: String::new(),
-                number_hash: self.keyring.lookup(PURPOSE_NUMBER, &number),
-                number_sealed: self.keyring.seal_block(PURPOSE_NUMBER, number.as_bytes()),
+                number_hash: self.keyring.lookup(NUMBER.name(), &number),
+                number_sealed: self.keyring.seal_block(&NUMBER, number.as_bytes()),
                 amount_minor: instruction.amount_minor,
                 amount_text: Money::new(instruction.amount_minor, currency).decimal(),
                 ordinal: instruction.ordinal,

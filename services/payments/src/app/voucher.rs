@@ -19,12 +19,14 @@ use crate::domain::ledger::Refusal as LedgerRefusal;
 use crate::domain::partner::Kind;
 use crate::domain::voucher::{self, Refusal, State, digits, fresh_number};
 use crate::error::Error;
+use crate::sealed::NUMBER;
 use crate::store::ledger;
 use crate::store::programme;
 use crate::store::voucher::{self as sql, GroupRow, NewVoucher, VoucherRow};
 
 /// Under which voucher numbers are hashed and sealed.
-pub(crate) const PURPOSE_NUMBER: &str = "payments.voucher_number";
+/// Digits of a number that this block made.
+const NUMBER_DIGITS: usize = 16;
 const COMMENT_CHARS: usize = 1_024;
 
 /// A voucher to issue.
@@ -64,7 +66,6 @@ impl App {
             &request.request_id,
             &request,
         );
-        // The kept answer must not hold the number in clear.
         let keyring = self.keyring.clone();
         let input = (issue, keyring, target);
         let kept = write(&db, call, input, |tx, (issue, keyring, target)| {
@@ -75,7 +76,7 @@ impl App {
                     let content = Content::Body(shapes::preactivated(&answer));
                     callback::post(tx, keyring, &issue.origin, &name, target, content).await?;
                 }
-                Ok::<_, Error>(hide(keyring, answer))
+                Ok::<_, Error>(answer)
             })
         })
         .await?;
@@ -112,8 +113,8 @@ impl App {
             amount_text: amount.to_owned(),
             voucher_group: voucher_group.to_owned(),
             calling_block: calling_block.to_owned(),
-            number_hash: self.keyring.lookup(PURPOSE_NUMBER, &number),
-            number_sealed: self.keyring.seal_block(PURPOSE_NUMBER, number.as_bytes()),
+            number_hash: self.keyring.lookup(NUMBER.name(), &number),
+            number_sealed: self.keyring.seal_block(&NUMBER, number.as_bytes()),
             number,
             hold_until: self.clock.now().plus(self.config.voucher_hold()),
         })
@@ -471,23 +472,14 @@ fn suspension(row: &VoucherRow, lift: bool, now: Timestamp) -> Result<State, Err
     }
 }
 
-/// The answer with its number sealed, as the request ledger keeps it.
-fn hide(
-    keyring: &Keyring,
-    answer: pb::PreactivateVoucherResponse,
-) -> pb::PreactivateVoucherResponse {
-    let sealed = keyring.seal_block(PURPOSE_NUMBER, answer.voucher_number.as_bytes());
-    pb::PreactivateVoucherResponse {
-        voucher_number: hex::encode(sealed),
-        ..answer
-    }
-}
-
-/// The answer with its number in clear, as the caller gets it.
+/// The answer with its number in clear. Releases before kept it sealed once more inside the answer.
 fn show(
     keyring: &Keyring,
     kept: pb::PreactivateVoucherResponse,
 ) -> Result<pb::PreactivateVoucherResponse, Error> {
+    if kept.voucher_number.len() == NUMBER_DIGITS {
+        return Ok(kept);
+    }
     let sealed = hex::decode(&kept.voucher_number).map_err(|_| Error::corrupt("a kept answer"))?;
     let voucher_number = open_number(keyring, &sealed)?;
     Ok(pb::PreactivateVoucherResponse {
@@ -498,7 +490,7 @@ fn show(
 
 /// Opens a sealed voucher number.
 pub(crate) fn open_number(keyring: &Keyring, sealed: &[u8]) -> Result<String, Error> {
-    let number = keyring.open_block(PURPOSE_NUMBER, sealed)?;
+    let number = keyring.open_block(&NUMBER, sealed)?;
     String::from_utf8(number).map_err(|_| Error::corrupt("a voucher number"))
 }
 

@@ -16,10 +16,10 @@ use crate::app::{App, call, check_short, check_text, entry, wire};
 use crate::domain::ids::{MerchantId, ProgrammeId};
 use crate::domain::partner::Kind;
 use crate::error::Error;
+use crate::sealed::BANK_DETAILS;
 use crate::store::voucher::{self as sql, GroupRow, NewMerchant};
 use crate::store::{partner, programme};
 
-const PURPOSE_BANK: &str = "payments.merchant_bank_details";
 const FIELD_MERCHANT: &str = "payments.merchant";
 const NAME_CHARS: usize = 64;
 const AGENT_CHARS: usize = 10;
@@ -149,7 +149,7 @@ impl App {
             lookup: merchant_lookup(&self.keyring, &name, bank_details, &voucher_group),
             bank_details: self
                 .keyring
-                .seal_block(PURPOSE_BANK, bank_details.as_bytes()),
+                .seal_block(&BANK_DETAILS, bank_details.as_bytes()),
             name,
             voucher_group,
             blocked,

@@ -1,5 +1,7 @@
 //! `publica backup` and `publica restore`: embedded stores and keys, checksummed.
 
+mod places;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -14,10 +16,16 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::base::{ensure_empty, private_folder};
 use crate::cli::{BackupArgs, RestoreArgs};
+use crate::commands::mark;
 use crate::print;
+use crate::settings::{self, Suite};
+use places::Role;
 
 const MANIFEST: &str = "backup.json";
-const VERSION: u32 = 1;
+/// Backups of version 1 hold the data folder alone.
+const VERSION: u32 = 2;
+/// The folder in a backup for what stood outside the data folder.
+const OUTSIDE: &str = "outside-data";
 const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// What a backup holds.
@@ -34,56 +42,126 @@ struct Entry {
     store: bool,
     bytes: u64,
     sha256: String,
+    /// What it is, if it stood outside the data folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
 }
 
 pub(crate) async fn backup(args: BackupArgs) -> Result<u8> {
-    ensure!(args.data.is_dir(), "{} is no folder", args.data.display());
-    empty_folder(&args.to)?;
-    let mut files = Vec::new();
-    for path in files_below(&args.data)? {
-        let (from, to) = (args.data.join(&path), args.to.join(&path));
-        let folder = to.parent().context("every file stands in a folder")?;
-        private_folder(folder)?;
-        let store = is_store(&from)?;
-        if store {
-            copy_store(&from, &to)
-                .await
-                .with_context(|| from.display().to_string())?;
-        } else {
-            copy_file(&from, &to).with_context(|| from.display().to_string())?;
+    let loaded = settings::load(args.config.as_deref(), |suite| {
+        if let Some(data) = &args.data {
+            suite.data.clone_from(data);
         }
-        let (bytes, sha256) = checksum(&to)?;
-        files.push(Entry {
-            path,
-            store,
-            bytes,
-            sha256,
-        });
-    }
+    });
+    let suite = match loaded {
+        Ok(suite) => suite,
+        Err(problems) => return Ok(settings::report(&problems)),
+    };
+    let files = back_up(&suite, &args.to).await?;
     let stores = files.iter().filter(|entry| entry.store).count();
+    print::line(&format!(
+        "Backed up {stores} stores and {} other files to {}.",
+        files.len() - stores,
+        args.to.display()
+    ))?;
+    for words in places::elsewhere(&suite)? {
+        print::error(&format!("Not in it: {words}."));
+    }
+    Ok(0)
+}
+
+/// Copies what there is of a suite; says what that was.
+async fn back_up(suite: &Suite, to: &Path) -> Result<Vec<Entry>> {
+    let data = &suite.data;
+    let outside = places::outside(suite)?;
+    ensure!(
+        data.is_dir() || !outside.is_empty(),
+        "{} is no folder",
+        data.display()
+    );
+    empty_folder(to)?;
+    let mut files = Vec::new();
+    let inside = if data.is_dir() {
+        files_below(data)?
+    } else {
+        Vec::new()
+    };
+    for path in inside {
+        files.push(copy(&data.join(&path), to, path, None).await?);
+    }
+    for (number, (role, from)) in outside.into_iter().enumerate() {
+        let name = from.file_name().context("every file has a name")?;
+        let path = Path::new(OUTSIDE).join(number.to_string()).join(name);
+        files.push(copy(&from, to, path, Some(role)).await?);
+    }
     let manifest = Manifest {
         version: VERSION,
         time: SystemClock.now(),
         files,
     };
-    write_manifest(&args.to, &manifest)?;
-    print::line(&format!(
-        "Backed up {stores} stores and {} other files to {}.",
-        manifest.files.len() - stores,
-        args.to.display()
-    ))?;
-    Ok(0)
+    write_manifest(to, &manifest)?;
+    Ok(manifest.files)
+}
+
+/// Copies a file to its place in the backup.
+async fn copy(from: &Path, folder: &Path, path: PathBuf, role: Option<Role>) -> Result<Entry> {
+    let to = folder.join(&path);
+    private_folder(to.parent().context("every file stands in a folder")?)?;
+    let store = is_store(from)?;
+    let copied = if store {
+        copy_store(from, &to).await
+    } else {
+        copy_file(from, &to)
+    };
+    copied.with_context(|| from.display().to_string())?;
+    let (bytes, sha256) = checksum(&to)?;
+    Ok(Entry {
+        path,
+        store,
+        bytes,
+        sha256,
+        role,
+    })
 }
 
 pub(crate) async fn restore(args: RestoreArgs) -> Result<u8> {
-    let manifest = read_manifest(&args.from)?;
-    verify(&args.from, &manifest)?;
-    empty_folder(&args.data)?;
-    let mut stores = 0;
+    // Not checked: what the settings name may be in the backup alone.
+    let loaded = settings::load_unchecked(args.config.as_deref(), |suite| {
+        if let Some(data) = &args.data {
+            suite.data.clone_from(data);
+        }
+    });
+    let suite = match loaded {
+        Ok(suite) => suite,
+        Err(problems) => return Ok(settings::report(&problems)),
+    };
+    let Some(from) = &args.from else {
+        return mark::run(&suite, &args.blocks).await;
+    };
+    bring_back(&suite, from).await
+}
+
+async fn bring_back(suite: &Suite, folder: &Path) -> Result<u8> {
+    let manifest = read_manifest(folder)?;
+    verify(folder, &manifest)?;
+    let mut targets = Vec::new();
     for entry in &manifest.files {
-        let (from, to) = (args.from.join(&entry.path), args.data.join(&entry.path));
-        let folder = to.parent().context("every file stands in a folder")?;
-        private_folder(folder)?;
+        let target = match &entry.role {
+            None => suite.data.join(&entry.path),
+            Some(role) => role.place(suite)?,
+        };
+        ensure!(
+            entry.role.is_none() || !target.exists(),
+            "{} exists already; nothing was restored",
+            target.display()
+        );
+        targets.push(target);
+    }
+    empty_folder(&suite.data)?;
+    let mut stores = 0;
+    for (entry, to) in manifest.files.iter().zip(targets) {
+        let from = folder.join(&entry.path);
+        private_folder(to.parent().context("every file stands in a folder")?)?;
         copy_file(&from, &to).with_context(|| from.display().to_string())?;
         if entry.store {
             stores += 1;
@@ -93,10 +171,15 @@ pub(crate) async fn restore(args: RestoreArgs) -> Result<u8> {
         }
     }
     print::line(&format!(
-        "Restored {stores} stores and {} other files of {} to {}.",
+        "Restored {stores} stores and {} other files of {} to {}{}.",
         manifest.files.len() - stores,
         manifest.time,
-        args.data.display()
+        suite.data.display(),
+        if manifest.files.iter().any(|entry| entry.role.is_some()) {
+            " and to where the settings have them"
+        } else {
+            ""
+        }
     ))?;
     print::line("Run `publica doctor` once the suite is up again.")?;
     Ok(0)
@@ -213,8 +296,8 @@ fn read_manifest(folder: &Path) -> Result<Manifest> {
     let manifest: Manifest =
         serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;
     ensure!(
-        manifest.version == VERSION,
-        "the backup has version {}, this program reads {VERSION}",
+        (1..=VERSION).contains(&manifest.version),
+        "the backup has version {}, this program reads up to {VERSION}",
         manifest.version
     );
     Ok(manifest)
@@ -264,6 +347,13 @@ const MARK_RESTORED: &str = "INSERT INTO journal_cursor (name, epoch, position, 
 mod tests {
     use super::*;
 
+    fn suite(data: &Path) -> Suite {
+        Suite {
+            data: data.to_owned(),
+            ..Suite::default()
+        }
+    }
+
     async fn sample(folder: &Path) {
         let options = SqliteConnectOptions::new()
             .filename(folder.join("one.db"))
@@ -285,11 +375,7 @@ mod tests {
         let (data, copy) = (root.path().join("data"), root.path().join("copy"));
         fs::create_dir(&data).unwrap();
         sample(&data).await;
-        let args = BackupArgs {
-            data: data.clone(),
-            to: copy.clone(),
-        };
-        assert_eq!(backup(args).await.unwrap(), 0);
+        back_up(&suite(&data), &copy).await.unwrap();
         assert!(!copy.join("admin.token").exists() && !copy.join("one.db.lock").exists());
         verify(&copy, &read_manifest(&copy).unwrap()).unwrap();
         let mut store = open_store(&copy.join("one.db"), false).await.unwrap();
@@ -303,14 +389,8 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o077, 0);
-        let again = BackupArgs { data, to: copy };
-        assert!(
-            backup(again)
-                .await
-                .unwrap_err()
-                .to_string()
-                .contains("not empty")
-        );
+        let again = back_up(&suite(&data), &copy).await.unwrap_err();
+        assert!(again.to_string().contains("not empty"), "{again}");
     }
 
     #[tokio::test]
@@ -319,19 +399,11 @@ mod tests {
         let (data, copy) = (root.path().join("data"), root.path().join("copy"));
         fs::create_dir(&data).unwrap();
         sample(&data).await;
-        backup(BackupArgs {
-            data,
-            to: copy.clone(),
-        })
-        .await
-        .unwrap();
+        back_up(&suite(&data), &copy).await.unwrap();
         fs::write(copy.join("keys/key.json"), "[]").unwrap();
         let back = root.path().join("back");
-        let args = RestoreArgs {
-            from: copy,
-            data: back.clone(),
-        };
-        let error = restore(args).await.unwrap_err().to_string();
+        let error = bring_back(&suite(&back), &copy).await.unwrap_err();
+        let error = error.to_string();
         assert!(error.contains("is not what was backed up"), "{error}");
         assert!(!back.exists());
     }
@@ -343,6 +415,7 @@ mod tests {
             store: false,
             bytes: 0,
             sha256: String::new(),
+            role: None,
         };
         let manifest = Manifest {
             version: VERSION,

@@ -1,14 +1,14 @@
 //! `publica doctor`: looks for what is wrong.
 
+mod probe;
 mod references;
+mod stores;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Result;
-use publica_host::Profile;
 use publica_types::{Clock as _, SystemClock, Timestamp};
 
 use crate::cli::DoctorArgs;
@@ -18,7 +18,6 @@ use crate::settings::{self, Suite};
 
 /// Less free space than this will not last long.
 const LITTLE_SPACE_MIB: u64 = 512;
-const PROBE_LIMIT: Duration = Duration::from_secs(3);
 /// A clock before this moment is certainly wrong: the program is younger.
 const PROGRAM_IS_YOUNGER: i64 = 1_767_225_600_000_000;
 
@@ -63,7 +62,10 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<u8> {
     findings.good(format!("settings are sound ({} profile)", suite.profile));
     clock(&mut findings);
     files(&suite, &mut findings).await?;
-    probe(&suite, &mut findings).await;
+    let open = stores::open(&suite, &mut findings).await;
+    references::check(&open, &mut findings).await;
+    stores::close(open).await;
+    probe::probe(&suite, &mut findings).await;
     let bad = findings
         .lines
         .iter()
@@ -111,7 +113,7 @@ async fn files(suite: &Suite, findings: &mut Findings) -> Result<()> {
     if stores == 0 {
         findings.note("there is no embedded store yet");
     }
-    references::check(&suite.data, findings).await
+    Ok(())
 }
 
 fn below(root: &Path) -> Result<Vec<PathBuf>> {
@@ -185,38 +187,5 @@ async fn space(path: &Path, findings: &mut Findings) {
             ));
         }
         Some(free) => findings.good(format!("{free} MiB are free")),
-    }
-}
-
-/// Asks a running suite how it is.
-async fn probe(suite: &Suite, findings: &mut Findings) {
-    let url = format!("http://{}/readyz", suite.admin.listen);
-    let client = reqwest::Client::builder().timeout(PROBE_LIMIT).build();
-    let asked = match client {
-        Ok(client) => client.get(&url).send().await,
-        Err(error) => return findings.note(format!("no probe: {error}")),
-    };
-    match asked {
-        Err(_) => findings.note(format!("nothing answers at {url}")),
-        Ok(answer) if answer.status().is_success() => {
-            findings.good("the running suite is ready");
-            peers(answer, findings).await;
-        }
-        Ok(answer) => {
-            let text = answer.text().await.unwrap_or_default();
-            findings.bad(format!("the running suite is not ready: {text}"));
-        }
-    }
-    if suite.profile == Profile::Conformance {
-        findings.note("the conformance profile lets anonymous callers in");
-    }
-}
-
-async fn peers(answer: reqwest::Response, findings: &mut Findings) {
-    let Ok(body) = answer.json::<serde_json::Value>().await else {
-        return;
-    };
-    for (block, missing) in body["missing_peers"].as_object().into_iter().flatten() {
-        findings.note(format!("{block} runs without these peers: {missing}"));
     }
 }

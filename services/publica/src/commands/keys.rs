@@ -1,5 +1,6 @@
 //! `publica keys`: what a suite's processes share, made once.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
@@ -7,11 +8,11 @@ use publica_seal::{Keyring, SealConfig};
 use publica_types::{SharedEntropy, SystemClock, SystemEntropy};
 
 use crate::base::{self, SEAL_KEYS, WORKLOAD_KEY};
-use crate::cli::KeysArgs;
 use crate::print;
 
-pub(crate) fn run(args: &KeysArgs) -> Result<u8> {
-    let (seal, workload) = (args.to.join(SEAL_KEYS), args.to.join(WORKLOAD_KEY));
+pub(crate) fn run(folder: Option<&Path>) -> Result<u8> {
+    let folder = folder.context("--to names the folder for the keys")?;
+    let (seal, workload) = (folder.join(SEAL_KEYS), folder.join(WORKLOAD_KEY));
     for file in [&seal, &workload] {
         let there = file
             .try_exists()
@@ -23,7 +24,7 @@ pub(crate) fn run(args: &KeysArgs) -> Result<u8> {
             file.display()
         );
     }
-    base::private_folder(&args.to)?;
+    base::private_folder(folder)?;
     let entropy: SharedEntropy = Arc::new(SystemEntropy);
     let config = SealConfig {
         file: Some(seal.clone()),

@@ -194,12 +194,16 @@ async fn serve_roles(
 ) -> Result<u8> {
     let begun = tokio::time::Instant::now();
     let clock: SharedClock = Arc::new(SystemClock);
+    let context = match suite.profile {
+        Profile::Conformance => publica_host::conformance_log_context,
+        Profile::Local | Profile::Production => publica_host::log_context,
+    };
     let telemetry = publica_telemetry::start(
         &suite.telemetry,
         "publica",
         env!("CARGO_PKG_VERSION"),
         clock.clone(),
-        publica_host::log_context,
+        context,
     )?;
     announce_profile(suite.profile);
     // Addresses come first: one in use should stop the start before any store is touched.
@@ -272,7 +276,6 @@ fn announce_ready(profile: Profile, mounted: &[Mounted], took: std::time::Durati
 fn announce_profile(profile: Profile) {
     if profile == Profile::Conformance {
         tracing::warn!(
-            profile = "conformance",
             "anonymous callers are let in for the published test suites; never use this profile \
              for service"
         );

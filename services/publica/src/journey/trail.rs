@@ -81,7 +81,6 @@ pub(crate) async fn run(
         });
         clients.push(export::Client {
             block: (*block).to_owned(),
-            tenant: "default".to_owned(),
             service: JournalServiceClient::new(service),
         });
     }

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Output;
 
-use crate::running::{Running, publica};
+use crate::running::{Running, publica, settings};
 
 fn suite(data: &Path) -> Running {
     let mut command = publica();
@@ -266,4 +266,45 @@ fn the_doctor_finds_what_is_wrong() {
         text.contains("BAD   ") && text.contains("messaging.db"),
         "{text}"
     );
+}
+
+#[test]
+fn the_doctor_probes_over_tls_and_knows_its_own_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(vec!["suite.example".to_owned()]).unwrap();
+        let (chain, key) = (format!("{name}.pem"), format!("{name}.key"));
+        std::fs::write(folder.path().join(chain), made.cert.pem()).unwrap();
+        std::fs::write(folder.path().join(key), made.signing_key.serialize_pem()).unwrap();
+    };
+    make("own");
+    make("other");
+    let root = folder.path().display();
+    let text = |certificate: &str, admin: &str| {
+        format!(
+            "data = '{root}/data'\n[admin]\nlisten = '{admin}'\n[admin.tls]\n\
+             certificates = '{root}/{certificate}.pem'\nkey = '{root}/{certificate}.key'\n\
+             [listeners.gateway]\nlisten = '127.0.0.1:0'\n"
+        )
+    };
+    let own = settings(folder.path(), &text("own", "0.0.0.0:0"));
+    let mut command = publica();
+    command
+        .args(["up", "--blocks", "messaging,gateway", "--config"])
+        .arg(&own);
+    let running = Running::start(&mut command);
+    let admin = format!("0.0.0.0:{}", running.address("admin").port());
+    for (certificate, expected) in [
+        ("own", "ok    the running suite is ready"),
+        ("other", "shows another certificate than"),
+    ] {
+        let file = settings(folder.path(), &text(certificate, &admin));
+        let output = publica()
+            .args(["doctor", "--config"])
+            .arg(file)
+            .output()
+            .unwrap();
+        let said = said(&output);
+        assert!(said.contains(expected), "{said}");
+    }
 }

@@ -22,8 +22,11 @@ fn help_is_as_written_down() {
         "migrate",
         "check-config",
         "import",
+        "export",
         "verify",
+        "verify-receipt",
         "keys",
+        "keys rotate",
         "token",
         "completions",
         "backup",
@@ -31,16 +34,14 @@ fn help_is_as_written_down() {
         "doctor",
     ] {
         let mut asked = publica();
-        if !command.is_empty() {
-            asked.arg(command);
-        }
+        asked.args(command.split_whitespace());
         let output = asked.arg("--help").output().unwrap();
         assert!(output.status.success(), "{command}");
         let text = String::from_utf8(output.stdout).unwrap();
         let name = if command.is_empty() {
             "publica"
         } else {
-            command
+            &command.replace(' ', "-")
         };
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
             .join("tests/it/golden")

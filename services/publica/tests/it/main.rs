@@ -5,13 +5,17 @@
     reason = "a helper of a test fails it by panicking"
 )]
 
+mod back;
 mod data;
 mod drain;
+mod export;
 mod help;
 mod journey;
 mod keys;
 mod process;
 mod reflection;
+mod roles;
+mod rotate;
 mod running;
 mod separate;
 mod settings;

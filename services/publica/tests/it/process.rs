@@ -1,8 +1,9 @@
 //! Starting, serving and stopping.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::running::{Running, get, publica, settings};
+use crate::running::{Running, get, publica, settings, signal};
 
 #[test]
 fn the_suite_comes_up_serves_and_stops_when_told() {
@@ -103,6 +104,29 @@ fn the_conformance_profile_says_so_everywhere() {
         .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
         .args(["--surface", "messaging=127.0.0.1:0", "--data"])
         .arg(folder.path());
+    let mut spoken = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(spoken.stdout.take().unwrap()).lines();
+    let mut heard = Vec::new();
+    for line in lines.map_while(Result::ok) {
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["profile"], "conformance", "{line}");
+        heard.push(line["msg"].as_str().unwrap().to_owned());
+        if line["msg"] == "ready" {
+            break;
+        }
+    }
+    signal(spoken.id(), "TERM");
+    spoken.wait().unwrap();
+    for message in ["listening", "opened a store", "ready"] {
+        assert!(
+            heard.iter().any(|line| line == message),
+            "{message} in {heard:?}"
+        );
+    }
     let suite = Running::start(&mut command);
     for role in ["gateway", "messaging surface"] {
         let (head, body) = get(suite.address(role), "/healthcheck");

@@ -16,10 +16,10 @@ use crate::domain::key::{Curve, PrivateKey};
 use crate::domain::x509::{self, Certificate, Issuer, Profile, Template};
 use crate::domain::{oid, tsp};
 use crate::error::Error;
+use crate::sealed::AUTHORITY;
 use crate::store::authority::{self, AuthorityRow};
 use crate::store::certificate;
 
-const PURPOSE: &str = "signature.authority";
 const DAY: Duration = Duration::from_hours(24);
 /// How long a list is given out again; a change made by another replica shows after that.
 const LIST_AGE: Duration = Duration::from_secs(30);
@@ -90,7 +90,8 @@ impl App {
             found.ok_or(Error::Corrupt("an authority is missing"))
         };
         let key = |row: &AuthorityRow| -> Result<PrivateKey, Error> {
-            let bytes = zeroize::Zeroizing::new(self.keyring.open_block(PURPOSE, &row.sealed_key)?);
+            let bytes =
+                zeroize::Zeroizing::new(self.keyring.open_block(&AUTHORITY, &row.sealed_key)?);
             Ok(PrivateKey::from_pkcs8(&bytes)?)
         };
         let (root, issuing, tsa) = (row(ROOT)?, row(ISSUING)?, row(TIMESTAMPING)?);
@@ -161,7 +162,7 @@ impl App {
             Ok::<_, Error>(AuthorityRow {
                 role: role.to_owned(),
                 certificate: x509::issue(&template, issuer)?,
-                sealed_key: self.keyring.seal_block(PURPOSE, &key.to_pkcs8()?),
+                sealed_key: self.keyring.seal_block(&AUTHORITY, &key.to_pkcs8()?),
             })
         };
         Ok(vec![

@@ -17,12 +17,12 @@ use crate::domain::key::{Curve, PrivateKey};
 use crate::domain::oid;
 use crate::domain::x509::{self, Certificate};
 use crate::error::Error;
+use crate::sealed::SEAL_KEY;
 use crate::store::certificate::{self, CertificateRow};
 use crate::store::credential::{self, CredentialRow};
 
 const CREATE: &str = "/publica.signature.v1.CredentialService/CreateCredential";
 const CHANGE: &str = "/publica.signature.v1.CredentialService/ChangeCredentialStatus";
-pub(crate) const PURPOSE: &str = "signature.seal";
 /// The most seals that are kept open.
 const MAX_OPEN: usize = 256;
 
@@ -129,7 +129,7 @@ impl App {
             owner: owner.to_owned(),
             organization: organization.to_owned(),
             certificate_id: certificate.certificate_id.clone(),
-            sealed_key: self.keyring.seal_block(PURPOSE, &key.to_pkcs8()?),
+            sealed_key: self.keyring.seal_block(&SEAL_KEY, &key.to_pkcs8()?),
             create_time: certificate.create_time,
         };
         Ok((row, certificate))
@@ -270,7 +270,7 @@ impl App {
         if let Some(signer) = known {
             return Ok((row, signer));
         }
-        let bytes = self.keyring.open_block(PURPOSE, &row.sealed_key)?;
+        let bytes = self.keyring.open_block(&SEAL_KEY, &row.sealed_key)?;
         let key = PrivateKey::from_pkcs8(&zeroize::Zeroizing::new(bytes))?;
         let authorities = self.authorities(db).await?;
         let certificate = Certificate::read(&certificate.certificate)?;

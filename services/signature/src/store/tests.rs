@@ -10,5 +10,8 @@ both_engines! {
         for statements in STATEMENTS {
             prepare_all(&db, statements).await;
         }
+        for column in crate::sealed::SEALED.iter().flat_map(|purpose| purpose.columns()) {
+            prepare_all(&db, &column.statements()).await;
+        }
     }
 }

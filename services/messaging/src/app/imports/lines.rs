@@ -11,11 +11,11 @@ use serde::de::DeserializeOwned;
 
 use super::{Import, RequestLine, SuppressionLine, TemplateLine};
 use crate::app::templates;
-use crate::callbacks;
 use crate::domain::address::Mailbox;
 use crate::domain::counters::{Counters, State};
 use crate::domain::envelope::is_name;
 use crate::domain::uid;
+use crate::sealed::CALLBACK;
 use crate::store::RequestId;
 use crate::store::request::RequestRow;
 use crate::store::suppression::SuppressionRow;
@@ -189,7 +189,7 @@ impl Import {
             expires_at: at,
             actor: self.origin.actor.clone(),
             process_id: line.process_id,
-            callback: callback.map(|url| vault.seal_setting(callbacks::SEAL, url.as_bytes())),
+            callback: callback.map(|url| vault.seal_setting(&CALLBACK, url.as_bytes())),
             common: None,
         };
         Ok(RequestLine {

@@ -16,6 +16,7 @@ use crate::app::source::{check_number, source_no};
 use crate::app::{App, check_short, check_text, entry};
 use crate::domain::partner::Kind;
 use crate::error::Error;
+use crate::sealed::REFUSAL;
 use crate::store::beneficiary;
 use crate::store::bill::{self as sql, BillerRow, InstitutionRow, PayRequestRow};
 
@@ -27,7 +28,6 @@ pub(crate) const PAID: i64 = 4;
 /// After which nobody will answer any more.
 const LIFE: Duration = Duration::from_hours(7 * 24);
 /// Under which a payer's reason is sealed.
-const PURPOSE_REFUSAL: &str = "payments.payer_refusal";
 const BILL_CHARS: usize = 20;
 const NAME_CHARS: usize = 100;
 const AMOUNT_CHARS: usize = 23;
@@ -233,7 +233,7 @@ async fn answer(
     let expired = row.state == SENT && tx.now() >= row.expires_at;
     let refusal = match request.reject_reason.as_str() {
         "" => Vec::new(),
-        said => keyring.seal_block(PURPOSE_REFUSAL, said.as_bytes()),
+        said => keyring.seal_block(&REFUSAL, said.as_bytes()),
     };
     let moved = (SENT, next);
     if expired || !sql::set_request(tx, &row.transaction_id, moved, &refusal).await? {
@@ -292,7 +292,7 @@ async fn tell_status(
         update_time: Some(timestamp(row.updated_at)),
         reject_reason: match row.refusal.as_slice() {
             [] => String::new(),
-            sealed => String::from_utf8(keyring.open_block(PURPOSE_REFUSAL, sealed)?)
+            sealed => String::from_utf8(keyring.open_block(&REFUSAL, sealed)?)
                 .map_err(|_| Error::corrupt("a payer's reason"))?,
         },
     };

@@ -10,13 +10,13 @@ use serde_json::json;
 
 use super::Bill;
 use crate::app::release::{open, posted};
-use crate::app::voucher::PURPOSE_NUMBER;
 use crate::app::{App, entry};
 use crate::domain::ids::{GroupId, MerchantId, TransferId, named};
 use crate::domain::ledger::Refusal as LedgerRefusal;
 use crate::domain::siv;
 use crate::domain::voucher::{self, Refusal, digits};
 use crate::error::Error;
+use crate::sealed::NUMBER;
 use crate::store::bill::{BillerRow, PaymentRow};
 use crate::store::ledger;
 use crate::store::programme;
@@ -58,7 +58,7 @@ impl App {
         Ok(BillRedemption {
             origin: origin.clone(),
             group: self.group(),
-            number_hash: self.keyring.lookup(PURPOSE_NUMBER, number),
+            number_hash: self.keyring.lookup(NUMBER.name(), number),
         })
     }
 

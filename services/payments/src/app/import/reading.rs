@@ -11,13 +11,13 @@ use super::{Entity, Group, Line, Source, VoucherLine};
 use crate::app::partner::check_clients;
 use crate::app::programme::{NewFunding, NewProgramme};
 use crate::app::source::SOURCE_CHARS;
-use crate::app::voucher::PURPOSE_NUMBER;
 use crate::app::{App, check_short, check_text};
 use crate::domain::address::{AddressError, within};
 use crate::domain::currency;
 use crate::domain::ids::ProgrammeId;
 use crate::domain::voucher::{State, digits};
 use crate::error::Error;
+use crate::sealed::NUMBER;
 use crate::store::voucher::NewVoucher;
 
 /// The most characters of what others are named by, and of names for people.
@@ -295,8 +295,8 @@ impl App {
         };
         let keep = state != State::Purged;
         let new = NewVoucher {
-            number_hash: keep.then(|| self.keyring.lookup(PURPOSE_NUMBER, &number)),
-            number_sealed: keep.then(|| self.keyring.seal_block(PURPOSE_NUMBER, number.as_bytes())),
+            number_hash: keep.then(|| self.keyring.lookup(NUMBER.name(), &number)),
+            number_sealed: keep.then(|| self.keyring.seal_block(&NUMBER, number.as_bytes())),
             serial: serial.clone(),
             calling_block: given.calling_block,
             voucher_group: given.voucher_group,

@@ -10,11 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::GatewayState;
 
+publica_seal::sealed! {
+    /// What a browser keeps of a sign-in.
+    LOGIN = "login" [],
+}
+
 /// Letters and digits that are hard to confuse, and that spell no words.
 const LETTERS: &[u8] = b"23456789BCDFGHJKMNPQRSTVWXZ";
 /// Length of a flow's id, which is also the reference that a person tells the help desk.
 const ID_LENGTH: usize = 8;
-const PURPOSE: &str = "login";
 const FORM_COOKIE: &str = "login-form";
 const LANGUAGE_COOKIE: &str = "login-language";
 /// Longer than any sign-in may take, so that the pages can still say that it is over; when it is,
@@ -74,7 +78,7 @@ impl Flow {
         let sound = id.len() == ID_LENGTH && id.bytes().all(|byte| LETTERS.contains(&byte));
         let sealed = cookie(headers, &format!("login-{id}")).filter(|_| sound)?;
         let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
-        let plain = state.keyring().open_block(PURPOSE, &sealed).ok()?;
+        let plain = state.keyring().open_block(&LOGIN, &sealed).ok()?;
         let flow: Self = serde_json::from_slice(&plain).ok()?;
         Some(Self {
             id: id.to_owned(),
@@ -85,7 +89,7 @@ impl Flow {
     /// The cookie that keeps it, for the pages below `root`.
     pub(super) fn cookie(&self, state: &GatewayState, root: &str) -> Option<HeaderValue> {
         let plain = serde_json::to_vec(self).ok()?;
-        let sealed = URL_SAFE_NO_PAD.encode(state.keyring().seal_block(PURPOSE, &plain));
+        let sealed = URL_SAFE_NO_PAD.encode(state.keyring().seal_block(&LOGIN, &plain));
         let id = &self.id;
         set_cookie(
             state,
