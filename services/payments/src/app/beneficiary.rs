@@ -32,7 +32,6 @@ const AT_ONCE: usize = 500;
 pub(crate) const MOST: usize = 100_000;
 const FIELD_ID: &str = "payments.functional_id";
 const FIELD_ADDRESS: &str = "payments.address";
-/// Under which the kept answers are sealed: their failed cases name people.
 
 /// A beneficiary of good form.
 #[derive(Debug, Clone)]

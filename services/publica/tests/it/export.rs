@@ -111,7 +111,11 @@ fn whole_logs_and_cases_are_exported(settings: &[(String, String)]) {
     let report: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(report["logs"].as_array().unwrap().len(), 6, "{report}");
 
-    // Without the right to read journals there is none, and no file either.
+    is_refused_without_the_right(&suite);
+}
+
+/// Without the right to read journals there is none, and no file either.
+fn is_refused_without_the_right(suite: &Suite) {
     let token = publica()
         .args([
             "token",

@@ -7,9 +7,9 @@ use publica_store::Tx;
 
 use super::Import;
 use super::lines::{Entity, Line};
-use crate::callbacks;
 use crate::domain::counters::Counters;
 use crate::error::Error;
+use crate::sealed::CALLBACK;
 use crate::store::request::{self, RequestRow};
 use crate::store::{SessionId, report};
 
@@ -81,7 +81,7 @@ async fn same(tx: &mut Tx<'_>, import: &Import, line: &RequestLine) -> Result<bo
     };
     let reached = request::changes(tx, known.request_id).await?;
     let callback = match &known.callback {
-        Some(sealed) => Some(import.house.vault.open_setting(callbacks::SEAL, sealed)?),
+        Some(sealed) => Some(import.house.vault.open_setting(&CALLBACK, sealed)?),
         None => None,
     };
     let told = line.callback_url.as_ref().map(|url| url.as_bytes());
