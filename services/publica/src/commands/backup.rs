@@ -333,12 +333,20 @@ async fn mark_restored(path: &Path) -> Result<()> {
         let mark = sqlx::query(MARK_RESTORED).bind(publica_journal::RESTORED_CURSOR);
         mark.bind(SystemClock.now()).execute(&mut store).await?;
     }
+    let leases: i64 = sqlx::query_scalar(HAS_LEASES).fetch_one(&mut store).await?;
+    if leases == 1 {
+        // Whoever held them when the copy was made holds them in another store.
+        sqlx::query(FREE_LEASES).execute(&mut store).await?;
+    }
     store.close().await?;
     Ok(())
 }
 
 const HAS_JOURNAL: &str =
     "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'journal_cursor'";
+const HAS_LEASES: &str =
+    "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'lease'";
+const FREE_LEASES: &str = "UPDATE lease SET held_until = 0";
 const MARK_RESTORED: &str = "INSERT INTO journal_cursor (name, epoch, position, time) \
     SELECT $1, MAX(epoch), 0, $2 FROM journal_epoch HAVING MAX(epoch) IS NOT NULL \
     ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch, time = excluded.time";

@@ -282,7 +282,7 @@ fn the_doctor_probes_over_tls_and_knows_its_own_certificate() {
     let root = folder.path().display();
     let text = |certificate: &str, admin: &str| {
         format!(
-            "data = '{root}/data'\n[admin]\nlisten = '{admin}'\n[admin.tls]\n\
+            "data = '{root}/data'\n[admin]\nlisten = '{admin}'\ninsecure_dev = true\n[admin.tls]\n\
              certificates = '{root}/{certificate}.pem'\nkey = '{root}/{certificate}.key'\n\
              [listeners.gateway]\nlisten = '127.0.0.1:0'\n"
         )

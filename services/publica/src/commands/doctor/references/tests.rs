@@ -1,7 +1,10 @@
 //! Every reference, on both engines and from one to the other.
 
+use std::sync::Arc;
+
+use publica_store::{Db, NoTail, StoreError, Stores, Tx};
 use publica_testkit::{Database, TestDatabase, prepare_all};
-use publica_types::Timestamp;
+use publica_types::{SharedClock, SystemClock, Tenant, Timestamp};
 
 use super::*;
 use crate::commands::doctor::stores;
@@ -39,7 +42,7 @@ publica_store::statements! {
 }
 
 async fn migrated(suite: &Suite) -> Vec<Open> {
-    let clock: publica_types::SharedClock = std::sync::Arc::new(publica_types::SystemClock);
+    let clock: SharedClock = Arc::new(SystemClock);
     for block in BLOCKS {
         let plan = suite.stores(block);
         publica_store::Stores::migrate(plan.config, &plan.migrations, &clock)
@@ -60,66 +63,84 @@ fn said(findings: &Findings) -> Vec<String> {
         .collect()
 }
 
-/// One of each that resolves, one that does not, and one that another issuer named.
-async fn fill(open: &[Open]) {
-    let db = |block: &str| {
-        open.iter()
-            .find(|store| store.block == block)
-            .unwrap()
-            .db
-            .clone()
-    };
-    let now = Timestamp::from_micros(1);
-    let (person, registration) = (Uuid::parse_str(PERSON).unwrap(), db("registration"));
-    let put = db("identity");
-    put.query(PUT_PERSON)
-        .bind(person)
-        .bind(now)
-        .execute()
+/// The writing side of a store. What the doctor opens only reads.
+async fn writable(suite: &Suite, block: &str) -> (Stores, Db) {
+    let plan = suite.stores(block);
+    let clock: SharedClock = Arc::new(SystemClock);
+    let stores = Stores::open(plan.config, plan.migrations, clock, Arc::new(NoTail))
         .await
         .unwrap();
-    let put = db("consent");
-    let put = put
-        .query(PUT_AGREEMENT)
-        .bind("A1")
-        .bind(vec![0_u8])
-        .bind(now);
-    put.execute().await.unwrap();
-    for (number, owner) in [PERSON, LOST, "elsewhere"].into_iter().enumerate() {
+    let db = stores.of(&Tenant::default()).await.unwrap();
+    (stores, db)
+}
+
+/// One of each that resolves, one that does not, and one that another issuer named.
+async fn fill(suite: &Suite) {
+    let put = |block: &'static str| writable(suite, block);
+    let (stores, db) = put("identity").await;
+    let unit = db.write("put", (), |tx, ()| Box::pin(put_person(tx)));
+    unit.await.unwrap();
+    stores.close().await;
+    let (stores, db) = put("consent").await;
+    let unit = db.write("put", (), |tx, ()| Box::pin(put_agreement(tx)));
+    unit.await.unwrap();
+    stores.close().await;
+    let (stores, db) = put("signature").await;
+    let unit = db.write("put", (), |tx, ()| Box::pin(put_signatures(tx)));
+    unit.await.unwrap();
+    stores.close().await;
+    let (stores, db) = put("registration").await;
+    let unit = db.write("put", (), |tx, ()| Box::pin(put_files(tx)));
+    unit.await.unwrap();
+    stores.close().await;
+}
+
+const OWNERS: [&str; 3] = [PERSON, LOST, "elsewhere"];
+const NOW: Timestamp = Timestamp::from_micros(1);
+
+async fn put_person(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let person = Uuid::parse_str(PERSON).unwrap();
+    let put = tx.query(PUT_PERSON).bind(person).bind(NOW);
+    put.execute().await.map(drop)
+}
+
+async fn put_agreement(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let put = tx.query(PUT_AGREEMENT).bind("A1").bind(vec![0_u8]);
+    put.bind(NOW).execute().await.map(drop)
+}
+
+async fn put_signatures(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    for (number, owner) in (0_u8..).zip(OWNERS) {
         let id = format!("X{number}");
-        let bytes = vec![u8::try_from(number).unwrap()];
-        let put = registration.query(PUT_FILE).bind(id.as_str()).bind(owner);
-        put.bind(now).bind(bytes.clone()).execute().await.unwrap();
-        let put = registration.query(PUT_ENTRY).bind(owner).bind(now);
-        put.bind(bytes.clone()).execute().await.unwrap();
-        let put = registration
-            .query(PUT_DOCUMENT)
-            .bind(id.as_str())
-            .bind(owner);
-        put.bind(bytes.clone()).bind(now).execute().await.unwrap();
-        let signature = db("signature");
-        let put = signature
-            .query(PUT_CERTIFICATE)
-            .bind(id.as_str())
-            .bind(owner);
-        put.bind(bytes.clone()).bind(now).execute().await.unwrap();
-        let put = signature.query(PUT_SIGNATURE).bind(id.as_str()).bind(owner);
-        put.bind(bytes).bind(now).execute().await.unwrap();
+        let put = tx.query(PUT_CERTIFICATE).bind(id.as_str()).bind(owner);
+        put.bind(vec![number]).bind(NOW).execute().await?;
+        let put = tx.query(PUT_SIGNATURE).bind(id.as_str()).bind(owner);
+        put.bind(vec![number]).bind(NOW).execute().await?;
+    }
+    Ok(())
+}
+
+async fn put_files(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    for (number, owner) in (0_u8..).zip(OWNERS) {
+        let id = format!("X{number}");
+        let put = tx.query(PUT_FILE).bind(id.as_str()).bind(owner);
+        put.bind(NOW).bind(vec![number]).execute().await?;
+        let put = tx.query(PUT_ENTRY).bind(owner).bind(NOW);
+        put.bind(vec![number]).execute().await?;
+        let put = tx.query(PUT_DOCUMENT).bind(id.as_str()).bind(owner);
+        put.bind(vec![number]).bind(NOW).execute().await?;
     }
     for (service, agreement) in [("S1", "A1"), ("S2", "A2")] {
-        let put = registration.query(PUT_SERVICE).bind(service);
-        put.bind(vec![0_u8]).execute().await.unwrap();
+        let put = tx.query(PUT_SERVICE).bind(service).bind(vec![0_u8]);
+        put.execute().await?;
         // What an earlier version asked for does not matter any more.
         for (version, agreement) in [(1_i64, "A0"), (2, agreement)] {
             let text = format!("{{\"consentAgreement\":\"{agreement}\"}}");
-            let put = registration.query(PUT_VERSION).bind(service).bind(version);
-            put.bind(text.into_bytes())
-                .bind(now)
-                .execute()
-                .await
-                .unwrap();
+            let put = tx.query(PUT_VERSION).bind(service).bind(version);
+            put.bind(text.into_bytes()).bind(NOW).execute().await?;
         }
     }
+    Ok(())
 }
 
 const EXPECTED: [&str; 6] = [
@@ -172,7 +193,7 @@ async fn finds(suite: &Suite) {
         "{:?}",
         said(&findings)
     );
-    fill(&open).await;
+    fill(suite).await;
     let mut findings = Findings::default();
     check(&open, &mut findings).await;
     assert_eq!(said(&findings), EXPECTED);
