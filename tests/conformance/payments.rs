@@ -58,8 +58,12 @@ async fn suite_with(db: TestDatabase, profile: Profile, settings: GatewayConfig)
 
 async fn suite_of(db: TestDatabase, own: TestEnv, settings: GatewayConfig) -> Suite {
     let profile = own.profile;
+    let database = match profile {
+        Profile::Production => db.production_config().await,
+        _ => db.config(),
+    };
     let mut config = Config {
-        database: db.config(),
+        database,
         ..Config::default()
     };
     config.rail.latency_ms = 0;

@@ -74,7 +74,8 @@ impl Column {
         [(self.name, self.page), (self.name, self.update)]
     }
 
-    /// Rows in the order of their keys, after that of the page before.
+    /// Rows in the order of their keys, after that of the page before. The first page begins behind
+    /// the least key of its types, such as the nil UUID, which no row has.
     pub(crate) async fn page(
         &self,
         db: &Db,

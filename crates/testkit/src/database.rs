@@ -62,6 +62,25 @@ impl TestDatabase {
         self.config.clone()
     }
 
+    /// The same for a block in production: on PostgreSQL its role owns nothing, and migrations run
+    /// as the owner.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not make the role.
+    pub async fn production_config(&self) -> DatabaseConfig {
+        let mut config = self.config();
+        if self.engine() == Engine::Postgres {
+            let owner = config.url.expose().clone();
+            let name = owner.rsplit('/').next().unwrap_or_default();
+            let name = name.split('?').next().unwrap_or_default();
+            let service = server::make_role(&owner, &format!("service_of_{name}")).await;
+            config.url = service.into();
+            config.migrate_url = Some(owner.into());
+        }
+        config
+    }
+
     /// The engine it is on.
     pub fn engine(&self) -> Engine {
         self.config.engine().expect("a URL of a known engine")

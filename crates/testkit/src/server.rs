@@ -302,6 +302,22 @@ fn watch(account: Account, bin: &Path, data: &Path, socket: &Path) {
     drop(watcher.expect("a watcher for the server"));
 }
 
+/// Makes a role that owns nothing, and gives the owner's URL with that role in it.
+pub(crate) async fn make_role(owner: &str, role: &str) -> String {
+    const PASSWORD: &str = "only-here";
+    let options = PgConnectOptions::from_str(owner).expect("a valid URL");
+    let mut conn = PgConnection::connect_with(&options)
+        .await
+        .expect("a server that answers");
+    let made = format!("CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'");
+    // The name is made of this process's number and a counter.
+    conn.execute(AssertSqlSafe(made)).await.expect("a new role");
+    conn.close().await.expect("an orderly end");
+    let (scheme, rest) = owner.split_once("://").expect("a URL");
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    format!("{scheme}://{role}:{PASSWORD}@{place}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::with_name;

@@ -115,7 +115,8 @@ async fn fill(db: &Db, keyring: &Keyring) {
                 tx.query(table).execute().await?;
             }
             for number in 0..7_i64 {
-                let id = Uuid::from_u128(u128::try_from(number * 1_000_003).unwrap_or_default());
+                let id =
+                    Uuid::from_u128(1 + u128::try_from(number * 1_000_003).unwrap_or_default());
                 let secret = keyring.seal_block(&SINGLE, b"single");
                 tx.query(PUT).bind(id).bind(secret).execute().await?;
                 let secret = keyring.seal_block(&PAIR, b"pair");
