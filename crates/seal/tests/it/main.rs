@@ -104,7 +104,7 @@ publica_store::statements! {
     PUT_PAIR = "INSERT INTO sample_pair (name, number, secret) VALUES ($1, $2, $3)",
     PUT_THREE = "INSERT INTO sample_three (a, b, c, kind, secret) VALUES ($1, $2, $3, $4, $5)",
     BREAK = "UPDATE sample SET secret = $1 WHERE id = (SELECT id FROM sample ORDER BY id LIMIT 1)",
-    PAIRS = "SELECT secret FROM sample_pair",
+    PAIRS = "SELECT secret FROM sample_pair WHERE LENGTH(secret) > 0",
 }
 
 /// Seven values in each column, and beside them what is empty, missing or of another kind.
