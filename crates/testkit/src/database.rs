@@ -72,8 +72,8 @@ impl TestDatabase {
         let mut config = self.config();
         if self.engine() == Engine::Postgres {
             let owner = config.url.expose().clone();
-            let name = owner.rsplit('/').next().unwrap_or_default();
-            let name = name.split('?').next().unwrap_or_default();
+            let place = owner.split('?').next().unwrap_or_default();
+            let name = place.rsplit('/').next().unwrap_or_default();
             let service = server::make_role(&owner, &format!("service_of_{name}")).await;
             config.url = service.into();
             config.migrate_url = Some(owner.into());

@@ -309,9 +309,18 @@ pub(crate) async fn make_role(owner: &str, role: &str) -> String {
     let mut conn = PgConnection::connect_with(&options)
         .await
         .expect("a server that answers");
-    let made = format!("CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'");
-    // The name is made of this process's number and a counter.
-    conn.execute(AssertSqlSafe(made)).await.expect("a new role");
+    // A server outlives a process, and numbers of processes come again.
+    let known = "SELECT COUNT(*) FROM pg_roles WHERE rolname = $1";
+    let known: i64 = sqlx::query_scalar(known)
+        .bind(role)
+        .fetch_one(&mut conn)
+        .await
+        .expect("a list of roles");
+    if known == 0 {
+        let made = format!("CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'");
+        // The name is made of a process's number and a counter.
+        conn.execute(AssertSqlSafe(made)).await.expect("a new role");
+    }
     conn.close().await.expect("an orderly end");
     let (scheme, rest) = owner.split_once("://").expect("a URL");
     let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
