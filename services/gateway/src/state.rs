@@ -27,14 +27,6 @@ struct Shared {
     durations: Durations,
 }
 
-impl std::ops::Deref for Shared {
-    type Target = Parts;
-
-    fn deref(&self) -> &Parts {
-        &self.parts
-    }
-}
-
 /// What a gateway is made of.
 #[derive(Debug)]
 pub struct Parts {
@@ -156,19 +148,24 @@ impl GatewayState {
     /// The way to a block for calls that carry their caller's credentials.
     pub fn link(&self, block: &str) -> Link {
         let known = self.0.links.get(block).cloned();
-        known.unwrap_or_else(|| self.0.peers.forward(block))
+        known.unwrap_or_else(|| self.0.parts.peers.forward(block))
     }
 
     /// The way to a block for calls that the gateway makes in its own name: what an
     /// unauthenticated browser or client starts, such as a login.
     pub fn own_link(&self, block: &str) -> Link {
-        self.0.peers.link(block)
+        self.0.parts.peers.link(block)
     }
 
     /// Finds out who calls. A call without credentials is refused, unless the profile gives
     /// anonymous callers a role.
     pub async fn enter(&self, headers: &HeaderMap) -> Result<Entry, EntryFault> {
-        let caller = self.0.verifier.caller_of(headers, &Extensions::new()).await;
+        let caller = self
+            .0
+            .parts
+            .verifier
+            .caller_of(headers, &Extensions::new())
+            .await;
         let caller = caller.map_err(|denial| match denial {
             Denial::CredentialsRequired => EntryFault::Missing,
             Denial::KeysUnavailable => EntryFault::Unavailable,
@@ -183,6 +180,7 @@ impl GatewayState {
             // An API key means nothing to a block, so it gets a token that says the same.
             _ => self
                 .0
+                .parts
                 .tokens
                 .bearer(&caller.subject, &caller.scopes, &caller.tenant)
                 .map_err(|_| EntryFault::Unavailable)?,
@@ -208,32 +206,32 @@ impl GatewayState {
 
     /// Finds out who calls; see [`Verifier`].
     pub fn verifier(&self) -> &Verifier {
-        &self.0.verifier
+        &self.0.parts.verifier
     }
 
     /// The way to blocks.
     pub fn peers(&self) -> &Peers {
-        &self.0.peers
+        &self.0.parts.peers
     }
 
     /// Which rules of caution hold.
     pub fn profile(&self) -> Profile {
-        self.0.profile
+        self.0.parts.profile
     }
 
     /// The only source of time.
     pub fn clock(&self) -> &SharedClock {
-        &self.0.clock
+        &self.0.parts.clock
     }
 
     /// The only source of randomness.
     pub fn entropy(&self) -> &SharedEntropy {
-        &self.0.entropy
+        &self.0.parts.entropy
     }
 
     /// Names of the blocks that are served here.
     pub fn blocks(&self) -> impl Iterator<Item = &str> {
-        self.0.blocks.iter().map(String::as_str)
+        self.0.parts.blocks.iter().map(String::as_str)
     }
 
     /// Seals what pages hand to a browser to keep.
@@ -258,17 +256,17 @@ impl GatewayState {
 
     /// Mints tokens in the gateway's own name.
     pub(crate) fn tokens(&self) -> &TokenSource {
-        &self.0.tokens
+        &self.0.parts.tokens
     }
 
     /// The profile's name, where every answer must say it.
     pub(crate) fn announced_profile(&self) -> Option<HeaderValue> {
-        (self.0.profile == Profile::Conformance)
+        (self.0.parts.profile == Profile::Conformance)
             .then(|| HeaderValue::from_static(Profile::Conformance.as_str()))
     }
 
     pub(crate) fn mint_request_id(&self) -> HeaderValue {
-        let id = new_uuid(&*self.0.clock, &*self.0.entropy).to_string();
+        let id = new_uuid(&*self.0.parts.clock, &*self.0.parts.entropy).to_string();
         HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("none"))
     }
 }

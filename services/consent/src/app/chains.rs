@@ -57,6 +57,19 @@ impl Walk {
         }
     }
 
+    /// Whether the chain's last revision is the one that the object names, which is nothing where
+    /// the object is gone.
+    fn ends_with(&mut self, latest: Option<&str>) -> bool {
+        let problem = match latest {
+            Some(latest) if latest == self.head.revision_id => return true,
+            Some(_) => "head",
+            None if self.found.revisions > 0 => "row",
+            None => return false,
+        };
+        self.object_to_head(problem);
+        false
+    }
+
     /// The same about what should agree with the latest revision.
     fn object_to_head(&mut self, problem: &'static str) {
         let id = self.head.revision_id.clone();
@@ -288,16 +301,10 @@ async fn signatures(
 /// Checks that a policy is what its latest revision says.
 async fn beside_policy(shop: &Shop, walk: &mut Walk, id: &str) -> Result<(), Error> {
     let row = store::policy::find(&shop.db, id).await?;
-    let Some(row) = row else {
-        if walk.found.revisions > 0 {
-            walk.object_to_head("row");
-        }
+    let latest = row.as_ref().map(|row| row.revision_id.as_str());
+    let (true, Some(row)) = (walk.ends_with(latest), row) else {
         return Ok(());
     };
-    if row.revision_id != walk.head.revision_id {
-        walk.object_to_head("head");
-        return Ok(());
-    }
     let Some((head, said)) = walk.own_head() else {
         return Ok(());
     };
@@ -315,16 +322,10 @@ async fn beside_policy(shop: &Shop, walk: &mut Walk, id: &str) -> Result<(), Err
 /// published.
 async fn beside_agreement(shop: &Shop, walk: &mut Walk, id: &str) -> Result<(), Error> {
     let row = store::agreement::find(&shop.db, id).await?;
-    let Some(row) = row else {
-        if walk.found.revisions > 0 {
-            walk.object_to_head("row");
-        }
+    let latest = row.as_ref().map(|row| row.revision_id.as_str());
+    let (true, Some(row)) = (walk.ends_with(latest), row) else {
         return Ok(());
     };
-    if row.revision_id != walk.head.revision_id {
-        walk.object_to_head("head");
-        return Ok(());
-    }
     let Some((head, _)) = walk.own_head() else {
         return Ok(());
     };

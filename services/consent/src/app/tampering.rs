@@ -1,9 +1,7 @@
 //! Alterations behind the block's back, each found by verifying the chain.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use publica_auth::{Caller, CallerKind};
 use publica_host::Block as _;
 use publica_jose::{Alg, Protected, SigningKey, sign_jws};
 use publica_proto::consent::v1 as pb;
@@ -15,6 +13,7 @@ use publica_types::{SystemEntropy, Tenant};
 use super::revisions::SNAPSHOT;
 use super::seals::{Reach, claims};
 use super::shown::key_of;
+use super::tests::admin;
 use super::{App, Shop, Who, record_keys, revisions};
 use crate::domain::snapshot::canonical;
 use crate::error::Error;
@@ -67,19 +66,6 @@ struct Bench {
     agreement: pb::DataAgreement,
     _block: Consent,
     _db: TestDatabase,
-}
-
-fn admin() -> Who {
-    let mut request = tonic::Request::new(());
-    request.extensions_mut().insert(Arc::new(Caller {
-        subject: "tester".to_owned(),
-        issuer: None,
-        client_id: None,
-        scopes: BTreeSet::from(["consent:*".to_owned()]),
-        tenant: Tenant::default(),
-        kind: CallerKind::Machine,
-    }));
-    Who::of(&request)
 }
 
 fn policy(id: &str, url: &str) -> pb::Policy {

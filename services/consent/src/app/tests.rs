@@ -37,7 +37,7 @@ struct Bench {
     _db: TestDatabase,
 }
 
-fn admin() -> Who {
+pub(super) fn admin() -> Who {
     let mut request = tonic::Request::new(());
     request.extensions_mut().insert(Arc::new(Caller {
         subject: "tester".to_owned(),
