@@ -112,7 +112,7 @@ async fn work<K, V, R>(
     let stop = db.stop().clone();
     let mut calls = Vec::with_capacity(GATHER_LIMIT);
     while next(&mut waiting, &mut calls, GATHER_LIMIT, &stop).await > 0 {
-        // What is ready to run runs first, so that on a busy machine more calls share the statement.
+        // What is ready to run runs first: on a busy machine more calls then share the statement.
         tokio::task::yield_now().await;
         while calls.len() < GATHER_LIMIT
             && let Ok(call) = waiting.try_recv()
