@@ -118,7 +118,9 @@ both_engines! {
         };
         let third = make(&world, third).await;
         clock.advance(Duration::from_secs(61));
+        // The next look for holds may have been put off from either side of that step.
         eventually(|| async {
+            clock.advance(Duration::from_secs(1));
             let request = api::GetTransferRequest { transfer_id: third.transfer_id.clone() };
             let answer = world.transfers().get_transfer(request).await.unwrap().into_inner();
             (answer.resolution == "expired").then_some(())
