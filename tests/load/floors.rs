@@ -13,8 +13,6 @@ enum Floor {
     Budget,
     /// 99 of 100 below this, in microseconds.
     P99(u64),
-    /// Stated against something that is not measured beside it.
-    Words(&'static str),
 }
 
 /// Floors by name and engine; `*` is every engine.
@@ -22,16 +20,9 @@ const FLOORS: &[(&str, &str, Floor)] = &[
     ("gateway", "*", Floor::Ratio(0.25)),
     ("gateway-two-processes", "*", Floor::Ratio(0.125)),
     ("payments-transfer-hot", "sqlite", Floor::Least(5_000.0)),
-    (
-        "payments-transfer-hot",
-        "postgres",
-        Floor::Words("4 × pgbench TPC-B"),
-    ),
-    (
-        "payments-transfer-pairs",
-        "postgres",
-        Floor::Words("2 × pgbench TPC-B"),
-    ),
+    ("payments-transfer-hot", "postgres", Floor::Ratio(4.0)),
+    ("payments-transfer-hot-8", "postgres", Floor::Ratio(1.5)),
+    ("payments-transfer-pairs", "postgres", Floor::Ratio(2.0)),
     ("payments-bulk", "sqlite", Floor::Least(25_000.0)),
     ("payments-bulk", "postgres", Floor::Least(40_000.0)),
     ("identity-token", "*", Floor::Ratio(0.6)),
@@ -59,19 +50,18 @@ const FLOORS: &[(&str, &str, Floor)] = &[
 ];
 
 /// The floor of a measurement in words, and whether it is kept; nothing for one without a floor.
-pub(crate) fn judge(one: &Measured) -> Option<(String, Option<bool>)> {
+pub(crate) fn judge(one: &Measured) -> Option<(String, bool)> {
     let (_, _, floor) = FLOORS
         .iter()
         .find(|(name, engine, _)| *name == one.name && (*engine == "*" || *engine == one.engine))?;
     Some(match floor {
-        Floor::Ratio(ratio) => (format!("{ratio} × the limit"), Some(one.ratio >= *ratio)),
-        Floor::Least(least) => (format!("{least} {}", one.unit), Some(one.figure >= *least)),
+        Floor::Ratio(ratio) => (format!("{ratio} × the limit"), one.ratio >= *ratio),
+        Floor::Least(least) => (format!("{least} {}", one.unit), one.figure >= *least),
         Floor::Budget => (
             format!("at most {} {}", one.limit, one.unit),
-            Some(one.figure <= one.limit),
+            one.figure <= one.limit,
         ),
-        Floor::P99(micros) => (format!("p99 below {micros} µs"), Some(one.p99_us < *micros)),
-        Floor::Words(words) => ((*words).to_owned(), None),
+        Floor::P99(micros) => (format!("p99 below {micros} µs"), one.p99_us < *micros),
     })
 }
 

@@ -12,6 +12,7 @@ mod journey;
 mod messaging;
 mod pace;
 mod payments;
+mod pgbench;
 mod program;
 mod report;
 mod store;

@@ -1,8 +1,8 @@
 //! Payments: single transfers, each with its own journal entry and answer, and one large batch
 //! from upload to reconciliation.
 //!
-//! The limit of transfers is a plain update of one account a commit, which is what a ledger
-//! without gathering does; that of the batch is the number of its own rows inserted alone.
+//! The limit of transfers is pgbench's TPC-B on the same server, and on SQLite the store's own
+//! mutations with a commit each; that of the batch is as many rows inserted by one statement.
 
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::pace::{self, Load, Pace, scatter};
 use crate::report::Report;
+use crate::{pgbench, store};
 
 /// What to measure of payments.
 #[derive(Debug, clap::Args)]
@@ -104,17 +105,29 @@ async fn measure_engine(
     load: Load,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let engine = database.engine().as_str();
+    let kind = database.engine();
+    let engine = kind.as_str();
+    let (limit_name, limit) = match kind {
+        Engine::Postgres => (pgbench::TPC_B, pgbench::tpc_b(load.span).await?),
+        Engine::Sqlite => (store::COMMITS, store::commits(load).await?),
+    };
     let world = world(database).await?;
     let accounts = open_accounts(&world, arguments.accounts).await?;
     let hot = transfers(&world, &accounts, load, true).await?;
-    report.add("payments-transfer-hot", engine, hot, "none", 1.0)?;
+    report.add("payments-transfer-hot", engine, hot, limit_name, limit)?;
+    let eight = Load {
+        in_flight: 8,
+        ..load
+    };
+    let few = transfers(&world, &accounts, eight, true).await?;
+    report.add("payments-transfer-hot-8", engine, few, limit_name, limit)?;
     let pairs = transfers(&world, &accounts, load, false).await?;
-    report.add("payments-transfer-pairs", engine, pairs, "none", 1.0)?;
+    report.add("payments-transfer-pairs", engine, pairs, limit_name, limit)?;
     if arguments.instructions > 0 {
         register(&world, arguments.people).await?;
         let whole = batch(&world, arguments).await?;
-        report.add("payments-bulk", engine, whole, "none", 1.0)?;
+        let rows = store::rows(kind, arguments.instructions).await?;
+        report.add("payments-bulk", engine, whole, store::ROWS, rows)?;
     }
     let mut client = AccountServiceClient::new(world.link("auditor"));
     let mut check = tonic::Request::new(api::CheckLedgerRequest {});

@@ -213,11 +213,10 @@ fn page(results: &[Measured]) -> String {
     );
     for one in newest.values() {
         let day = one.date.split('T').next().unwrap_or("");
-        let (floor, kept) = floors::judge(one).unwrap_or_default();
-        let kept = match kept {
-            Some(true) => "yes",
-            Some(false) => "**missed**",
-            None => "",
+        let (floor, kept) = match floors::judge(one) {
+            Some((floor, true)) => (floor, "yes"),
+            Some((floor, false)) => (floor, "**missed**"),
+            None => (String::new(), ""),
         };
         // Writing to a string cannot fail.
         let _ = writeln!(

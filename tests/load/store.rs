@@ -95,22 +95,9 @@ async fn measure_engine(
     load: Load,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let clock: SharedClock = Arc::new(SystemClock);
-    let entropy: SharedEntropy = Arc::new(SystemEntropy);
-    let keyring = Keyring::ephemeral(Arc::clone(&entropy));
-    let tail = JournalTail::new("load", &keyring, Arc::clone(&clock), entropy);
-    let mut config = database.config();
-    config.connections = 16;
-    let stores = Stores::open(config, migrations(), clock, tail).await?;
-    let db = stores.of(&Tenant::default()).await?;
+    let (stores, db) = open(database).await?;
     let engine = db.engine().as_str();
-    db.write("load.fill", (), |tx, ()| {
-        Box::pin(async move {
-            let accounts = i64::try_from(ACCOUNTS).unwrap_or(i64::MAX);
-            tx.query(FILL).bind(accounts).execute().await
-        })
-    })
-    .await?;
+    fill(&db, ACCOUNTS).await?;
 
     let plain = plain::Plain::open(database).await?;
     let limit = plain.reads(load).await?;
@@ -137,6 +124,62 @@ async fn measure_engine(
     report.add("store-mutation", engine, ours, plain::MUTATIONS, limit.rate)?;
     plain.close().await;
     Ok(())
+}
+
+async fn open(database: &TestDatabase) -> anyhow::Result<(Stores, Db)> {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let entropy: SharedEntropy = Arc::new(SystemEntropy);
+    let keyring = Keyring::ephemeral(Arc::clone(&entropy));
+    let tail = JournalTail::new("load", &keyring, Arc::clone(&clock), entropy);
+    let mut config = database.config();
+    config.connections = 16;
+    config.unit_timeout_ms = 60_000;
+    let stores = Stores::open(config, migrations(), clock, tail).await?;
+    let db = stores.of(&Tenant::default()).await?;
+    Ok((stores, db))
+}
+
+async fn fill(db: &Db, accounts: u64) -> anyhow::Result<()> {
+    let accounts = i64::try_from(accounts)?;
+    db.write("load.fill", accounts, |tx, accounts| {
+        Box::pin(async move { tx.query(FILL).bind(*accounts).execute().await })
+    })
+    .await?;
+    Ok(())
+}
+
+/// The limit of single writes: whole mutations with a commit each, through the driver's own pool.
+pub(crate) const COMMITS: &str = plain::MUTATIONS;
+
+/// [`COMMITS`] a second, in a database of its own.
+pub(crate) async fn commits(load: Load) -> anyhow::Result<f64> {
+    let database = Database::sqlite();
+    let (stores, db) = open(&database).await?;
+    fill(&db, ACCOUNTS).await?;
+    drop(db);
+    stores.close().await;
+    let plain = plain::Plain::open(&database).await?;
+    let pace = plain.mutations(load).await?;
+    plain.close().await;
+    Ok(pace.rate)
+}
+
+/// The limit of work in bulk: rows that the engine makes itself, inserted by one statement.
+pub(crate) const ROWS: &str = "as many rows in one statement";
+
+/// [`ROWS`] a second, in a database of its own.
+pub(crate) async fn rows(engine: Engine, count: u32) -> anyhow::Result<f64> {
+    let database = match engine {
+        Engine::Sqlite => Database::sqlite(),
+        Engine::Postgres => Database::durable_postgres().await,
+    };
+    let (stores, db) = open(&database).await?;
+    let began = tokio::time::Instant::now();
+    fill(&db, u64::from(count)).await?;
+    let took = began.elapsed();
+    drop(db);
+    stores.close().await;
+    Ok(f64::from(count) / took.as_secs_f64())
 }
 
 async fn reads(db: &Db, load: Load) -> anyhow::Result<pace::Pace> {
