@@ -64,15 +64,19 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     };
     loop {
         let shared = Arc::clone(&sender.shared);
-        let item = tokio::select! {
+        let (item, runs_low) = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            item = shared.lanes.take() => item,
+            taken = shared.lanes.take() => taken,
             () = tokio::time::sleep(idle), if sender.connection.is_some() => {
                 sender.close().await;
                 continue;
             }
         };
+        if runs_low {
+            // What waits in the store is fetched while there is still something to send.
+            shared.wake.notify_one();
+        }
         sender.handle(item, &stop).await;
     }
     sender.settle().await;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::active::{ActiveChunk, ActiveRequest};
-use super::lanes::Item;
+use super::lanes::{Item, LOW_WATER};
 use super::outcome::Outcome;
 use super::plan;
 use super::reporter::{Claim, Message};
@@ -26,8 +26,6 @@ use crate::store::report::{self, StepKind};
 use crate::store::suppression::{COMPLAINT, OPT_OUT};
 use crate::store::{RequestId, request, suppression};
 
-/// More is fetched for a lane when fewer than these wait in it.
-const LOW_WATER: usize = 600;
 /// Chunks fetched at a time: of one recipient each, or of hundreds.
 const FETCH_SMALL: i64 = 64;
 const FETCH_BULK: i64 = 2;

@@ -13,6 +13,9 @@ use crate::domain::member::Member;
 /// So many turns in a row may go to one lane while a lower one waits.
 const TURNS: u32 = 9;
 
+/// More is fetched for a lane when fewer than these wait in it.
+pub(crate) const LOW_WATER: usize = 600;
+
 /// One recipient on its way.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
@@ -80,15 +83,17 @@ impl Lanes {
         self.ready.add_permits(1);
     }
 
-    /// The next item; waits for one.
-    pub(crate) async fn take(&self) -> Item {
+    /// The next item, and whether its lane runs low with it; waits for one.
+    pub(crate) async fn take(&self) -> (Item, bool) {
         loop {
             // The semaphore is never closed.
             if let Ok(permit) = self.ready.acquire().await {
                 permit.forget();
             }
-            if let Some(item) = self.lock().pop() {
-                return item;
+            let mut queues = self.lock();
+            if let Some(item) = queues.pop() {
+                let left = queues.lanes[item.chunk.lane.index()].len();
+                return (item, left + 1 == LOW_WATER);
             }
         }
     }
@@ -168,7 +173,7 @@ mod tests {
         lanes.extend((0..40).map(|_| item(Lane::Emergency)).collect());
         let mut order = Vec::new();
         for _ in 0..40 {
-            order.push(lanes.take().await.chunk.lane);
+            order.push(lanes.take().await.0.chunk.lane);
         }
         assert!(order[..9].iter().all(|lane| *lane == Lane::Emergency));
         let bulk = order.iter().filter(|lane| **lane == Lane::Bulk).count();
@@ -179,11 +184,29 @@ mod tests {
     async fn what_is_put_back_comes_next() {
         let lanes = Lanes::default();
         lanes.extend((0..2).map(|_| item(Lane::Normal)).collect());
-        let first = lanes.take().await;
+        let (first, _) = lanes.take().await;
         let id = first.chunk.chunk_id;
         lanes.push_front(first);
-        assert_eq!(lanes.take().await.chunk.chunk_id, id);
+        assert_eq!(lanes.take().await.0.chunk.chunk_id, id);
         assert_eq!(lanes.remove_if(|_| true).len(), 1);
         assert_eq!(lanes.len(Lane::Normal), 0);
+    }
+
+    #[tokio::test]
+    async fn a_lane_says_once_that_it_runs_low() {
+        let lanes = Lanes::default();
+        lanes.extend((0..LOW_WATER + 2).map(|_| item(Lane::Bulk)).collect());
+        lanes.push(item(Lane::Urgent));
+        let mut said = Vec::new();
+        for number in 0..LOW_WATER + 3 {
+            if lanes.take().await.1 {
+                said.push(number);
+            }
+        }
+        assert_eq!(
+            said,
+            [3],
+            "one of the other lane, two above the mark, and the one at it"
+        );
     }
 }

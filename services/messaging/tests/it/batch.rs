@@ -58,6 +58,16 @@ async fn send(
 }
 
 both_engines! {
+    async fn a_large_batch_does_not_wait_for_the_next_look(db: publica_testkit::TestDatabase) {
+        const RECIPIENTS: i64 = 5_000;
+        let slow = |config: &mut publica_messaging::MessagingConfig| config.poll_ms = 60_000;
+        let world = world_with(db, SinkOptions::default(), slow).await;
+        let people: Vec<_> = (0..5_000).map(person).collect();
+        let answer = send(&world, parts(header(""), people, 1_000)).await.unwrap();
+        // Fetched look by look, this would take four minutes.
+        world.reaches(&answer.request_uid, |counters| counters.delivered == RECIPIENTS).await;
+    }
+
     async fn a_recipient_has_a_case_of_its_own(db: publica_testkit::TestDatabase) {
         let world = world(db, SinkOptions::default()).await;
         let mut people: Vec<_> = (0..5).map(person).collect();
