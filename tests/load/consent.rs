@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::response::IntoResponse as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use publica_consent::{Consent, ConsentConfig};
 use publica_jose::{Alg, Protected, SigningKey, sign_jws};
 use publica_proto::consent::v1 as api;
@@ -54,6 +55,8 @@ const LIMIT: &str = "an empty RPC";
 const CONNECTIONS: usize = 8;
 /// Pairs in one bulk call.
 const BULK: usize = 500;
+/// Pairs that are drafted at a time before the measurement.
+const DRAFTS: usize = 64;
 
 pub(crate) async fn measure(
     arguments: &Arguments,
@@ -294,7 +297,7 @@ async fn pairs(
     let key = SigningKey::generate(Alg::Es256, &SystemEntropy)?;
     let jwk = key.public_jwk().to_value().to_string();
     let mut people = IndividualServiceClient::new(world.links[0].clone());
-    let mut records = ConsentRecordServiceClient::new(world.links[0].clone());
+    let records = ConsentRecordServiceClient::new(world.links[0].clone());
     let mut pairs = Vec::with_capacity(count);
     let numbers: Vec<usize> = (0..count).collect();
     for chunk in numbers.chunks(BULK) {
@@ -310,24 +313,35 @@ async fn pairs(
             request_id: String::new(),
         };
         let made = people.batch_create_individuals(request).await?.into_inner();
-        for one in made.individuals {
+        let drafts = made.individuals.into_iter().map(|one| {
             let request = api::DraftConsentRecordRequest {
                 individual_id: one.individual_id,
                 data_agreement_id: world.agreement.clone(),
                 ..api::DraftConsentRecordRequest::default()
             };
-            let draft = records.draft_consent_record(request).await?.into_inner();
-            let mut signature = draft.signature.unwrap_or_default();
-            let payload = signature.payload.clone();
-            signature.signature = sign_jws(&key, Protected::new(), payload.as_bytes())?;
-            pairs.push(api::SignConsentRecordRequest {
-                consent_record: draft.consent_record,
-                signature: Some(signature),
-                request_id: String::new(),
-            });
+            let mut records = records.clone();
+            async move { records.draft_consent_record(request).await }
+        });
+        let mut drafts = futures::stream::iter(drafts).buffer_unordered(DRAFTS);
+        while let Some(draft) = drafts.try_next().await? {
+            pairs.push(signed(draft.into_inner(), &key)?);
         }
     }
     Ok(pairs)
+}
+
+fn signed(
+    draft: api::DraftConsentRecordResponse,
+    key: &SigningKey,
+) -> anyhow::Result<api::SignConsentRecordRequest> {
+    let mut signature = draft.signature.unwrap_or_default();
+    let payload = signature.payload.clone();
+    signature.signature = sign_jws(key, Protected::new(), payload.as_bytes())?;
+    Ok(api::SignConsentRecordRequest {
+        consent_record: draft.consent_record,
+        signature: Some(signature),
+        request_id: String::new(),
+    })
 }
 
 async fn sign(

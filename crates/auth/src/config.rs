@@ -32,7 +32,7 @@ impl Default for AuthConfig {
         Self {
             audiences: vec!["publica".to_owned()],
             leeway_seconds: 30,
-            cached_tokens: 32_768,
+            cached_tokens: 2_048,
             issuers: Vec::new(),
             trust_domain: None,
             workloads: Vec::new(),

@@ -18,7 +18,7 @@ use super::report::Report;
 use super::spool::chunks;
 
 /// Instructions of one batch.
-const BATCH: usize = 10_000;
+const BATCH: usize = 2_000;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a batch may stand still before it counts as stuck.
