@@ -14,6 +14,8 @@ pub struct Caller {
     pub issuer: Option<String>,
     /// The OAuth client that the token was issued to.
     pub client_id: Option<String>,
+    /// The organisation that the party belongs to, where its token or its settings say so.
+    pub affiliation: Option<String>,
     /// What the party may do, as `<block>:<resource>:<verb>`; `*` stands for the rest.
     pub scopes: BTreeSet<String>,
     /// The tenant whose data the call is about.
@@ -42,6 +44,7 @@ impl Caller {
             subject: "anonymous".to_owned(),
             issuer: None,
             client_id: None,
+            affiliation: None,
             scopes: BTreeSet::new(),
             tenant: Tenant::default(),
             kind: CallerKind::Anonymous,

@@ -5,6 +5,8 @@ use publica_types::{Secret, Tenant, Timestamp};
 use serde::Deserialize;
 use url::{Host, Url};
 
+use crate::verifier::is_affiliation;
+
 /// Whom a process trusts, beside the suite's own workload tokens.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -93,6 +95,9 @@ pub struct ApiKeyConfig {
     pub hash: String,
     /// What its holder may do.
     pub scopes: Vec<String>,
+    /// The organisation that its holder belongs to, as records name it.
+    #[serde(default)]
+    pub affiliation: Option<String>,
     /// The tenant it belongs to.
     #[serde(default)]
     pub tenant: Tenant,
@@ -174,6 +179,13 @@ impl AuthConfig {
             .map_or(0, |secret| secret.expose().len());
         if !self.api_keys.is_empty() && secret < 32 {
             say("auth.api_key_secret: at least 32 bytes, since there are api_keys".to_owned());
+        }
+        for key in &self.api_keys {
+            let named = key.affiliation.as_deref();
+            if named.is_some_and(|named| !is_affiliation(named)) {
+                let what = "1 to 255 characters, none of them control characters";
+                say(format!("auth.api_keys.{}.affiliation: {what}", key.id));
+            }
         }
         problems
     }

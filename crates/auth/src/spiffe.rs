@@ -57,6 +57,7 @@ impl Workloads {
             subject: format!("block:{block}"),
             issuer: None,
             client_id: Some(id.to_owned()),
+            affiliation: None,
             scopes: scopes.into_iter().collect(),
             tenant: Tenant::default(),
             kind: CallerKind::Block,

@@ -322,6 +322,7 @@ impl Issuer {
             subject: subject.to_owned(),
             issuer: claims.issuer().map(str::to_owned),
             client_id: client_id.map(str::to_owned),
+            affiliation: affiliation(claims),
             scopes: claims.scopes().map(str::to_owned).collect::<BTreeSet<_>>(),
             tenant: self.tenant(claims)?,
             kind,
@@ -345,6 +346,18 @@ impl Issuer {
             _ => Err(Denial::IssuerUntrusted),
         }
     }
+}
+
+/// The organisation that a token's subject belongs to. What is no name of one is left out, since
+/// nothing is decided by it.
+fn affiliation(claims: &Claims) -> Option<String> {
+    let named = claims.text("affiliation")?;
+    is_affiliation(named).then(|| named.to_owned())
+}
+
+/// Whether a text may name an organisation in records.
+pub(crate) fn is_affiliation(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 fn validation(issuer: &str, all: &AuthConfig) -> Validation {

@@ -120,8 +120,12 @@ impl Entry {
         self
     }
 
-    /// The row that this becomes.
-    pub(crate) fn into_row(self, origin: &Origin, entry_id: Uuid, time: Timestamp) -> EntryRow {
+    /// The row that this becomes. The actor's organisation stands among the facts: they are what
+    /// rows of all versions have room for.
+    pub(crate) fn into_row(mut self, origin: &Origin, entry_id: Uuid, time: Timestamp) -> EntryRow {
+        if let Some(affiliation) = given(origin.affiliation.as_ref()) {
+            self.body = with_affiliation(self.body, affiliation);
+        }
         EntryRow {
             entry_id,
             time,
@@ -137,6 +141,17 @@ impl Entry {
             body_sha256: digest(&self.body),
             body: Some(self.body),
         }
+    }
+}
+
+/// Adds the actor's organisation to the facts of an entry.
+fn with_affiliation(body: Vec<u8>, affiliation: String) -> Vec<u8> {
+    match serde_json::from_slice(&body) {
+        Ok(Value::Object(mut facts)) => {
+            facts.insert("affiliation".to_owned(), Value::String(affiliation));
+            canonical::to_vec(&Value::Object(facts))
+        }
+        _ => body,
     }
 }
 
@@ -252,6 +267,27 @@ pub(crate) mod tests {
         assert_eq!(value["process_id"], "p\"1");
         assert_eq!(value["time"], "1970-01-01T00:00:00.000005Z");
         assert!(value.get("trace_id").is_none());
+    }
+
+    #[test]
+    fn the_actors_organisation_is_among_the_facts() {
+        let of = |affiliation: Option<&str>| {
+            let origin = Origin {
+                affiliation: affiliation.map(str::to_owned),
+                ..Origin::actor("clerk")
+            };
+            let body = json!({"state": "open", "n": 1});
+            let row = Entry::new("payments.account.opened").body(body);
+            let row = row.into_row(&origin, Uuid::from_u128(1), Timestamp::from_micros(1));
+            assert!(row.body_fits());
+            String::from_utf8(row.body.unwrap()).unwrap()
+        };
+        assert_eq!(of(None), r#"{"n":1,"state":"open"}"#);
+        assert_eq!(of(Some("")), of(None));
+        assert_eq!(
+            of(Some("Ministry \"A\"")),
+            r#"{"affiliation":"Ministry \"A\"","n":1,"state":"open"}"#
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod deliver;
 mod event;
 mod relay;
 
-pub(crate) use deliver::Deliverer;
+pub(crate) use deliver::{Deliverer, encrypted};
 pub(crate) use relay::{MAX_WAITING, enqueue, is_wanted, relay};
 
 use publica_types::{Entropy, Uuid};

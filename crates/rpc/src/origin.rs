@@ -31,6 +31,7 @@ pub fn origin<T>(request: &Request<T>) -> Origin {
         Some(caller) => Origin::actor(caller.subject.clone()).in_tenant(caller.tenant.clone()),
         None => Origin::actor("anonymous"),
     };
+    origin.affiliation = caller.and_then(|caller| caller.affiliation.clone());
     if caller.is_some_and(|caller| caller.kind == CallerKind::Block) {
         origin.on_behalf_of = actor(metadata);
     }

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct Origin {
     /// The authenticated party that acts, or `system:<component>` for background work.
     pub actor: String,
+    /// The organisation that the actor belongs to, where whoever vouches for them says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affiliation: Option<String>,
     /// The person or organisation the actor acts for, when that is somebody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<String>,
@@ -45,6 +48,7 @@ impl Origin {
     pub fn actor(actor: impl Into<String>) -> Self {
         Self {
             actor: actor.into(),
+            affiliation: None,
             on_behalf_of: None,
             process_id: None,
             request_id: None,

@@ -7384,6 +7384,29 @@ pub struct ReplaceIndividualResponse {
     #[prost(message, optional, tag = "1")]
     pub individual: ::core::option::Option<Individual>,
 }
+/// A person to erase.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EraseIndividualRequest {
+    /// Id of the person.
+    #[prost(string, tag = "1")]
+    pub individual_id: ::prost::alloc::string::String,
+    /// Makes the call repeatable.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// What was erased.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EraseIndividualResponse {
+    /// Whether nothing of the person is left but the id.
+    #[prost(bool, tag = "1")]
+    pub erased: bool,
+    /// How many records were erased now.
+    #[prost(int64, tag = "2")]
+    pub records_erased: i64,
+    /// How many had to be kept; they are opted out.
+    #[prost(int64, tag = "3")]
+    pub records_retained: i64,
+}
 /// A key to register.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RegisterSigningKeyRequest {
@@ -7726,6 +7749,41 @@ pub mod individual_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Erases a person and everything about them: records, delegations, identity and the key under
+        /// which all of it was sealed, so that no copy of a store opens it. What they signed under an
+        /// agreement that is not forgettable must be kept; then that stays, opted out, and so does who
+        /// the person is. Repeating it changes nothing.
+        ///
+        /// Errors: NOT_FOUND (INDIVIDUAL_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS).
+        pub async fn erase_individual(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EraseIndividualRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EraseIndividualResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SoundCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.consent.v1.IndividualService/EraseIndividual",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.consent.v1.IndividualService",
+                        "EraseIndividual",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Registers a public key that the person signs with.
         ///
         /// Errors: INVALID_ARGUMENT (KEY_INVALID), NOT_FOUND (INDIVIDUAL_NOT_FOUND).
@@ -7951,6 +8009,19 @@ pub mod individual_service_server {
             request: tonic::Request<super::ReplaceIndividualRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ReplaceIndividualResponse>,
+            tonic::Status,
+        >;
+        /// Erases a person and everything about them: records, delegations, identity and the key under
+        /// which all of it was sealed, so that no copy of a store opens it. What they signed under an
+        /// agreement that is not forgettable must be kept; then that stays, opted out, and so does who
+        /// the person is. Repeating it changes nothing.
+        ///
+        /// Errors: NOT_FOUND (INDIVIDUAL_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS).
+        async fn erase_individual(
+            &self,
+            request: tonic::Request<super::EraseIndividualRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EraseIndividualResponse>,
             tonic::Status,
         >;
         /// Registers a public key that the person signs with.
@@ -8302,6 +8373,52 @@ pub mod individual_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReplaceIndividualSvc(inner);
+                        let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.consent.v1.IndividualService/EraseIndividual" => {
+                    #[allow(non_camel_case_types)]
+                    struct EraseIndividualSvc<T: IndividualService>(pub Arc<T>);
+                    impl<
+                        T: IndividualService,
+                    > tonic::server::UnaryService<super::EraseIndividualRequest>
+                    for EraseIndividualSvc<T> {
+                        type Response = super::EraseIndividualResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EraseIndividualRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IndividualService>::erase_individual(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EraseIndividualSvc(inner);
                         let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

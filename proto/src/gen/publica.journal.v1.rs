@@ -1173,6 +1173,12 @@ pub struct Webhook {
     /// "t=", the Unix time in seconds, ",sig=" and the hexadecimal HMAC-SHA256 of time, "." and body.
     #[prost(bool, tag = "10")]
     pub legacy_signature: bool,
+    /// A public key as a JWK in JSON, EC (P-256, P-384, P-521) or RSA, at most 4,096 bytes: deliveries
+    /// are encrypted to it (RFC 7516, compact, A256GCM), so that nobody on the way reads them. The body
+    /// is then of the type application/jose, or stands so in the field of the form. Empty sends them in
+    /// clear.
+    #[prost(string, tag = "11")]
+    pub encryption_jwk: ::prost::alloc::string::String,
 }
 /// What became of one event on its way to one subscription.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -357,6 +357,8 @@ impl Fault for Error {
             Self::Journal(error) => error.code(),
             Self::Peer(status) if refuses(status) => Code::FailedPrecondition,
             Self::Peer(_) => Code::Unavailable,
+            // The person was erased between a look and the unit.
+            Self::Seal(SealError::Erased) => Code::NotFound,
             Self::Store(_) | Self::Seal(_) | Self::Key(_) => Code::Internal,
         }
     }
@@ -371,6 +373,7 @@ impl Fault for Error {
             Self::Journal(error) => error.reason(),
             Self::Peer(status) if refuses(status) => "PEER_REFUSED",
             Self::Peer(_) => "PEER_UNREACHABLE",
+            Self::Seal(SealError::Erased) => Why::IndividualNotFound.reason(),
             Self::Store(_) | Self::Seal(_) | Self::Key(_) => "INTERNAL",
         }
     }

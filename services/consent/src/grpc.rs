@@ -125,6 +125,7 @@ serve!(IndividualService {
     list_individuals: ListIndividualsRequest -> ListIndividualsResponse = list_individuals,
     replace_individual: ReplaceIndividualRequest -> ReplaceIndividualResponse
         = replace_individual,
+    erase_individual: EraseIndividualRequest -> EraseIndividualResponse = erase_individual,
     register_signing_key: RegisterSigningKeyRequest -> RegisterSigningKeyResponse = register_key,
     list_signing_keys: ListSigningKeysRequest -> ListSigningKeysResponse = list_keys,
     revoke_signing_key: RevokeSigningKeyRequest -> RevokeSigningKeyResponse = revoke_key,

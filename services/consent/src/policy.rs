@@ -50,6 +50,7 @@ pub(crate) const POLICY: &[(&str, Access)] = publica_journal::policy! {
     ("/publica.consent.v1.IndividualService/GetIndividual", OWN),
     ("/publica.consent.v1.IndividualService/ListIndividuals", INDIVIDUAL_READ),
     ("/publica.consent.v1.IndividualService/ReplaceIndividual", INDIVIDUAL_WRITE),
+    ("/publica.consent.v1.IndividualService/EraseIndividual", OWN),
     ("/publica.consent.v1.IndividualService/RegisterSigningKey", OWN),
     ("/publica.consent.v1.IndividualService/ListSigningKeys", OWN),
     ("/publica.consent.v1.IndividualService/RevokeSigningKey", OWN),

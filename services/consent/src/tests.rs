@@ -30,6 +30,7 @@ fn admin() -> Who {
         subject: "tester".to_owned(),
         issuer: None,
         client_id: None,
+        affiliation: None,
         scopes: BTreeSet::from(["consent:*".to_owned()]),
         tenant: Tenant::default(),
         kind: CallerKind::Machine,

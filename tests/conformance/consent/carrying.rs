@@ -10,6 +10,42 @@ use serde_json::json;
 use super::{agreement, person_token, suite, text};
 
 both_engines! {
+    async fn processing_is_registered_as_agreements_tell_it(db: TestDatabase) {
+        let suite = suite(db, Profile::Local).await;
+        let mut one = agreement();
+        one["dataAttributes"] = json!([
+            {"name": "income", "sensitivity": true, "category": "household"},
+            {"name": "diagnosis", "sensitivity": true, "category": "health",
+                "specialCategory": true},
+            {"name": "size", "sensitivity": false, "category": "household"},
+        ]);
+        one["recipients"] = json!([{"id": "lab", "name": "Laboratory", "country": "NL"},
+            {"id": "bureau", "name": "Bureau", "country": "BE"}, {"id": "desk"}]);
+        let body = json!({ "dataAgreement": one });
+        let made = suite.post("/config/data-agreement/", body).await.ok();
+        let mut draft = agreement();
+        draft["lifecycle"] = json!("Draft");
+        suite.post("/config/data-agreement/", json!({ "dataAgreement": draft })).await.ok();
+        let all = suite.get("/audit/register/?count=true").await.ok();
+        assert_eq!(all["pagination"]["totalItems"], 1, "drafts process nothing");
+        let told = &all["processingActivities"][0];
+        assert_eq!(told["dataAgreementId"], made["dataAgreement"]["id"]);
+        assert_eq!(told["controller"]["name"], "Ministry");
+        assert_eq!(told["dataCategories"], json!([
+            {"category": "health", "attributes": ["diagnosis"], "specialCategory": true},
+            {"category": "household", "attributes": ["income", "size"],
+                "specialCategory": false},
+        ]));
+        assert_eq!(told["recipientCountries"], json!(["BE", "NL"]));
+        assert_eq!((&told["retentionDays"], &told["storageLocation"]),
+            (&json!(365), &json!("EU")));
+        assert_eq!(told["policy"]["url"], "https://example.com/policy/1.0");
+        assert_eq!((&told["lawfulBasis"], &told["impactAssessment"]),
+            (&json!("consent"), &json!("done")));
+        let next = suite.get("/audit/register/?offset=1").await.ok();
+        assert_eq!(next["processingActivities"], json!([]));
+    }
+
     async fn everything_can_be_carried_away(db: TestDatabase) {
         let mut suite = suite(db, Profile::Local).await;
         let mut told = agreement();

@@ -98,6 +98,30 @@ both_engines! {
         assert_eq!((&proof["intact"], &proof["signatures"]), (&json!(true), &json!(1)));
     }
 
+    async fn a_person_is_erased_as_a_whole(db: TestDatabase) {
+        let mut suite = suite(db, Profile::Local).await;
+        let (person, key) = suite.person("712").await;
+        let gone = optional(&suite, true).await;
+        suite.signed(&person, &key, &gone).await;
+        let (other, key) = suite.person("713").await;
+        let kept = optional(&suite, false).await;
+        suite.signed(&other, &key, &kept).await;
+        let path = |person: &str| format!("/service/individual/{person}/");
+        for (who, erased, deleted, retained) in [
+            (&person, true, "1", "0"), (&person, true, "0", "0"), (&other, false, "0", "1"),
+        ] {
+            let answer = suite.call("DELETE", &path(who), json!({})).await;
+            assert_eq!(answer.headers["x-consent-deleted"], deleted);
+            assert_eq!(answer.headers["x-consent-retained"], retained);
+            assert_eq!(answer.ok(), json!({ "erased": erased }));
+        }
+        assert_eq!(suite.get(&path(&person)).await.refused(400), "individual_not_found");
+        suite.get(&path(&other)).await.ok();
+        suite.token = Some(person_token("somebody"));
+        let strange = suite.call("DELETE", &path(&other), json!({})).await;
+        assert_eq!(strange.refused(403), "not_yours");
+    }
+
     async fn an_altered_revision_is_told_of(db: TestDatabase) {
         let suite = suite(db, Profile::Local).await;
         let agreement = optional(&suite, false).await;

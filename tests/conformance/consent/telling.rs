@@ -6,7 +6,9 @@ use std::time::Duration;
 use axum::routing::post;
 use http::HeaderMap;
 use publica_host::Profile;
+use publica_jose::{Curve, DecryptionKey, JweAlg, JweEnc, decrypt};
 use publica_testkit::{both_engines, env, eventually};
+use publica_types::SystemEntropy;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -121,6 +123,41 @@ both_engines! {
         suite.post(&format!("{path}ping/"), json!({})).await.refused(400);
         suite.call("DELETE", &path, json!({})).await.ok();
         suite.get(&format!("{path}deliveries/")).await.refused(400);
+    }
+
+    async fn auditors_alone_read_what_is_encrypted_to_them(db: TestDatabase) {
+        let suite = suite_with(db, Profile::Local, env("consent"), |config| {
+            config.journal.webhooks.allow_private = true;
+        })
+        .await;
+        let mut target = Target::new(Vec::new()).await;
+        let key = DecryptionKey::generate(Curve::P256, &SystemEntropy).unwrap();
+        let hook = |key: Value| json!({"webhook": {"payloadUrl": target.url, "disabled": false,
+            "contentType": "application/json", "secretKey": "x", "encryptionKey": key,
+            "subscribedEvents": ["individual.*"]}});
+        let jwk = key.public_jwk().unwrap().to_value();
+        for bad in [json!({"kty": "oct", "k": "AAAA"}), json!("x"), json!({"kty": "EC"}),
+            json!({"kty": "OKP", "crv": "Ed25519",
+                "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})] {
+            suite.post("/config/webhook/", hook(bad)).await.refused(400);
+        }
+        let made = suite.post("/config/webhook/", hook(jwk.clone())).await.ok();
+        assert_eq!(made["webhook"]["encryptionKey"], jwk);
+        let (person, _) = suite.person("e-1").await;
+        let (headers, body) = target.next().await;
+        assert_eq!(headers["content-type"], "application/jose");
+        assert!(!body.contains(&person), "{body}");
+        let algs = ([JweAlg::EcdhEsA256Kw], [JweEnc::A256Gcm]);
+        let opened = decrypt(&body, &[&key], &algs.0, &algs.1).unwrap();
+        let event: Value = serde_json::from_slice(&opened.plaintext).unwrap();
+        assert!(event["type"].as_str().unwrap().starts_with("org.govstack.consent.individual"));
+        // Whoever leaves the key out wants events in clear from then on.
+        let path = format!("/config/webhook/{}/", text(&made["webhook"]["id"]));
+        let clear = json!({"webhook": {"payloadUrl": target.url, "disabled": false,
+            "contentType": "application/json", "secretKey": "********",
+            "subscribedEvents": ["individual.*"]}});
+        let changed = suite.call("PUT", &path, clear).await.ok();
+        assert!(changed["webhook"].get("encryptionKey").is_none());
     }
 
     async fn a_target_that_is_gone_is_switched_off_and_can_be_told_again(db: TestDatabase) {

@@ -32,6 +32,25 @@ async fn persons_and_machines_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_token_may_say_where_its_subject_belongs() {
+    let (clock, key) = (Hand::new(), key(Alg::Es256));
+    let verifier = open(&trusting(inline(&[&key])), None, &clock);
+    for (said, known) in [
+        (json!("Ministry of Health"), Some("Ministry of Health")),
+        (json!("a\nb"), None),
+        (json!(""), None),
+        (json!("x".repeat(256)), None),
+        (json!(["Ministry of Health"]), None),
+        (Value::Null, None),
+    ] {
+        let mut own = claims(&clock);
+        own["affiliation"] = said;
+        let caller = ask(&verifier, &token(&key, &own)).await.unwrap();
+        assert_eq!(caller.affiliation.as_deref(), known, "{own}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_works_until_it_expires() {
     let (clock, key) = (Hand::new(), key(Alg::EdDsa));
     let verifier = open(&trusting(inline(&[&key])), None, &clock);
@@ -208,6 +227,7 @@ async fn api_keys_come_in_either_spelling() {
             id: "portal".to_owned(),
             hash: hasher.hash_text("pk_secret"),
             scopes: vec!["messaging:*".to_owned()],
+            affiliation: Some("Ministry of Health".to_owned()),
             tenant: Tenant::default(),
             expires: None,
             revoked: false,
@@ -215,6 +235,11 @@ async fn api_keys_come_in_either_spelling() {
         ..AuthConfig::default()
     };
     let verifier = open(&config, None, &clock);
+    let mut own = HeaderMap::new();
+    own.append("apikey", HeaderValue::from_static("pk_secret"));
+    let caller = verifier.caller_of(&own, &Extensions::new()).await;
+    let affiliation = caller.unwrap().affiliation.clone();
+    assert_eq!(affiliation.as_deref(), Some("Ministry of Health"));
     let ask = async |pairs: &[(&'static str, &'static str)]| {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {

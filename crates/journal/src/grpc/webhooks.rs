@@ -22,7 +22,9 @@ use crate::store::deliveries;
 use crate::store::log as log_sql;
 use crate::store::webhooks::{self as sql, WebhookRow};
 use crate::tail::append;
-use crate::webhook::{KIND, PINGED, is_short, key_prefix, new_secret, read_secret, secret_text};
+use crate::webhook::{
+    KIND, PINGED, encrypted, is_short, key_prefix, new_secret, read_secret, secret_text,
+};
 
 mod again;
 mod shown;
@@ -33,6 +35,7 @@ use shown::{dead_letter, delivery, webhook};
 const MAX_ACTIONS: usize = 100;
 const MAX_ACTION: usize = 200;
 const MAX_DESCRIPTION: usize = 200;
+const MAX_JWK: usize = 4_096;
 const MAX_REDRIVE: usize = 1_000;
 /// How long an old secret signs beside the new one.
 const OVERLAP: Duration = Duration::from_hours(24);
@@ -216,6 +219,13 @@ impl Webhooks {
         if proto::ContentType::try_from(given.content_type).is_err() {
             wrong.push("webhook.content_type", "is not a known value");
         }
+        let key = given.encryption_jwk.as_str();
+        if !key.is_empty()
+            && (key.len() > MAX_JWK || encrypted(key, b"", &**self.journal.entropy()).is_err())
+        {
+            let what = "is not a public JWK of an EC or RSA key that can be encrypted to";
+            wrong.push("webhook.encryption_jwk", what);
+        }
         if given.description.chars().count() > MAX_DESCRIPTION {
             wrong.push("webhook.description", "is longer than 200 characters");
         }
@@ -238,6 +248,7 @@ impl Webhooks {
             time: db.now(),
             content_type: i64::from(given.content_type),
             legacy_signature: given.legacy_signature,
+            encryption_jwk: given.encryption_jwk,
         }
     }
 

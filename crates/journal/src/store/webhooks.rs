@@ -5,18 +5,18 @@ use publica_types::{Timestamp, Uuid};
 
 publica_store::statements! {
     PUT = "INSERT INTO webhook (webhook_id, url, actions, description, disabled, sealed_secret, \
-        epoch, position, time, content_type, legacy_signature) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        epoch, position, time, content_type, legacy_signature, encryption_jwk) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     FIND = "SELECT webhook_id, url, actions, description, disabled, sealed_secret, \
         sealed_old_secret, old_secret_until, epoch, position, time, content_type, \
-        legacy_signature FROM webhook \
+        legacy_signature, encryption_jwk FROM webhook \
         WHERE webhook_id = $1",
     LIST = "SELECT webhook_id, url, actions, description, disabled, sealed_secret, \
         sealed_old_secret, old_secret_until, epoch, position, time, content_type, \
-        legacy_signature FROM webhook \
+        legacy_signature, encryption_jwk FROM webhook \
         WHERE webhook_id > $1 ORDER BY webhook_id LIMIT $2",
     CHANGE = "UPDATE webhook SET url = $2, actions = $3, description = $4, disabled = $5, \
-        content_type = $6, legacy_signature = $7 WHERE webhook_id = $1",
+        content_type = $6, legacy_signature = $7, encryption_jwk = $8 WHERE webhook_id = $1",
     DISABLE = "UPDATE webhook SET disabled = TRUE WHERE webhook_id = $1 AND NOT disabled",
     DELETE = "DELETE FROM webhook WHERE webhook_id = $1",
     ROTATE = "UPDATE webhook SET sealed_old_secret = sealed_secret, old_secret_until = $3, \
@@ -42,6 +42,8 @@ pub(crate) struct WebhookRow {
     /// Of the wire.
     pub(crate) content_type: i64,
     pub(crate) legacy_signature: bool,
+    /// The public key that deliveries are encrypted to; empty for none.
+    pub(crate) encryption_jwk: String,
 }
 
 impl WebhookRow {
@@ -74,6 +76,7 @@ pub(crate) async fn put(tx: &mut Tx<'_>, row: &WebhookRow) -> Result<(), StoreEr
         .bind(row.time)
         .bind(row.content_type)
         .bind(row.legacy_signature)
+        .bind(row.encryption_jwk.as_str())
         .execute()
         .await
         .map(drop)
@@ -102,6 +105,7 @@ pub(crate) async fn change(tx: &mut Tx<'_>, row: &WebhookRow) -> Result<bool, St
         .bind(row.disabled)
         .bind(row.content_type)
         .bind(row.legacy_signature)
+        .bind(row.encryption_jwk.as_str())
         .execute()
         .await?;
     Ok(changed == 1)

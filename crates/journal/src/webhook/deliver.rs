@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use publica_jose::{JoseError, JweAlg, JweEnc, Jwk, Protected, Sealing, encrypt};
 use publica_outbound::{Call, Client, Limits, Method, Sent, check_url, legacy_signature};
 use publica_proto::journal::v1 as proto;
 use publica_proto::journal::v1::delivery::State;
 use publica_store::StoreError;
-use publica_types::Timestamp;
+use publica_types::{Entropy, Timestamp};
 use publica_work::{Backoff, Claimed, Handler, Outcome, Policy};
 use reqwest::Url;
 use serde_json::json;
@@ -23,7 +24,29 @@ use crate::store::webhooks::{self as sql, WebhookRow};
 use crate::tail::append;
 
 const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
+const ENCRYPTED: &str = "application/jose";
 const FORM: &str = "application/x-www-form-urlencoded";
+
+/// An event, readable for the holder of a key alone.
+pub(crate) fn encrypted(
+    jwk: &str,
+    event: &[u8],
+    entropy: &dyn Entropy,
+) -> Result<String, JoseError> {
+    let key = Jwk::from_json(jwk.as_bytes())?;
+    let alg = match key.kty() {
+        "RSA" => JweAlg::RsaOaep256,
+        _ => JweAlg::EcdhEsA256Kw,
+    };
+    let header = Protected::new().typ("cloudevents+jwe");
+    encrypt(
+        Sealing::To(&key, alg),
+        JweEnc::A256Gcm,
+        header,
+        event,
+        entropy,
+    )
+}
 
 /// Delivers webhooks.
 #[derive(Debug)]
@@ -104,12 +127,23 @@ impl Deliverer {
     ) -> Result<Call, JournalError> {
         let now = self.journal.clock().now();
         let secrets = self.secrets(row, now)?;
+        let (plain_type, event) = match row.encryption_jwk.as_str() {
+            "" => (CONTENT_TYPE, event),
+            key => {
+                let entropy = &**self.journal.entropy();
+                let event = encrypted(key, event.as_bytes(), entropy);
+                let event = event.map_err(|error| JournalError::Key {
+                    reason: error.to_string(),
+                })?;
+                (ENCRYPTED, event)
+            }
+        };
         let form = row.content_type == i64::from(proto::ContentType::Form as i32);
         let (content_type, body) = if form {
             let mut form = form_urlencoded::Serializer::new(String::new());
             (FORM, form.append_pair("payload", &event).finish())
         } else {
-            (CONTENT_TYPE, event)
+            (plain_type, event)
         };
         let body = body.into_bytes();
         let mut headers = Vec::new();

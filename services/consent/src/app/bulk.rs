@@ -7,18 +7,21 @@ use std::sync::Arc;
 use publica_journal::append;
 use publica_proto::consent::v1 as pb;
 use publica_rpc::Fault as _;
+use publica_seal::SubjectKey;
 use publica_store::Tx;
 use publica_types::Timestamp;
 use serde_json::json;
 
 use super::age::check_age_of;
+use super::delegations::{Matter, hold, keys_of_delegates};
 use super::pairs::{Pair, settle_key, split};
 use super::policies::check_id;
 use super::records::{Intended, WRITE, fresh_row, intend_for};
 use super::revisions::first_signed;
 use super::revocations::{About, revoke};
 use super::signing::{self, Good};
-use super::{App, Shop, Who, call, entry, record_keys, root};
+use super::{App, Shop, Who, call, entry, notices, record_keys, root};
+use crate::domain::delegation::Act;
 use crate::domain::signature;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::violations::Violations;
@@ -72,28 +75,24 @@ async fn check_batch(
         )
     };
     let mut agreements: BTreeMap<String, Option<store::agreement::Row>> = BTreeMap::new();
-    let mut ready: Vec<Result<(Intended, pb::Signature), (String, String)>> = Vec::new();
+    let mut ready: Vec<Result<Found, (String, String)>> = Vec::new();
     for one in sent {
-        let intended = match split(one) {
-            Ok((_, sent)) if sent.verification_signed_as == signature::DELEGATE => {
-                let what = "delegates sign one record at a time";
-                Err(signature::Misfit { step: "key", what }.into())
-            }
-            Ok((record, signature)) => intend_one(shop, &mut agreements, record)
-                .await
-                .map(|one| (one, signature)),
-            Err(error) => Err(error),
-        };
-        ready.push(match intended {
-            Ok(pair) => Ok(pair),
+        ready.push(match find(shop, &mut agreements, one).await {
+            Ok(found) => Ok(found),
             // A store that fails fails the call; only refusals stand in the answer.
             Err(error) if !error.is_refusal() => return Err(error),
             Err(error) => Err(told(&error)),
         });
     }
-    let people: BTreeSet<&str> = ready
+    let own: Vec<(&Intended, &pb::Signature)> = ready
         .iter()
-        .flatten()
+        .filter_map(|one| match one {
+            Ok(Found::Own(own)) => Some((&own.0, &own.1)),
+            _ => None,
+        })
+        .collect();
+    let people: BTreeSet<&str> = own
+        .iter()
         .map(|(intended, _)| intended.record.individual_id.as_str())
         .collect();
     let people: Vec<&str> = people.into_iter().collect();
@@ -105,12 +104,12 @@ async fn check_batch(
             .push(row.clone());
     }
     let now = shop.now();
-    let work = ready.iter().flatten().map(|(intended, signature)| {
+    let work = own.iter().map(|(intended, signature)| {
         let rows = keys.get(intended.record.individual_id.as_str());
         let keys = rows
             .map(|rows| signing::parse_keys(rows))
             .unwrap_or_default();
-        (signature.clone(), keys)
+        ((*signature).clone(), keys)
     });
     let mut checked = signing::check_many(shop, work.collect(), now)
         .await
@@ -118,7 +117,10 @@ async fn check_batch(
     Ok(ready
         .into_iter()
         .map(|one| {
-            let (intended, _) = one?;
+            let intended = match one? {
+                Found::Own(own) => own.0,
+                Found::Delegated(pair) => return Ok(*pair),
+            };
             let lost = signature::Misfit {
                 step: "signature",
                 what: "could not be verified",
@@ -130,16 +132,52 @@ async fn check_batch(
         .collect())
 }
 
+/// A pair whose agreement takes it.
+enum Found {
+    /// Of the person; the signature is verified together with others.
+    Own(Box<(Intended, pb::Signature)>),
+    /// Of a delegate, and found good.
+    Delegated(Box<Pair>),
+}
+
+async fn find(
+    shop: &Shop,
+    agreements: &mut BTreeMap<String, Option<store::agreement::Row>>,
+    sent: pb::SignConsentRecordRequest,
+) -> Result<Found, Error> {
+    let (record, signature) = split(sent)?;
+    let mut intended = intend_one(shop, agreements, record).await?;
+    let act = Act::of(intended.record.opt_in);
+    let (person, text) = (&intended.record.individual_id, &intended.text.agreement);
+    if signature.verification_signed_as != signature::DELEGATE {
+        if act == Act::Give {
+            check_age_of(shop, person, text).await?;
+        }
+        return Ok(Found::Own(Box::new((intended, signature))));
+    }
+    let delegates = keys_of_delegates(shop, person, act, Matter::of(text)).await?;
+    let now = shop.now();
+    let (good, acting) = signing::check_delegate(signature, delegates, now)?;
+    intended.acting = Some(acting);
+    Ok(Found::Delegated(Box::new(pair_of(intended, good, now)?)))
+}
+
 /// An answer and its good signature, if what was signed is the answer.
 fn pair_of(intended: Intended, good: Good, now: Timestamp) -> Result<Pair, signature::Misfit> {
     let text = good.signature.verification_payload.clone();
     let record = &intended.record;
-    signature::check_snapshot(&text, record, &record.individual_id, now)?;
+    signature::check_snapshot(&text, record, signer(&intended), now)?;
     Ok(Pair {
         signed: Snapshot::of(text),
         intended,
         good,
     })
+}
+
+/// Who signed an answer.
+fn signer(intended: &Intended) -> &str {
+    let acting = intended.acting.as_ref();
+    acting.map_or(&intended.record.individual_id, |one| &one.delegate_id)
 }
 
 async fn intend_one(
@@ -157,12 +195,7 @@ async fn intend_one(
     }
     let row = agreements.get(&id).and_then(Option::as_ref);
     let row = row.ok_or_else(|| Why::AgreementNotFound.about(&*id))?;
-    let intended = intend_for(shop, row, record).await?;
-    if intended.record.opt_in == Some(true) {
-        let text = &intended.text.agreement;
-        check_age_of(shop, &intended.record.individual_id, text).await?;
-    }
-    Ok(intended)
+    intend_for(shop, row, record).await
 }
 
 /// A pair of a batch with the rows that it becomes.
@@ -204,7 +237,7 @@ async fn store_batch(
         let ready = sort_group(tx, shop, who, pairs, answered, &places, &mut results).await?;
         let hash = |one: &Ready| (one.place, one.revision.sha256.clone());
         let made: Vec<(usize, String)> = ready.iter().map(hash).collect();
-        store_group(tx, who, answered, ready, &mut results, &mut stored).await?;
+        store_group(tx, shop, who, ready, &mut results, &mut stored).await?;
         let kept = made
             .into_iter()
             .filter(|(place, _)| results[*place].reason.is_empty());
@@ -285,36 +318,67 @@ async fn sort_group(
     let keys = shop.keyring.subjects(tx, &people).await?;
     let mut ready = Vec::with_capacity(open.len());
     for ((place, pair), key) in open.into_iter().zip(keys) {
-        if pair.good.first_use.is_some() {
-            settle_key(tx, who, &pair.intended.record.individual_id, &pair.good).await?;
+        if let Err(error) = stands(tx, who, pair, &key).await {
+            if !error.is_refusal() {
+                return Err(error);
+            }
+            error.reason().clone_into(&mut results[place].reason);
+            results[place].message = error.public_message().into_owned();
+            continue;
         }
-        let mut record = fresh_row(&pair.intended, &shop.id(), &key, now)?;
-        let signer = record.individual_id.as_str();
-        let (own, wrapped) = record_keys::fresh(&key);
-        let revision = first_signed(shop, &own, &record.record_id, signer, &pair.signed, now)?;
-        let (id, revision_id) = (&record.record_id, &revision.revision_id);
-        let signature = signing::row(shop, &own, &pair.good, None, id, revision_id, now);
-        record.revision_id.clone_from(&revision.revision_id);
-        record.revision_sha256.clone_from(&revision.sha256);
-        record.signature_id.clone_from(&signature.signature_id);
-        let roles = BTreeSet::from([signature.signed_as.clone()]);
-        let required = &pair.intended.text.agreement.required_signatures;
-        record.state = i64::from(signature::state(required, &roles) as i32);
-        ready.push(Ready {
-            place,
-            record,
-            wrapped,
-            revision,
-            signature,
-        });
+        ready.push(make(shop, place, pair, &key, now)?);
     }
     Ok(ready)
 }
 
+/// The rows that a pair becomes.
+fn make(
+    shop: &Shop,
+    place: usize,
+    pair: &Pair,
+    key: &SubjectKey,
+    now: Timestamp,
+) -> Result<Ready, Error> {
+    let acting = pair.intended.acting.as_ref();
+    let mut record = fresh_row(&pair.intended, &shop.id(), key, now)?;
+    let signer = signer(&pair.intended);
+    let (own, wrapped) = record_keys::fresh(key);
+    let revision = first_signed(shop, &own, &record.record_id, signer, &pair.signed, now)?;
+    let (id, revision_id) = (&record.record_id, &revision.revision_id);
+    let signature = signing::row(shop, &own, &pair.good, acting, id, revision_id, now);
+    record.revision_id.clone_from(&revision.revision_id);
+    record.revision_sha256.clone_from(&revision.sha256);
+    record.signature_id.clone_from(&signature.signature_id);
+    let roles = BTreeSet::from([signature.signed_as.clone()]);
+    let required = &pair.intended.text.agreement.required_signatures;
+    record.state = i64::from(signature::state(required, &roles) as i32);
+    Ok(Ready {
+        place,
+        record,
+        wrapped,
+        revision,
+        signature,
+    })
+}
+
+/// Checks within the unit what may have changed since a pair was found good.
+async fn stands(tx: &mut Tx<'_>, who: &Who, pair: &Pair, key: &SubjectKey) -> Result<(), Error> {
+    let intended = &pair.intended;
+    let acting = intended.acting.as_ref();
+    if acting.is_some() {
+        let (act, text) = (Act::of(intended.record.opt_in), &intended.text.agreement);
+        hold(tx, who, key, acting, act, Matter::of(text)).await?;
+    }
+    if acting.is_some() || pair.good.first_use.is_some() {
+        settle_key(tx, who, signer(intended), &pair.good).await?;
+    }
+    Ok(())
+}
+
 async fn store_group(
     tx: &mut Tx<'_>,
+    shop: &Shop,
     who: &Who,
-    answered: &str,
     ready: Vec<Ready>,
     results: &mut [pb::BatchSignResult],
     stored: &mut Vec<String>,
@@ -328,9 +392,10 @@ async fn store_group(
         .map(|one| one.record.individual_id.as_str())
         .collect();
     let agreement = first.record.agreement_id.clone();
+    let answered = &first.record.agreement_revision_id;
     let retired = store::record::retire_many(tx, &people, &agreement, answered, now).await?;
     let rows: Vec<Row> = ready.iter().map(|one| one.record.clone()).collect();
-    let new = store::record::insert_many(tx, &rows, now).await?;
+    let new = store::record::insert_many(tx, &rows).await?;
     let new: BTreeSet<String> = new.into_iter().collect();
     let (mut keys, mut revisions, mut signatures) = (Vec::new(), Vec::new(), Vec::new());
     for one in ready {
@@ -348,8 +413,13 @@ async fn store_group(
         }
     }
     store::record_key::insert_many(tx, &keys).await?;
-    store::revision::insert_first(tx, &revisions).await?;
+    store::revision::insert_many(tx, &revisions).await?;
     store::signature::insert_many(tx, &signatures).await?;
+    for row in rows.iter().filter(|row| new.contains(&row.record_id)) {
+        if !row.delegation_id.is_empty() {
+            notices::answered(tx, shop, who, row).await?;
+        }
+    }
     if retired > 0 || rows.iter().any(|row| row.opt_in != Some(true)) {
         // One word for all of them: who keeps answers about this agreement asks again.
         let about = About {

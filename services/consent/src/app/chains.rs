@@ -344,7 +344,8 @@ async fn beside_agreement(shop: &Shop, walk: &mut Walk, id: &str) -> Result<(), 
 async fn beside_delegation(shop: &Shop, walk: &mut Walk, id: &str) -> Result<(), Error> {
     let row = store::delegation::find(&shop.db, id).await?;
     let Some(row) = row else {
-        if walk.found.revisions > 0 {
+        // Whatever is gone was erased with its person, and with all of its revisions.
+        if walk.found.erased < walk.found.revisions {
             walk.object_to_head("row");
         }
         return Ok(());

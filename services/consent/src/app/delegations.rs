@@ -459,7 +459,8 @@ async fn create(
     })
 }
 
-async fn end(
+/// Ends a delegation; nothing changes where it has ended so before.
+pub(super) async fn end(
     tx: &mut Tx<'_>,
     shop: &Shop,
     who: &Who,

@@ -13,7 +13,7 @@ use super::{App, Input, Shop, Who, call, entry, root};
 use crate::domain::violations::Violations;
 use crate::error::{Error, Why};
 use crate::store;
-use crate::store::individual::Write;
+use crate::store::individual::{New, NewKey};
 
 /// People in one call.
 const MAX_BATCH: usize = 1_000;
@@ -106,27 +106,36 @@ async fn create_many(
         .iter()
         .map(|n| people[*n].individual_id.as_str())
         .collect();
+    if !store::individual::erased(tx, &ids).await?.is_empty() {
+        return Err(Why::IndividualExists.about(""));
+    }
     let keys = shop.keyring.subjects(tx, &ids).await?;
-    let writes: Vec<Write> = fresh
+    let writes: Vec<New> = fresh
         .iter()
         .zip(&keys)
-        .map(|(n, key)| sealed(&shop.keyring, key, &people[*n]))
+        .map(|(n, key)| New {
+            write: sealed(&shop.keyring, key, &people[*n]),
+            notify: true,
+            created: now,
+        })
         .collect();
-    let added = store::individual::insert_many(tx, &writes, now).await?;
+    let added = store::individual::insert_many(tx, &writes).await?;
     if added != u64::try_from(writes.len()).unwrap_or(u64::MAX) {
         return Err(Why::IndividualExists.about(""));
     }
-    let keys: Vec<(String, String, String)> = people
+    let keys: Vec<NewKey> = people
         .iter()
         .zip(many)
         .flat_map(|(one, sent)| {
-            let id = one.individual_id.clone();
-            sent.keys
-                .iter()
-                .map(move |(key_id, jwk)| (id.clone(), key_id.clone(), jwk.clone()))
+            sent.keys.iter().map(|(key_id, jwk)| NewKey {
+                individual_id: one.individual_id.clone(),
+                key_id: key_id.clone(),
+                jwk: jwk.clone(),
+                created: now,
+            })
         })
         .collect();
-    store::individual::add_keys(tx, &keys, now).await?;
+    store::individual::add_keys(tx, &keys).await?;
     let leaves: Vec<&str> = people
         .iter()
         .map(|one| one.individual_id.as_str())

@@ -4,6 +4,9 @@
 
 mod delegating;
 mod lines;
+mod people;
+mod records;
+mod runs;
 mod storing;
 
 use std::sync::Arc;
@@ -52,31 +55,21 @@ async fn store_all(
     entities: &[Entity],
 ) -> Result<Vec<Stored>, Error> {
     let mut all = Vec::with_capacity(entities.len());
-    let mut ids: Vec<&str> = Vec::new();
-    for entity in entities {
-        let (id, stored) = match entity {
-            Entity::Policy(line) => (&line.id, storing::policy(tx, shop, who, line).await),
-            Entity::Agreement(line) => (&line.id, storing::agreement(tx, shop, who, line).await),
-            Entity::Individual(line) => (&line.id, storing::individual(tx, shop, line).await),
-            Entity::Delegation(line) => (&line.id, delegating::store(tx, shop, who, line).await),
-            Entity::Record(line) => (&line.id, storing::record(tx, shop, who, line).await),
-        };
-        let stored = match stored {
-            Ok(stored) => stored,
-            // Somebody else wrote meanwhile, when part of this was written: the chunk is undone.
-            Err(
-                error @ Error::Refused {
-                    why: Why::Conflict, ..
-                },
-            ) => return Err(error),
-            Err(error) if error.is_refusal() => Stored::Refused(told(&error)),
-            Err(error) => return Err(error),
-        };
-        if matches!(stored, Stored::Stored) {
-            ids.push(id);
+    let mut rest = entities;
+    while let [one, following @ ..] = rest {
+        // People and records stand in long runs; a run takes few statements, however long.
+        let run = rest.iter().take_while(|one| runs::takes(one)).count();
+        if run == 0 {
+            all.push(store_one(tx, shop, who, one).await?);
+            rest = following;
+        } else {
+            all.extend(runs::store(tx, shop, who, &rest[..run]).await?);
+            rest = &rest[run..];
         }
-        all.push(stored);
     }
+    let stored = entities.iter().zip(&all);
+    let stored = stored.filter(|(_, outcome)| **outcome == Stored::Stored);
+    let ids: Vec<&str> = stored.map(|(entity, _)| entity.id()).collect();
     if !ids.is_empty() {
         let body = json!({ "count": ids.len(), "root": root(&ids) });
         append(
@@ -86,6 +79,33 @@ async fn store_all(
         );
     }
     Ok(all)
+}
+
+async fn store_one(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    who: &Who,
+    entity: &Entity,
+) -> Result<Stored, Error> {
+    let stored = match entity {
+        Entity::Policy(line) => storing::policy(tx, shop, who, line).await,
+        Entity::Agreement(line) => storing::agreement(tx, shop, who, line).await,
+        Entity::Delegation(line) => delegating::store(tx, shop, who, line).await,
+        Entity::Individual(_) | Entity::Record(_) => {
+            let mut all = runs::store(tx, shop, who, std::slice::from_ref(entity)).await?;
+            all.pop().ok_or_else(|| Why::Conflict.about(entity.id()))
+        }
+    };
+    match stored {
+        // Somebody else wrote meanwhile, when part of this was written: the chunk is undone.
+        Err(
+            error @ Error::Refused {
+                why: Why::Conflict, ..
+            },
+        ) => Err(error),
+        Err(error) if error.is_refusal() => Ok(Stored::Refused(told(&error))),
+        outcome => outcome,
+    }
 }
 
 /// A refusal as problems: all members that are wrong, or the rule.

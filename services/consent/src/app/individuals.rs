@@ -26,7 +26,7 @@ const IDENTITY: &str = "identity";
 pub(super) const MAX_KEYS: usize = 8;
 /// The scopes that systems need.
 const READ: &str = "consent:individual:read";
-const WRITE: &str = "consent:individual:write";
+pub(super) const WRITE: &str = "consent:individual:write";
 
 /// Keyed hash of a whole external identity.
 pub(crate) fn identity_hash(keyring: &Keyring, one: &pb::ExternalIdentity) -> Vec<u8> {
@@ -488,7 +488,8 @@ async fn create(
     mut one: pb::Individual,
 ) -> Result<pb::Individual, Error> {
     let id = one.individual_id.as_str();
-    if id.is_empty() || store::individual::find_in(tx, id).await?.is_some() {
+    // Ids of those who were erased are not given again.
+    if id.is_empty() || store::individual::lock(tx, id).await?.is_some() {
         one.individual_id = shop.id();
     }
     let key = shop.keyring.subject(tx, &one.individual_id).await?;

@@ -200,6 +200,7 @@ mod tests {
                 subject: "712".to_owned(),
                 issuer: issuer.map(str::to_owned),
                 client_id: Some("portal".to_owned()),
+                affiliation: None,
                 scopes: BTreeSet::new(),
                 tenant: Tenant::default(),
                 kind: CallerKind::Person,

@@ -93,6 +93,16 @@ pub(crate) async fn revoke(
     Ok(())
 }
 
+/// The same about many answers that changed: person, agreement and record of each.
+pub(crate) async fn revoke_many(
+    tx: &mut Tx<'_>,
+    answers: &[(&str, &str, &str)],
+) -> Result<(), Error> {
+    let now = tx.now();
+    let cause = i64::from(pb::RevocationCause::AnswerChanged as i32);
+    Ok(store::revocation::insert_many(tx, answers, cause, now).await?)
+}
+
 fn shown(row: &Row) -> pb::Revocation {
     let cause = i32::try_from(row.cause).unwrap_or_default();
     pb::Revocation {

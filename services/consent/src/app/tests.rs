@@ -25,6 +25,9 @@ const DAY: Duration = Duration::from_hours(24);
 publica_store::statements! {
     ENTRIES = "SELECT COUNT(*) FROM journal WHERE action = $1",
     MARKS = "SELECT at FROM timer ORDER BY name",
+    END_LATE = "UPDATE consent_record SET valid_until = $1, created = $2, valid_from = $2 \
+                WHERE created = (SELECT MAX(created) FROM consent_record)",
+    NOTED = "SELECT COUNT(*) FROM timer_told WHERE name = 'expired'",
     END_AT = "UPDATE consent_record SET valid_until = $1",
 }
 
@@ -43,6 +46,7 @@ pub(super) fn admin() -> Who {
         subject: "tester".to_owned(),
         issuer: None,
         client_id: None,
+        affiliation: None,
         scopes: BTreeSet::from(["consent:*".to_owned()]),
         tenant: Tenant::default(),
         kind: CallerKind::Machine,
@@ -241,6 +245,40 @@ both_engines! {
         bench.clock.advance(DAY * 4);
         bench.look().await;
         assert_eq!(bench.told("consent.record.expiring").await, 1);
+    }
+
+    async fn what_is_stored_after_its_moment_is_told_once(db: TestDatabase) {
+        let bench = bench(db).await;
+        bench.look().await;
+        let text = bench.agreement(Some(1)).await;
+        bench.yes(&bench.person().await, &text).await;
+        bench.clock.advance(DAY);
+        bench.look().await;
+        assert_eq!(bench.told("consent.record.expired").await, 1);
+        // A unit that began before that look ends after it.
+        bench.yes(&bench.person().await, &text).await;
+        let late = bench.shop.now().minus(Duration::from_secs(3));
+        let done = bench.shop.db.write("test.end", late, |tx, late| {
+            Box::pin(async move {
+                let first = late.minus(DAY);
+                Ok::<u64, Error>(tx.query(END_LATE).bind(*late).bind(first).execute().await?)
+            })
+        });
+        assert_eq!(done.await.unwrap(), 1);
+        for _ in 0..3 {
+            bench.clock.advance(Duration::from_secs(1));
+            bench.look().await;
+            assert_eq!(bench.told("consent.record.expired").await, 2);
+        }
+        // What was told of is forgotten once no look reaches back to it.
+        let noted = || bench.shop.db.query(NOTED).fetch_scalar::<i64>();
+        assert!(noted().await.unwrap() >= 2);
+        bench.clock.advance(DAY);
+        bench.yes(&bench.person().await, &text).await;
+        bench.clock.advance(DAY);
+        bench.look().await;
+        assert_eq!(bench.told("consent.record.expired").await, 3);
+        assert_eq!(noted().await.unwrap(), 1);
     }
 
     async fn what_ended_before_it_was_imported_is_not_told(db: TestDatabase) {

@@ -15,7 +15,8 @@ use super::{App, Shop, entry, notices};
 use crate::domain::notice::Kind;
 use crate::error::{Error, Why};
 use crate::store;
-use crate::store::timer::{Due, Moment, behind};
+use crate::store::record::Row;
+use crate::store::timer::{Due, Mark, Moment, behind};
 
 /// How long the store is left alone where nothing is known to come due.
 const REST: Duration = Duration::from_mins(1);
@@ -25,6 +26,10 @@ const AGAIN: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_secs(1);
 /// Answers that are told of in one unit.
 const BATCH: i64 = 500;
+/// How far looks reach back behind what was told of: longer than any unit may take to be stored
+/// after the moment that it read from the clock, and than clocks of replicas differ. The migration
+/// that began to note what is told of knows it too.
+const OVERLAP: Duration = Duration::from_mins(15);
 const DAY: Duration = Duration::from_hours(24);
 
 /// What is told: the name of its mark, of which moment, and how long before it; and the
@@ -101,7 +106,10 @@ impl App {
             let (name, moment, before, _) = told;
             let mark = store::timer::known(&shop.db, name).await?;
             let next = match &mark {
-                Some(mark) => store::timer::next(&shop.db, moment, mark).await?,
+                Some(mark) => {
+                    let from = floor(mark);
+                    store::timer::next(&shop.db, moment, name, &from).await?
+                }
                 None => None,
             };
             match next {
@@ -143,6 +151,39 @@ impl App {
     }
 }
 
+/// Where a look begins that was told of up to a mark: what is stored late stands before that.
+fn floor(mark: &Mark) -> Mark {
+    behind(mark.0.minus(OVERLAP))
+}
+
+/// Keeps what ended elsewhere, or was to be warned of there, from being told of here.
+pub(super) async fn pass_over(tx: &mut Tx<'_>, rows: &[&Row]) -> Result<(), Error> {
+    let now = tx.now();
+    let moment = |row: &Row, of: Moment| match of {
+        Moment::End => row.valid_until,
+        Moment::Reconfirmation => row.reconfirm_from,
+    };
+    let mut passed = Vec::new();
+    for row in rows.iter().filter(|row| row.opt_in == Some(true)) {
+        for (name, of, before, _) in TOLD {
+            let at = moment(row, of).filter(|at| *at <= now.plus(before));
+            passed.extend(at.map(|at| (name, at, row.record_id.as_str())));
+        }
+    }
+    if passed.is_empty() {
+        return Ok(());
+    }
+    let marks: BTreeMap<String, Timestamp> = store::timer::marks(tx).await?.into_iter().collect();
+    // The rest is behind every look.
+    passed.retain(|(name, at, _)| {
+        marks
+            .get(*name)
+            .is_some_and(|mark| *at > mark.minus(OVERLAP))
+    });
+    store::timer::note(tx, &passed).await?;
+    Ok(())
+}
+
 /// Tells of one batch; how many there were. Another replica that is quicker moves the mark, and
 /// then there is nothing left to tell.
 async fn tell(
@@ -156,7 +197,15 @@ async fn tell(
     if now <= done.0 {
         return Ok(0);
     }
-    let due = store::timer::due(tx, moment, &done, now, BATCH).await?;
+    let due = store::timer::due(tx, (name, moment), &floor(&done), now, BATCH).await?;
+    let noted: Vec<_> = due
+        .iter()
+        .map(|one| (name, one.at, &*one.record_id))
+        .collect();
+    if store::timer::note(tx, &noted).await? != u64::try_from(noted.len()).unwrap_or(u64::MAX) {
+        // Another replica tells of some of them.
+        return Err(Why::Conflict.about(name));
+    }
     let origin = Origin {
         tenant: tenant.clone(),
         ..Origin::system("consent-timer")
@@ -187,9 +236,10 @@ async fn tell(
     }
     let count = i64::try_from(due.len()).unwrap_or(i64::MAX);
     let reached = match due.last() {
-        Some(last) if count == BATCH => (last.at, last.record_id.clone()),
+        Some(last) if count == BATCH => done.clone().max((last.at, last.record_id.clone())),
         _ => behind(now),
     };
+    store::timer::forget(tx, name, floor(&reached).0).await?;
     if !store::timer::advance(tx, name, &done, &reached).await? {
         return Err(Why::Conflict.about(name));
     }

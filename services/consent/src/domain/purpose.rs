@@ -1,11 +1,15 @@
 //! Purposes: the taxonomy by which an agreement to a purpose covers the more special ones.
 
-/// Purposes with the broader ones above them, after the purposes module of the Data Privacy
-/// Vocabulary 2 (W3C Data Privacy Vocabularies and Controls Community Group,
-/// <https://w3id.org/dpv>). Every purpose is below `Purpose` itself, which is left out: an
-/// agreement to any purpose at all is no agreement.
+/// Purposes with the broader ones above them: all of the Data Privacy Vocabulary 2.2 (W3C Data
+/// Privacy Vocabularies and Controls Community Group, <https://w3id.org/dpv>). Every purpose is
+/// below `Purpose` itself, which is left out: an agreement to any purpose at all is no agreement.
 const TERMS: &[(&str, &[&str])] = &[
     ("AccountManagement", &[]),
+    ("CommercialPurpose", &[]),
+    (
+        "CommercialResearch",
+        &["CommercialPurpose", "ResearchAndDevelopment"],
+    ),
     ("CommunicationManagement", &[]),
     (
         "CommunicationForCustomerCare",
@@ -16,10 +20,6 @@ const TERMS: &[(&str, &[&str])] = &[
     ("CustomerClaimsManagement", &["CustomerManagement"]),
     ("CustomerOrderManagement", &["CustomerManagement"]),
     ("CustomerRelationshipManagement", &["CustomerManagement"]),
-    ("CustomerSolvencyMonitoring", &["CustomerManagement"]),
-    ("CreditChecking", &["CustomerSolvencyMonitoring"]),
-    ("MaintainCreditCheckingDatabase", &["CreditChecking"]),
-    ("MaintainCreditRatingDatabase", &["CreditChecking"]),
     (
         "ImproveInternalCRMProcesses",
         &[
@@ -27,9 +27,10 @@ const TERMS: &[(&str, &[&str])] = &[
             "OptimisationForController",
         ],
     ),
+    ("CustomerSolvencyMonitoring", &["CustomerManagement"]),
     ("EnforceSecurity", &[]),
-    ("AntiTerrorismOperations", &["EnforceSecurity"]),
     ("EnforceAccessControl", &["EnforceSecurity"]),
+    ("IdentityAuthentication", &["EnforceSecurity"]),
     ("MisusePreventionAndDetection", &["EnforceSecurity"]),
     (
         "FraudPreventionAndDetection",
@@ -40,22 +41,88 @@ const TERMS: &[(&str, &[&str])] = &[
     ("Verification", &["EnforceSecurity"]),
     ("AgeVerification", &["Verification"]),
     ("IdentityVerification", &["Verification"]),
-    (
-        "IdentityAuthentication",
-        &["EnforceSecurity", "IdentityVerification"],
-    ),
     ("EstablishContractualAgreement", &[]),
     ("FulfilmentOfObligation", &[]),
     (
         "FulfilmentOfContractualObligation",
         &["FulfilmentOfObligation"],
     ),
-    ("LegalObligation", &["FulfilmentOfObligation"]),
     ("LegalCompliance", &["FulfilmentOfObligation"]),
+    ("ProtectionOfIPR", &["FulfilmentOfObligation"]),
     ("HumanResourceManagement", &[]),
     ("PersonnelManagement", &["HumanResourceManagement"]),
     ("PersonnelHiring", &["PersonnelManagement"]),
+    ("PersonnelOnboarding", &["PersonnelHiring"]),
+    (
+        "RecruitmentAdvertising",
+        &["Advertising", "PersonnelHiring"],
+    ),
+    (
+        "RecruitmentTargetedAdvertising",
+        &["RecruitmentAdvertising", "TargetedAdvertising"],
+    ),
+    ("RecruitmentManagement", &["PersonnelHiring"]),
+    (
+        "RecruitmentApplicantBackgroundCheck",
+        &["RecruitmentManagement"],
+    ),
+    (
+        "RecruitmentApplicantCriminalBackgroundCheck",
+        &["RecruitmentManagement"],
+    ),
+    (
+        "RecruitmentApplicantInformationAuthentication",
+        &["RecruitmentManagement"],
+    ),
+    ("RecruitmentApplicantSelection", &["RecruitmentManagement"]),
+    (
+        "RecruitmentApplicationManagement",
+        &["RecruitmentManagement"],
+    ),
+    (
+        "RecruitmentApplicationAnalysis",
+        &["RecruitmentApplicationManagement"],
+    ),
+    (
+        "RecruitmentApplicationScreening",
+        &["RecruitmentApplicationManagement"],
+    ),
+    ("RecruitmentInterviewManagement", &["RecruitmentManagement"]),
+    (
+        "RecruitmentInterviewAnalysis",
+        &["RecruitmentInterviewManagement"],
+    ),
+    (
+        "RecruitmentInterviewAssessment",
+        &["RecruitmentInterviewManagement"],
+    ),
+    (
+        "RecruitmentInterviewScheduling",
+        &["RecruitmentInterviewManagement"],
+    ),
+    ("PersonnelMonitoring", &["PersonnelManagement"]),
+    ("PersonnelBehaviourMonitoring", &["PersonnelMonitoring"]),
+    (
+        "PersonnelPerformanceManagement",
+        &["PersonnelManagement", "PersonnelMonitoring"],
+    ),
+    (
+        "PersonnelPerformanceEvaluation",
+        &["PersonnelPerformanceManagement"],
+    ),
+    (
+        "PersonnelPerformanceMonitoring",
+        &["PersonnelMonitoring", "PersonnelPerformanceManagement"],
+    ),
+    (
+        "PersonnelPerformancePrediction",
+        &["PersonnelPerformanceManagement"],
+    ),
+    ("PersonnelOffboarding", &["PersonnelManagement"]),
     ("PersonnelPayment", &["PersonnelManagement"]),
+    ("PersonnelPromotionManagement", &["PersonnelManagement"]),
+    ("PersonnelTerminationManagement", &["PersonnelManagement"]),
+    ("PersonnelWorkloadManagement", &["PersonnelManagement"]),
     ("Marketing", &[]),
     ("Advertising", &["Marketing"]),
     (
@@ -63,10 +130,32 @@ const TERMS: &[(&str, &[&str])] = &[
         &["Advertising", "Personalisation"],
     ),
     ("TargetedAdvertising", &["PersonalisedAdvertising"]),
+    ("PoliticalCampaign", &["Advertising", "Personalisation"]),
     ("DirectMarketing", &["Marketing"]),
     ("PublicRelations", &["Marketing"]),
     ("SocialMediaMarketing", &["Marketing"]),
+    ("NonCommercialPurpose", &[]),
+    (
+        "NonCommercialResearch",
+        &["NonCommercialPurpose", "ResearchAndDevelopment"],
+    ),
     ("OrganisationGovernance", &[]),
+    ("DataGovernance", &["OrganisationGovernance"]),
+    ("DataInteroperabilityManagement", &["DataGovernance"]),
+    (
+        "DataInteroperabilityAssessment",
+        &["DataInteroperabilityManagement"],
+    ),
+    (
+        "DataInteroperabilityImprovement",
+        &["DataInteroperabilityManagement"],
+    ),
+    ("DataInventoryManagement", &["DataGovernance"]),
+    ("DataQualityManagement", &["DataGovernance"]),
+    ("DataQualityAssessment", &["DataQualityManagement"]),
+    ("DataQualityImprovement", &["DataQualityManagement"]),
+    ("DataSecurityManagement", &["DataGovernance"]),
+    ("MetadataManagement", &["DataGovernance"]),
     ("DisputeManagement", &["OrganisationGovernance"]),
     ("MemberPartnerManagement", &["OrganisationGovernance"]),
     (
@@ -95,7 +184,7 @@ const TERMS: &[(&str, &[&str])] = &[
     ("UserInterfacePersonalisation", &["ServicePersonalisation"]),
     ("PublicBenefit", &[]),
     ("CombatClimateChange", &["PublicBenefit"]),
-    ("Counterterrorism", &["PublicBenefit", "EnforceSecurity"]),
+    ("Counterterrorism", &["PublicBenefit"]),
     ("DataAltruism", &["PublicBenefit"]),
     ("ImproveHealthcare", &["PublicBenefit"]),
     ("ImprovePublicServices", &["PublicBenefit"]),
@@ -107,26 +196,17 @@ const TERMS: &[(&str, &[&str])] = &[
     ("RecordManagement", &[]),
     ("ResearchAndDevelopment", &[]),
     ("AcademicResearch", &["ResearchAndDevelopment"]),
-    ("CommercialResearch", &["ResearchAndDevelopment"]),
-    ("NonCommercialResearch", &["ResearchAndDevelopment"]),
-    (
-        "ScientificResearch",
-        &["ResearchAndDevelopment", "PublicBenefit"],
-    ),
-    ("RightsFulfilment", &[]),
+    ("ScientificResearch", &["ResearchAndDevelopment"]),
     ("ServiceProvision", &[]),
     ("PaymentManagement", &["ServiceProvision"]),
     ("RepairImpairments", &["ServiceProvision"]),
     ("RequestedServiceProvision", &["ServiceProvision"]),
     ("DeliveryOfGoods", &["RequestedServiceProvision"]),
-    ("SearchFunctionalities", &["RequestedServiceProvision"]),
+    ("SearchFunctionalities", &["ServiceProvision"]),
     ("SellProducts", &["ServiceProvision"]),
     ("SellDataToThirdParties", &["SellProducts"]),
     ("SellInsightsFromData", &["SellProducts"]),
-    (
-        "SellProductsToDataSubject",
-        &["RequestedServiceProvision", "SellProducts"],
-    ),
+    ("SellProductsToDataSubject", &["SellProducts"]),
     ("ServiceOptimisation", &["ServiceProvision"]),
     ("OptimisationForConsumer", &["ServiceOptimisation"]),
     ("OptimiseUserInterface", &["OptimisationForConsumer"]),
@@ -235,6 +315,15 @@ mod tests {
             ),
             ("dpv:Personalisation", "dpv:TargetedAdvertising", true),
             ("dpv:DirectMarketing", "dpv:Marketing", false),
+            ("dpv:CommercialPurpose", "dpv:CommercialResearch", true),
+            (
+                "dpv:HumanResourceManagement",
+                "dpv:RecruitmentInterviewAnalysis",
+                true,
+            ),
+            // Terms that the vocabulary has, and no purposes of it.
+            ("dpv:EnforceSecurity", "dpv:Counterterrorism", false),
+            ("dpv:FulfilmentOfObligation", "dpv:LegalObligation", false),
             ("dpv:ServiceProvision", "dpv:Marketing", false),
             (
                 "dpv:ServiceProvision",

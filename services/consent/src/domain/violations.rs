@@ -29,6 +29,11 @@ impl Violations {
         self.0.push((field.into(), description.into()));
     }
 
+    /// Adds all of another list.
+    pub(crate) fn append(&mut self, inner: Self) {
+        self.0.extend(inner.0);
+    }
+
     /// Adds all of another list, below a field.
     pub(crate) fn nest(&mut self, field: &str, inner: Self) {
         for (name, description) in inner.0 {

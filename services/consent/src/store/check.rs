@@ -13,7 +13,7 @@ statements! {
             r.record_id, r.agreement_revision_id, r.opt_in, r.ever_given, r.state, \
             r.valid_from, r.valid_until, r.sealed, r.revision_sha256, r.delegation_void \
             FROM json_each($1) k \
-            LEFT JOIN individual i ON i.individual_id = k.value ->> 0 \
+            LEFT JOIN individual i ON i.individual_id = k.value ->> 0 AND i.erased IS NULL \
             LEFT JOIN individual j ON j.identity_hash = unhex(k.value ->> 1) \
             LEFT JOIN agreement a ON a.agreement_id IN ( \
                 SELECT k.value ->> 2 UNION ALL \
@@ -33,7 +33,7 @@ statements! {
                 ARRAY(SELECT jsonb_array_elements_text(e -> 4)) AS codes, place - 1 AS n \
                 FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) \
                 WITH ORDINALITY AS t (e, place)) k \
-            LEFT JOIN individual i ON i.individual_id = k.person \
+            LEFT JOIN individual i ON i.individual_id = k.person AND i.erased IS NULL \
             LEFT JOIN individual j ON j.identity_hash = k.hash \
             LEFT JOIN LATERAL (SELECT b.agreement_id, b.lifecycle, b.published_revision_id \
                 FROM agreement b WHERE b.agreement_id = k.agreement UNION ALL \

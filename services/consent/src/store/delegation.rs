@@ -11,6 +11,15 @@ statements! {
               VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE, $8) ON CONFLICT DO NOTHING",
     FIND = "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, valid_from, \
             valid_until, revoked, void, created FROM delegation WHERE delegation_id = $1",
+    // Each engine unpacks lists in its own way.
+    FIND_MANY = {
+        sqlite: "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, \
+            valid_from, valid_until, revoked, void, created FROM delegation \
+            WHERE delegation_id IN (SELECT value FROM json_each($1))",
+        postgres: "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, \
+            valid_from, valid_until, revoked, void, created FROM delegation \
+            WHERE delegation_id = ANY ($1::TEXT[])",
+    },
     // Those that may still hold; how many there may be is bounded.
     OPEN = "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, \
             valid_from, valid_until, revoked, void, created FROM delegation \
@@ -52,6 +61,13 @@ statements! {
     COUNT = "SELECT COUNT(*) FROM delegation WHERE individual_id = $1 AND revoked IS NULL",
     REVOKE = "UPDATE delegation SET revoked = $2, void = $3 \
               WHERE delegation_id = $1 AND (revoked IS NULL OR ($3 AND NOT void))",
+    // All of a person, ended or not.
+    IDS_OVER = "SELECT delegation_id FROM delegation WHERE individual_id = $1",
+    // What a person may still do for others; how many there may be is bounded by those.
+    IDS_HELD = "SELECT delegation_id FROM delegation \
+                WHERE delegate_id = $1 AND revoked IS NULL ORDER BY delegation_id",
+    EVER_HELD = "SELECT COUNT(*) FROM delegation WHERE delegate_id = $1",
+    DELETE_OVER = "DELETE FROM delegation WHERE individual_id = $1",
     // Answers that a delegate gave: to be confirmed from now on, or without force.
     ENDED = "UPDATE consent_record SET reconfirm_from = CASE WHEN reconfirm_from IS NULL \
              OR reconfirm_from > $2 THEN $2 ELSE reconfirm_from END, \
@@ -101,6 +117,14 @@ pub(crate) async fn find_in(
     delegation_id: &str,
 ) -> Result<Option<Row>, StoreError> {
     tx.query(FIND).bind(delegation_id).fetch_optional().await
+}
+
+/// Those of these delegations that there are, read within a unit.
+pub(crate) async fn find_many(tx: &mut Tx<'_>, ids: &[&str]) -> Result<Vec<Row>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    tx.query(FIND_MANY).bind_list(ids).fetch_all().await
 }
 
 /// Delegations over a person that were not taken back, oldest first.
@@ -187,4 +211,27 @@ pub(crate) async fn ended(
 ) -> Result<u64, StoreError> {
     let query = tx.query(ENDED).bind(delegation_id).bind(at).bind(void);
     query.execute().await
+}
+
+/// Ids of the delegations that a person holds and that were not taken back.
+pub(crate) async fn held_by(tx: &mut Tx<'_>, delegate_id: &str) -> Result<Vec<String>, StoreError> {
+    tx.query(IDS_HELD).bind(delegate_id).fetch_scalars().await
+}
+
+/// Whether a person ever held a delegation.
+pub(crate) async fn ever_held(tx: &mut Tx<'_>, delegate_id: &str) -> Result<bool, StoreError> {
+    let held: i64 = tx.query(EVER_HELD).bind(delegate_id).fetch_scalar().await?;
+    Ok(held > 0)
+}
+
+/// Removes all delegations over a person; which they were.
+pub(crate) async fn delete_over(
+    tx: &mut Tx<'_>,
+    individual_id: &str,
+) -> Result<Vec<String>, StoreError> {
+    let ids = tx.query(IDS_OVER).bind(individual_id);
+    let ids = ids.fetch_scalars().await?;
+    let query = tx.query(DELETE_OVER).bind(individual_id);
+    query.execute().await?;
+    Ok(ids)
 }

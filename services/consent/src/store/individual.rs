@@ -11,18 +11,44 @@ statements! {
               notify, created, updated) VALUES ($1, $2, $3, $4, TRUE, $5, $5) \
               ON CONFLICT DO NOTHING",
     FIND = "SELECT individual_id, sealed, notify, created, updated FROM individual \
-            WHERE individual_id = $1",
+            WHERE individual_id = $1 AND erased IS NULL",
+    // Whoever erases a person waits for this unit, or came first; SQLite has one writer.
+    HOLD = {
+        sqlite: "SELECT individual_id, sealed, notify, created, updated FROM individual \
+            WHERE individual_id = $1 AND erased IS NULL",
+        postgres: "SELECT individual_id, sealed, notify, created, updated FROM individual \
+            WHERE individual_id = $1 AND erased IS NULL FOR KEY SHARE",
+    },
+    // Whether a person was erased, about to be; only a lock of the engine keeps others away.
+    LOCK = {
+        sqlite: "SELECT erased IS NOT NULL FROM individual WHERE individual_id = $1",
+        postgres: "SELECT erased IS NOT NULL FROM individual WHERE individual_id = $1 \
+            FOR UPDATE",
+    },
+    ERASE = "UPDATE individual SET identity_hash = NULL, external_hash = NULL, sealed = NULL, \
+             notify = FALSE, updated = $2, erased = $2 WHERE individual_id = $1",
+    // Each engine unpacks lists in its own way.
+    ERASED = {
+        sqlite: "SELECT individual_id FROM individual WHERE erased IS NOT NULL \
+            AND individual_id IN (SELECT value FROM json_each($1))",
+        postgres: "SELECT individual_id FROM individual WHERE erased IS NOT NULL \
+            AND individual_id = ANY ($1::TEXT[])",
+    },
+    ERASE_KEYS = "DELETE FROM individual_key WHERE individual_id = $1",
+    REVOKE_KEYS = "UPDATE individual_key SET revoked = $2 \
+                   WHERE individual_id = $1 AND revoked IS NULL",
     UPDATE = "UPDATE individual SET identity_hash = $2, external_hash = $3, sealed = $4, \
               updated = $5 WHERE individual_id = $1",
     TAKEN = "SELECT COUNT(*) FROM individual WHERE identity_hash = $1 AND individual_id <> $2",
     LIST = "SELECT individual_id, sealed, notify, created, updated FROM individual \
-            WHERE (created, individual_id) < ($1, $2) \
+            WHERE (created, individual_id) < ($1, $2) AND erased IS NULL \
             ORDER BY created DESC, individual_id DESC LIMIT $3 OFFSET $4",
     LIST_EXTERNAL = "SELECT individual_id, sealed, notify, created, updated FROM individual \
             WHERE external_hash = $1 AND (created, individual_id) < ($2, $3) \
             ORDER BY created DESC, individual_id DESC LIMIT $4",
-    COUNT = "SELECT COUNT(*) FROM individual",
-    NOTIFY = "UPDATE individual SET notify = $2, updated = $3 WHERE individual_id = $1",
+    COUNT = "SELECT COUNT(*) FROM individual WHERE erased IS NULL",
+    NOTIFY = "UPDATE individual SET notify = $2, updated = $3 \
+              WHERE individual_id = $1 AND erased IS NULL",
     ADD_KEY = "INSERT INTO individual_key (individual_id, key_id, jwk, created) \
                VALUES ($1, $2, $3, $4) ON CONFLICT (individual_id, key_id) DO NOTHING",
     KEYS = "SELECT individual_id, key_id, jwk, created, revoked FROM individual_key \
@@ -53,29 +79,41 @@ statements! {
         sqlite: "INSERT INTO individual (individual_id, identity_hash, external_hash, sealed, \
             notify, created, updated) \
             SELECT value ->> 0, unhex(value ->> 1), unhex(value ->> 2), unhex(value ->> 3), \
-            TRUE, $2, $2 FROM json_each($1) WHERE TRUE ON CONFLICT DO NOTHING",
+            value ->> 4, value ->> 5, value ->> 5 \
+            FROM json_each($1) WHERE TRUE ON CONFLICT DO NOTHING",
         postgres: "INSERT INTO individual (individual_id, identity_hash, external_hash, \
             sealed, notify, created, updated) \
             SELECT e ->> 0, decode(e ->> 1, 'hex'), decode(e ->> 2, 'hex'), \
-            decode(e ->> 3, 'hex'), TRUE, $2, $2 \
+            decode(e ->> 3, 'hex'), CAST(e ->> 4 AS BOOLEAN), \
+            TIMESTAMPTZ 'epoch' + CAST(e ->> 5 AS BIGINT) * INTERVAL '1 microsecond', \
+            TIMESTAMPTZ 'epoch' + CAST(e ->> 5 AS BIGINT) * INTERVAL '1 microsecond' \
             FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) AS e \
             ON CONFLICT DO NOTHING",
     },
     ADD_KEYS = {
         sqlite: "INSERT INTO individual_key (individual_id, key_id, jwk, created) \
-            SELECT value ->> 0, value ->> 1, value ->> 2, $2 FROM json_each($1) \
+            SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each($1) \
             WHERE TRUE ON CONFLICT (individual_id, key_id) DO NOTHING",
         postgres: "INSERT INTO individual_key (individual_id, key_id, jwk, created) \
-            SELECT e ->> 0, e ->> 1, e ->> 2, $2 \
+            SELECT e ->> 0, e ->> 1, e ->> 2, \
+            TIMESTAMPTZ 'epoch' + CAST(e ->> 3 AS BIGINT) * INTERVAL '1 microsecond' \
             FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) AS e \
             ON CONFLICT (individual_id, key_id) DO NOTHING",
     },
-    // Which of these people there are.
+    // Each engine unpacks lists in its own way.
+    FIND_MANY = {
+        sqlite: "SELECT individual_id, sealed, notify, created, updated FROM individual \
+                 WHERE individual_id IN (SELECT value FROM json_each($1)) AND erased IS NULL",
+        postgres: "SELECT individual_id, sealed, notify, created, updated FROM individual \
+                   WHERE individual_id = ANY ($1::TEXT[]) AND erased IS NULL",
+    },
+    // Which of these people there are; as HOLD, in one order, so that nobody waits in a circle.
     KNOWN = {
         sqlite: "SELECT individual_id FROM individual \
-                 WHERE individual_id IN (SELECT value FROM json_each($1))",
+                 WHERE individual_id IN (SELECT value FROM json_each($1)) AND erased IS NULL",
         postgres: "SELECT individual_id FROM individual \
-                   WHERE individual_id = ANY ($1::TEXT[])",
+                   WHERE individual_id = ANY ($1::TEXT[]) AND erased IS NULL \
+                   ORDER BY individual_id FOR KEY SHARE",
     },
 }
 
@@ -134,38 +172,56 @@ pub(crate) async fn by_identities(
     tx.query(BY_IDENTITIES).bind_list(hashes).fetch_all().await
 }
 
+/// A person who is about to be stored.
+#[derive(Debug, Clone)]
+pub(crate) struct New {
+    pub(crate) write: Write,
+    /// Whether the person is told of changes.
+    pub(crate) notify: bool,
+    pub(crate) created: Timestamp,
+}
+
 /// Stores new people; how many were new.
-pub(crate) async fn insert_many(
-    tx: &mut Tx<'_>,
-    people: &[Write],
-    now: Timestamp,
-) -> Result<u64, StoreError> {
+pub(crate) async fn insert_many(tx: &mut Tx<'_>, people: &[New]) -> Result<u64, StoreError> {
+    if people.is_empty() {
+        return Ok(0);
+    }
     let list: Value = people
         .iter()
         .map(|one| {
             json!([
-                one.individual_id,
-                one.identity_hash.as_ref().map(hex::encode),
-                one.external_hash.as_ref().map(hex::encode),
-                one.sealed.as_ref().map(hex::encode),
+                one.write.individual_id,
+                one.write.identity_hash.as_ref().map(hex::encode),
+                one.write.external_hash.as_ref().map(hex::encode),
+                one.write.sealed.as_ref().map(hex::encode),
+                i64::from(one.notify),
+                one.created.micros(),
             ])
         })
         .collect();
-    tx.query(INSERT_MANY)
-        .bind(list.to_string())
-        .bind(now)
-        .execute()
-        .await
+    let query = tx.query(INSERT_MANY).bind(list.to_string());
+    query.execute().await
 }
 
-/// Registers keys: person, key id and JWK of each.
-pub(crate) async fn add_keys(
-    tx: &mut Tx<'_>,
-    keys: &[(String, String, String)],
-    now: Timestamp,
-) -> Result<u64, StoreError> {
-    let list = json!(keys).to_string();
-    tx.query(ADD_KEYS).bind(list).bind(now).execute().await
+/// A key that is about to be registered.
+#[derive(Debug, Clone)]
+pub(crate) struct NewKey {
+    pub(crate) individual_id: String,
+    pub(crate) key_id: String,
+    pub(crate) jwk: String,
+    pub(crate) created: Timestamp,
+}
+
+/// Registers keys that were not registered before; how many there are.
+pub(crate) async fn add_keys(tx: &mut Tx<'_>, keys: &[NewKey]) -> Result<u64, StoreError> {
+    if keys.is_empty() {
+        return Ok(0);
+    }
+    let list: Value = keys
+        .iter()
+        .map(|one| json!([one.individual_id, one.key_id, one.jwk, one.created.micros()]))
+        .collect();
+    tx.query(ADD_KEYS).bind(list.to_string()).execute().await
 }
 
 /// Stores new content; false when another person has the external identity.
@@ -195,12 +251,42 @@ pub(crate) async fn find(db: &Db, individual_id: &str) -> Result<Option<Row>, St
     db.query(FIND).bind(individual_id).fetch_optional().await
 }
 
-/// A person, read within a unit.
+/// A person, who is not erased before this unit has ended.
 pub(crate) async fn find_in(
     tx: &mut Tx<'_>,
     individual_id: &str,
 ) -> Result<Option<Row>, StoreError> {
-    tx.query(FIND).bind(individual_id).fetch_optional().await
+    tx.query(HOLD).bind(individual_id).fetch_optional().await
+}
+
+/// Whether a person was erased, held until the unit ends; nothing where there never was one.
+pub(crate) async fn lock(tx: &mut Tx<'_>, individual_id: &str) -> Result<Option<bool>, StoreError> {
+    let query = tx.query(LOCK).bind(individual_id);
+    query.fetch_scalar_optional().await
+}
+
+/// Leaves nothing of a person but the id. The keys they signed with stay, revoked, where what
+/// others answered may rest on them.
+pub(crate) async fn erase(
+    tx: &mut Tx<'_>,
+    individual_id: &str,
+    keep_keys: bool,
+) -> Result<(), StoreError> {
+    let now = tx.now();
+    if keep_keys {
+        let query = tx.query(REVOKE_KEYS).bind(individual_id).bind(now);
+        query.execute().await?;
+    } else {
+        let query = tx.query(ERASE_KEYS).bind(individual_id);
+        query.execute().await?;
+    }
+    let query = tx.query(ERASE).bind(individual_id).bind(now);
+    query.execute().await.map(drop)
+}
+
+/// Which of these ids were those of people who were erased since.
+pub(crate) async fn erased(tx: &mut Tx<'_>, people: &[&str]) -> Result<Vec<String>, StoreError> {
+    tx.query(ERASED).bind_list(people).fetch_scalars().await
 }
 
 /// A page of people, newest first.
@@ -304,6 +390,11 @@ pub(crate) async fn key_in(
         .bind(key_id)
         .fetch_optional()
         .await
+}
+
+/// Those of these people who are stored.
+pub(crate) async fn find_many(tx: &mut Tx<'_>, people: &[&str]) -> Result<Vec<Row>, StoreError> {
+    tx.query(FIND_MANY).bind_list(people).fetch_all().await
 }
 
 /// Which of these people there are.

@@ -13,25 +13,32 @@ statements! {
               signature_id, created, updated, delegation_id, reconfirm_from, delegation_void) \
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
               $17, $18, $19, $20) ON CONFLICT DO NOTHING",
-    // Signed answers of many people at once. One text of rows for both engines: joining lists
-    // by position takes SQLite quadratic time.
+    // Answers of many people at once. One text of rows for both engines: joining lists by position
+    // takes SQLite quadratic time.
     INSERT_MANY = {
         sqlite: "INSERT INTO consent_record (record_id, individual_id, agreement_id, \
             agreement_revision_id, agreement_revision_hash, opt_in, ever_given, state, \
             is_current, valid_from, valid_until, sealed, revision_id, revision_sha256, \
-            signature_id, created, updated) \
+            signature_id, created, updated, delegation_id, reconfirm_from, delegation_void) \
             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, \
-            value ->> 5, value ->> 5, value ->> 6, TRUE, $2, value ->> 7, \
-            unhex(value ->> 8), value ->> 9, value ->> 10, value ->> 11, $2, $2 \
+            value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, \
+            unhex(value ->> 11), value ->> 12, value ->> 13, value ->> 14, value ->> 15, \
+            value ->> 16, value ->> 17, value ->> 18, value ->> 19 \
             FROM json_each($1) WHERE TRUE ON CONFLICT DO NOTHING RETURNING record_id",
         postgres: "INSERT INTO consent_record (record_id, individual_id, agreement_id, \
             agreement_revision_id, agreement_revision_hash, opt_in, ever_given, state, \
             is_current, valid_from, valid_until, sealed, revision_id, revision_sha256, \
-            signature_id, created, updated) \
+            signature_id, created, updated, delegation_id, reconfirm_from, delegation_void) \
             SELECT e ->> 0, e ->> 1, e ->> 2, e ->> 3, e ->> 4, CAST(e ->> 5 AS BOOLEAN), \
-            CAST(e ->> 5 AS BOOLEAN), CAST(e ->> 6 AS BIGINT), TRUE, $2, \
-            TIMESTAMPTZ 'epoch' + CAST(e ->> 7 AS BIGINT) * INTERVAL '1 microsecond', \
-            decode(e ->> 8, 'hex'), e ->> 9, e ->> 10, e ->> 11, $2, $2 \
+            CAST(e ->> 6 AS BOOLEAN), CAST(e ->> 7 AS BIGINT), CAST(e ->> 8 AS BOOLEAN), \
+            TIMESTAMPTZ 'epoch' + CAST(e ->> 9 AS BIGINT) * INTERVAL '1 microsecond', \
+            TIMESTAMPTZ 'epoch' + CAST(e ->> 10 AS BIGINT) * INTERVAL '1 microsecond', \
+            decode(e ->> 11, 'hex'), e ->> 12, e ->> 13, e ->> 14, \
+            TIMESTAMPTZ 'epoch' + CAST(e ->> 15 AS BIGINT) * INTERVAL '1 microsecond', \
+            TIMESTAMPTZ 'epoch' + CAST(e ->> 16 AS BIGINT) * INTERVAL '1 microsecond', \
+            e ->> 17, \
+            TIMESTAMPTZ 'epoch' + CAST(e ->> 18 AS BIGINT) * INTERVAL '1 microsecond', \
+            CAST(e ->> 19 AS BOOLEAN) \
             FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) AS e \
             ON CONFLICT DO NOTHING RETURNING record_id",
     },
@@ -46,6 +53,18 @@ statements! {
         postgres: "UPDATE consent_record SET is_current = FALSE, updated = $4 \
             WHERE individual_id = ANY ($1::TEXT[]) AND agreement_id = $2 AND is_current \
             AND agreement_revision_id <> $3",
+    },
+    // The same, each with an agreement, a text and a time of its own; whose answer it was.
+    RETIRE_EACH = {
+        sqlite: "UPDATE consent_record SET is_current = FALSE, updated = e.value ->> 3 \
+            FROM json_each($1) AS e WHERE individual_id = e.value ->> 0 \
+            AND agreement_id = e.value ->> 1 AND is_current \
+            AND agreement_revision_id <> e.value ->> 2 RETURNING individual_id, agreement_id",
+        postgres: "UPDATE consent_record r SET is_current = FALSE, updated = \
+            TIMESTAMPTZ 'epoch' + CAST(e ->> 3 AS BIGINT) * INTERVAL '1 microsecond' \
+            FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) AS e \
+            WHERE r.individual_id = e ->> 0 AND r.agreement_id = e ->> 1 AND r.is_current \
+            AND r.agreement_revision_id <> e ->> 2 RETURNING r.individual_id, r.agreement_id",
     },
     FIND = "SELECT r.record_id, r.individual_id, r.agreement_id, r.agreement_revision_id, \
             r.agreement_revision_hash, r.opt_in, r.ever_given, r.state, r.is_current, \
@@ -72,6 +91,25 @@ statements! {
             a.published_revision_id \
             FROM consent_record r JOIN agreement a ON a.agreement_id = r.agreement_id \
             WHERE r.record_id = $1 FOR UPDATE OF r",
+    },
+    // The same for many records, in one order, so that nobody waits for each other in a circle.
+    LOCK_MANY = {
+        sqlite: "SELECT r.record_id, r.individual_id, r.agreement_id, \
+            r.agreement_revision_id, r.agreement_revision_hash, r.opt_in, r.ever_given, \
+            r.state, r.is_current, r.valid_from, r.valid_until, r.sealed, r.revision_id, \
+            r.revision_sha256, r.signature_id, r.created, r.updated, r.delegation_id, \
+            r.reconfirm_from, r.delegation_void, a.lifecycle, \
+            a.published_revision_id \
+            FROM consent_record r JOIN agreement a ON a.agreement_id = r.agreement_id \
+            WHERE r.record_id IN (SELECT value FROM json_each($1))",
+        postgres: "SELECT r.record_id, r.individual_id, r.agreement_id, \
+            r.agreement_revision_id, r.agreement_revision_hash, r.opt_in, r.ever_given, \
+            r.state, r.is_current, r.valid_from, r.valid_until, r.sealed, r.revision_id, \
+            r.revision_sha256, r.signature_id, r.created, r.updated, r.delegation_id, \
+            r.reconfirm_from, r.delegation_void, a.lifecycle, \
+            a.published_revision_id \
+            FROM consent_record r JOIN agreement a ON a.agreement_id = r.agreement_id \
+            WHERE r.record_id = ANY ($1::TEXT[]) ORDER BY r.record_id FOR UPDATE OF r",
     },
     CURRENT = "SELECT r.record_id, r.individual_id, r.agreement_id, r.agreement_revision_id, \
             r.agreement_revision_hash, r.opt_in, r.ever_given, r.state, r.is_current, \
@@ -216,12 +254,9 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, row: &Row) -> Result<bool, StoreErro
     Ok(added == 1)
 }
 
-/// Stores signed answers that were all given at `now`; the ids of those that are new.
-pub(crate) async fn insert_many(
-    tx: &mut Tx<'_>,
-    rows: &[Row],
-    now: Timestamp,
-) -> Result<Vec<String>, StoreError> {
+/// Stores answers of people who have not answered their texts before; the ids of those that are
+/// new.
+pub(crate) async fn insert_many(tx: &mut Tx<'_>, rows: &[Row]) -> Result<Vec<String>, StoreError> {
     let list: Value = rows
         .iter()
         .map(|row| {
@@ -231,21 +266,26 @@ pub(crate) async fn insert_many(
                 row.agreement_id,
                 row.agreement_revision_id,
                 row.agreement_revision_hash,
-                i64::from(row.opt_in == Some(true)),
+                row.opt_in.map(i64::from),
+                i64::from(row.ever_given),
                 row.state,
+                i64::from(row.is_current),
+                row.valid_from.micros(),
                 row.valid_until.map(Timestamp::micros),
                 row.sealed.as_ref().map(hex::encode),
                 row.revision_id,
                 row.revision_sha256,
                 row.signature_id,
+                row.created.micros(),
+                row.updated.micros(),
+                row.delegation_id,
+                row.reconfirm_from.map(Timestamp::micros),
+                i64::from(row.delegation_void),
             ])
         })
         .collect();
-    tx.query(INSERT_MANY)
-        .bind(list.to_string())
-        .bind(now)
-        .fetch_scalars()
-        .await
+    let query = tx.query(INSERT_MANY).bind(list.to_string());
+    query.fetch_scalars().await
 }
 
 /// Makes an earlier answer of the person to another text of the agreement history.
@@ -272,6 +312,27 @@ pub(crate) async fn retire_many(
     query.bind(revision_id).bind(now).execute().await
 }
 
+/// The same for people who answer texts of agreements of their own; whose answers those were, and
+/// to which agreements.
+pub(crate) async fn retire_each(
+    tx: &mut Tx<'_>,
+    rows: &[&Row],
+) -> Result<Vec<(String, String)>, StoreError> {
+    let list: Value = rows
+        .iter()
+        .map(|row| {
+            json!([
+                row.individual_id,
+                row.agreement_id,
+                row.agreement_revision_id,
+                row.created.micros(),
+            ])
+        })
+        .collect();
+    let query = tx.query(RETIRE_EACH).bind(list.to_string());
+    query.fetch_all().await
+}
+
 /// A record.
 pub(crate) async fn find(db: &Db, record_id: &str) -> Result<Option<Row>, StoreError> {
     db.query(FIND).bind(record_id).fetch_optional().await
@@ -280,6 +341,11 @@ pub(crate) async fn find(db: &Db, record_id: &str) -> Result<Option<Row>, StoreE
 /// A record that is about to change.
 pub(crate) async fn lock(tx: &mut Tx<'_>, record_id: &str) -> Result<Option<Row>, StoreError> {
     tx.query(LOCK).bind(record_id).fetch_optional().await
+}
+
+/// Those of these records that there are, about to change.
+pub(crate) async fn lock_many(tx: &mut Tx<'_>, records: &[&str]) -> Result<Vec<Row>, StoreError> {
+    tx.query(LOCK_MANY).bind_list(records).fetch_all().await
 }
 
 /// The person's current answer to an agreement.

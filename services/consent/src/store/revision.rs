@@ -12,21 +12,31 @@ statements! {
               snapshot, subject, body, by_individual, by_other, without_id, seal, created) \
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
               $17, $18)",
-    // First revisions of many records at once. One text of rows for both engines: joining
-    // lists by position takes SQLite quadratic time.
-    INSERT_FIRST = {
+    // Many at once. One text of rows for both engines: joining lists by position takes SQLite
+    // quadratic time.
+    INSERT_MANY = {
         sqlite: "INSERT INTO revision (revision_id, kind, object_id, seq, predecessor_id, \
             predecessor_sha1, predecessor_sha256, predecessor_signature, sha1, sha256, \
-            snapshot, subject, by_individual, by_other, without_id, seal, created) \
-            SELECT value ->> 0, $3, value ->> 1, 1, '', '', '', '', value ->> 2, value ->> 3, \
-            unhex(value ->> 4), value ->> 5, value ->> 5, '', TRUE, value ->> 6, $2 \
-            FROM json_each($1)",
+            snapshot, subject, body, by_individual, by_other, without_id, seal, created) \
+            SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, \
+            value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9, \
+            unhex(value ->> 10), value ->> 11, unhex(value ->> 12), value ->> 13, \
+            value ->> 14, value ->> 15, value ->> 16, value ->> 17 FROM json_each($1)",
         postgres: "INSERT INTO revision (revision_id, kind, object_id, seq, predecessor_id, \
             predecessor_sha1, predecessor_sha256, predecessor_signature, sha1, sha256, \
-            snapshot, subject, by_individual, by_other, without_id, seal, created) \
-            SELECT e ->> 0, $3, e ->> 1, 1, '', '', '', '', e ->> 2, e ->> 3, \
-            decode(e ->> 4, 'hex'), e ->> 5, e ->> 5, '', TRUE, e ->> 6, $2 \
+            snapshot, subject, body, by_individual, by_other, without_id, seal, created) \
+            SELECT e ->> 0, CAST(e ->> 1 AS BIGINT), e ->> 2, CAST(e ->> 3 AS BIGINT), \
+            e ->> 4, e ->> 5, e ->> 6, e ->> 7, e ->> 8, e ->> 9, decode(e ->> 10, 'hex'), \
+            e ->> 11, decode(e ->> 12, 'hex'), e ->> 13, e ->> 14, \
+            CAST(e ->> 15 AS BOOLEAN), e ->> 16, \
+            TIMESTAMPTZ 'epoch' + CAST(e ->> 17 AS BIGINT) * INTERVAL '1 microsecond' \
             FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) AS e",
+    },
+    // Which of these there are; each engine unpacks lists in its own way.
+    KNOWN = {
+        sqlite: "SELECT revision_id FROM revision \
+            WHERE revision_id IN (SELECT value FROM json_each($1))",
+        postgres: "SELECT revision_id FROM revision WHERE revision_id = ANY ($1::TEXT[])",
     },
     FIND = "SELECT r.revision_id, r.kind, r.object_id, r.seq, r.predecessor_id, \
             r.predecessor_sha1, r.predecessor_sha256, r.predecessor_signature, r.sha1, \
@@ -129,28 +139,46 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, row: &Row) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Adds the first revisions of many records, all caused by their person at the same moment.
-pub(crate) async fn insert_first(tx: &mut Tx<'_>, rows: &[Row]) -> Result<(), StoreError> {
-    let Some(first) = rows.first() else {
+/// Adds many revisions.
+pub(crate) async fn insert_many(tx: &mut Tx<'_>, rows: &[Row]) -> Result<(), StoreError> {
+    if rows.is_empty() {
         return Ok(());
-    };
+    }
     let list: Value = rows
         .iter()
         .map(|row| {
             json!([
                 row.revision_id,
+                row.kind,
                 row.object_id,
+                row.seq,
+                row.predecessor_id,
+                row.predecessor_sha1,
+                row.predecessor_sha256,
+                row.predecessor_signature,
                 row.sha1,
                 row.sha256,
-                hex::encode(row.snapshot.as_deref().unwrap_or_default()),
+                row.snapshot.as_ref().map(hex::encode),
                 row.subject,
+                row.body.as_ref().map(hex::encode),
+                row.by_individual,
+                row.by_other,
+                i64::from(row.without_id),
                 row.seal,
+                row.created.micros(),
             ])
         })
         .collect();
-    let query = tx.query(INSERT_FIRST).bind(list.to_string());
-    query.bind(first.created).bind(first.kind).execute().await?;
-    Ok(())
+    let query = tx.query(INSERT_MANY).bind(list.to_string());
+    query.execute().await.map(drop)
+}
+
+/// Which of these ids are in use.
+pub(crate) async fn known(tx: &mut Tx<'_>, ids: &[&str]) -> Result<Vec<String>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    tx.query(KNOWN).bind_list(ids).fetch_scalars().await
 }
 
 /// A revision.

@@ -14,11 +14,12 @@ statements! {
         sqlite: "INSERT INTO signature (signature_id, record_id, revision_id, signed_as, \
             method, key_id, sealed, created) \
             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, \
-            value ->> 5, unhex(value ->> 6), $2 FROM json_each($1)",
+            value ->> 5, unhex(value ->> 6), value ->> 7 FROM json_each($1)",
         postgres: "INSERT INTO signature (signature_id, record_id, revision_id, signed_as, \
             method, key_id, sealed, created) \
             SELECT e ->> 0, e ->> 1, e ->> 2, e ->> 3, e ->> 4, e ->> 5, \
-            decode(e ->> 6, 'hex'), $2 \
+            decode(e ->> 6, 'hex'), \
+            TIMESTAMPTZ 'epoch' + CAST(e ->> 7 AS BIGINT) * INTERVAL '1 microsecond' \
             FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) AS e",
     },
     FIND = "SELECT signature_id, record_id, revision_id, signed_as, method, key_id, sealed, \
@@ -64,9 +65,9 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, row: &Row) -> Result<bool, StoreErro
 
 /// Stores signatures of records that are new.
 pub(crate) async fn insert_many(tx: &mut Tx<'_>, rows: &[Row]) -> Result<(), StoreError> {
-    let Some(first) = rows.first() else {
+    if rows.is_empty() {
         return Ok(());
-    };
+    }
     let list: Value = rows
         .iter()
         .map(|row| {
@@ -78,12 +79,12 @@ pub(crate) async fn insert_many(tx: &mut Tx<'_>, rows: &[Row]) -> Result<(), Sto
                 row.method,
                 row.key_id,
                 hex::encode(&row.sealed),
+                row.created.micros(),
             ])
         })
         .collect();
     let query = tx.query(INSERT_MANY).bind(list.to_string());
-    query.bind(first.created).execute().await?;
-    Ok(())
+    query.execute().await.map(drop)
 }
 
 /// A signature.

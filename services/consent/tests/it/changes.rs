@@ -28,24 +28,28 @@ fn without_income() -> Vec<pb::AttributeChoice> {
     }]
 }
 
-/// A yes that the person ends themselves, signed.
-async fn until(
+/// A yes to whose text the person adds a time of their own, signed.
+async fn dated(
     bench: &Bench,
     signer: &Signer,
     agreement: &pb::DataAgreement,
-    seconds: u64,
-) -> pb::ConsentRecord {
+    (member, seconds): (&str, u64),
+) -> pb::SignConsentRecordRequest {
     let mut pair = bench.pair(signer, agreement, true).await;
-    let end = bench
+    let time = bench
         .clock_now()
         .plus(std::time::Duration::from_secs(seconds));
     let (record, signature) = (
         pair.consent_record.as_mut().unwrap(),
         pair.signature.as_mut().unwrap(),
     );
-    record.valid_until_time = Some(publica_rpc::timestamp(end));
+    let told = Some(publica_rpc::timestamp(time));
+    match member {
+        "validFrom" => record.valid_from_time = told,
+        _ => record.valid_until_time = told,
+    }
     let mut snapshot: Value = serde_json::from_str(&signature.verification_payload).unwrap();
-    snapshot["objectData"]["validUntil"] = json!(end);
+    snapshot["objectData"][member] = json!(time);
     signature.verification_payload = snapshot.to_string();
     let mut payload: Value = serde_json::from_str(&signature.payload).unwrap();
     let hash = hex::encode(digest(&SHA256, signature.verification_payload.as_bytes()));
@@ -55,6 +59,17 @@ async fn until(
     signature.payload = payload.to_string();
     let token = sign_jws(&signer.key, Protected::new(), signature.payload.as_bytes());
     signature.signature = token.unwrap();
+    pair
+}
+
+/// A yes that the person ends themselves, stored.
+async fn until(
+    bench: &Bench,
+    signer: &Signer,
+    agreement: &pb::DataAgreement,
+    seconds: u64,
+) -> pb::ConsentRecord {
+    let pair = dated(bench, signer, agreement, ("validUntil", seconds)).await;
     let stored = bench
         .records()
         .sign_consent_record(pair)
@@ -65,6 +80,66 @@ async fn until(
 }
 
 both_engines! {
+    async fn answers_of_many_begin_when_each_was_signed_to(db: TestDatabase) {
+        let bench = bench(db).await;
+        let text = bench.agreement().await;
+        let id = text.data_agreement_id.as_str();
+        let (later, now) = (bench.signer("1").await, bench.signer("2").await);
+        let pair = dated(&bench, &later, &text, ("validFrom", 3_600)).await;
+        let begins = pair.consent_record.as_ref().unwrap().valid_from_time;
+        let request = pb::BatchSignConsentRecordsRequest {
+            records: vec![pair, bench.pair(&now, &text, true).await],
+            request_id: String::new(),
+        };
+        let stored = bench.records().batch_sign_consent_records(request).await.unwrap();
+        let stored = stored.into_inner();
+        assert_eq!(stored.stored, 2, "{stored:?}");
+        let get = pb::GetConsentRecordRequest {
+            consent_record_id: stored.results[0].consent_record_id.clone(),
+            ..pb::GetConsentRecordRequest::default()
+        };
+        let shown = bench.records().get_consent_record(get).await.unwrap().into_inner();
+        assert_eq!(shown.consent_record.unwrap().valid_from_time, begins);
+        assert!(bench.chain(&stored.results[0].consent_record_id).await.intact);
+        let early = bench.check(&later.id, id, &[]).await;
+        assert_eq!(early.reasons().collect::<Vec<_>>(), [pb::DecisionReason::NotYetValid]);
+        assert!(bench.check(&now.id, id, &[]).await.allowed);
+        bench.pass(3_600);
+        assert!(bench.check(&later.id, id, &[]).await.allowed);
+    }
+
+    async fn an_ended_answer_is_changed_and_not_made_anew(db: TestDatabase) {
+        let bench = bench(db).await;
+        let mut short = agreement();
+        short.validity_days = Some(1);
+        let short = bench.publish(short).await;
+        let id = short.data_agreement_id.as_str();
+        let signer = bench.signer("1").await;
+        let create = pb::CreateConsentRecordRequest {
+            individual_id: signer.id.clone(),
+            data_agreement_id: id.to_owned(),
+            ..pb::CreateConsentRecordRequest::default()
+        };
+        let made = bench.records().create_consent_record(create.clone()).await.unwrap();
+        let made = made.into_inner().consent_record.unwrap().consent_record_id;
+        // One record for one text and one person, whatever became of the answer.
+        bench.pass(86_400);
+        assert!(!bench.check(&signer.id, id, &[]).await.allowed, "it has ended");
+        for opt_in in [None, Some(false)] {
+            if let Some(opt_in) = opt_in {
+                bench.change(&made, opt_in).await.unwrap();
+            }
+            let again = bench.records().create_consent_record(create.clone()).await;
+            assert_eq!(reason(again), "RECORD_EXISTS");
+            let pair = bench.pair(&signer, &short, true).await;
+            let again = bench.records().sign_consent_record(pair).await;
+            assert_eq!(reason(again), "RECORD_EXISTS");
+            let renewed = change(&bench, yes(&made)).await;
+            assert_eq!(renewed.consent_record_id, made);
+            assert!(bench.check(&signer.id, id, &[]).await.allowed);
+        }
+    }
+
     async fn a_bare_yes_keeps_what_was_chosen(db: TestDatabase) {
         let bench = bench(db).await;
         let text = bench.agreement().await;

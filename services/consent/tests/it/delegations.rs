@@ -227,6 +227,49 @@ both_engines! {
         assert!(verified(&bench, &record.consent_record_id).await.intact);
     }
 
+    async fn delegates_answer_for_many_at_once(db: TestDatabase) {
+        let bench = bench(db).await;
+        let text = bench.agreement().await;
+        let (parent, stranger) = (bench.signer("p").await, bench.signer("s").await);
+        let mut records = Vec::new();
+        let mut made = Vec::new();
+        for n in 0..3 {
+            let child = child(&bench, &format!("c{n}"), "2014-05-17").await;
+            made.push(delegate(&bench, parent_of(&child, &parent)).await);
+            records.push(pair(&bench, ("p", &parent), &child, &text).await.unwrap());
+        }
+        let own = bench.signer("own").await;
+        records.push(bench.pair(&own, &text, true).await);
+        // Neither another key nor authority that was taken back.
+        let foreign = stranger.sign(records[1].signature.clone().unwrap());
+        records[1].signature = Some(foreign);
+        let revoke = pb::RevokeDelegationRequest {
+            delegation_id: made[2].delegation_id.clone(),
+            ..pb::RevokeDelegationRequest::default()
+        };
+        delegations(bench.admin()).revoke_delegation(revoke).await.unwrap();
+        let request = pb::BatchSignConsentRecordsRequest { records, request_id: String::new() };
+        let answer = bench.records().batch_sign_consent_records(request.clone()).await.unwrap();
+        let answer = answer.into_inner();
+        let reasons: Vec<&str> = answer.results.iter().map(|one| one.reason.as_str()).collect();
+        assert_eq!(reasons, ["", "SIGNATURE_INVALID", "SIGNATURE_INVALID", ""]);
+        let get = pb::GetConsentRecordRequest {
+            consent_record_id: answer.results[0].consent_record_id.clone(),
+            ..pb::GetConsentRecordRequest::default()
+        };
+        let shown = bench.records().get_consent_record(get).await.unwrap().into_inner();
+        let record = shown.consent_record.unwrap();
+        assert_eq!(record.delegation_id, made[0].delegation_id);
+        assert_eq!(shown.revision.unwrap().authorized_by_individual_id, parent.id);
+        let found = verified(&bench, &record.consent_record_id).await;
+        assert!(found.intact && found.signatures == 1, "{found:?}");
+        let id = text.data_agreement_id.as_str();
+        assert!(bench.check(&made[0].individual_id, id, &[]).await.allowed);
+        assert!(!bench.check(&made[1].individual_id, id, &[]).await.allowed);
+        let again = bench.records().batch_sign_consent_records(request).await.unwrap();
+        assert_eq!(again.into_inner().results[0], answer.results[0]);
+    }
+
     async fn a_quorum_of_two_parents_is_needed(db: TestDatabase) {
         let bench = bench(db).await;
         let mut both = agreement();

@@ -323,6 +323,7 @@ fn by_admin<T>(message: T) -> tonic::Request<T> {
         subject: "tester".to_owned(),
         issuer: None,
         client_id: None,
+        affiliation: None,
         scopes: BTreeSet::from(["consent:*".to_owned()]),
         tenant: Tenant::default(),
         kind: CallerKind::Machine,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Bench, bench};
 
-async fn import(bench: &Bench, lines: &[(&str, Value)]) -> ImportEntitiesResponse {
+pub(crate) async fn import(bench: &Bench, lines: &[(&str, Value)]) -> ImportEntitiesResponse {
     let mut sent = Vec::new();
     for (line, (kind, entity)) in (1..).zip(lines) {
         sent.push(ImportEntitiesRequest {
@@ -26,7 +26,7 @@ async fn import(bench: &Bench, lines: &[(&str, Value)]) -> ImportEntitiesRespons
         .into_inner()
 }
 
-fn reference() -> Vec<(&'static str, Value)> {
+pub(crate) fn reference() -> Vec<(&'static str, Value)> {
     let snapshot = "{\n  \"schemaName\": \"ConsentRecord\",\n  \"objectId\": 1\n}";
     vec![
         (

@@ -3,8 +3,10 @@
 use publica_jose::{Alg, SigningKey};
 use publica_proto::consent::v1 as pb;
 use publica_proto::consent::v1::individual_service_client::IndividualServiceClient;
+use publica_proto::journal::v1::ListEntriesRequest;
+use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
 use publica_store::Engine;
-use publica_testkit::both_engines;
+use publica_testkit::{both_engines, eventually};
 use publica_types::SystemEntropy;
 
 use crate::support::{bench, reason};
@@ -49,6 +51,29 @@ both_engines! {
         assert_eq!(kept.individual.unwrap().individual_id, "chosen-1");
         let bad = pb::Individual { individual_id: "a b".into(), ..person("10") };
         assert_eq!(reason(client.create_individual(create(bad)).await), "INVALID_FIELDS");
+    }
+
+    async fn changes_say_where_their_author_belongs(db: TestDatabase) {
+        let bench = bench(db).await;
+        let mut clerk = IndividualServiceClient::new(bench.of_organisation("Ministry of Health"));
+        clerk.create_individual(create(person("1"))).await.unwrap();
+        bench.individuals().create_individual(create(person("2"))).await.unwrap();
+        let entries = eventually(|| async {
+            let mut journal = JournalServiceClient::new(bench.admin());
+            let all = ListEntriesRequest { page_size: 1_000, ..Default::default() };
+            let all = journal.list_entries(all).await.unwrap().into_inner().entries;
+            let made = all.into_iter().filter(|one| one.action == "consent.individual.created");
+            let made: Vec<_> = made.map(|one| (one.actor, one.body.unwrap())).collect();
+            (made.len() == 2).then_some(made)
+        });
+        let entries = entries.await;
+        let told = |actor: &str| {
+            let (_, body) = entries.iter().find(|(who, _)| who == actor).unwrap();
+            serde_json::from_slice::<serde_json::Value>(body).unwrap()
+        };
+        assert_eq!(told("clerk")["affiliation"], "Ministry of Health");
+        let (_, other) = entries.iter().find(|(who, _)| who != "clerk").unwrap();
+        assert!(!String::from_utf8_lossy(other).contains("affiliation"));
     }
 
     async fn an_identity_can_be_replaced(db: TestDatabase) {

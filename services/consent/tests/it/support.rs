@@ -70,6 +70,13 @@ impl Bench {
         with_token(&self.block.link, &person_token(subject))
     }
 
+    /// A caller who may do everything, of an organisation.
+    pub(crate) fn of_organisation(&self, affiliation: &str) -> Link {
+        let token = token_for("clerk", &["consent:*"], &Tenant::default());
+        let token = with_claim(&token, "affiliation", affiliation);
+        with_token(&self.block.link, &token)
+    }
+
     /// Another caller who may do everything.
     pub(crate) fn colleague(&self) -> Link {
         let token = token_for("colleague", &["consent:*"], &Tenant::default());
@@ -257,9 +264,14 @@ impl Bench {
 /// A token that a person got by way of a portal.
 fn person_token(subject: &str) -> String {
     let machine = token_for(subject, &[], &Tenant::default());
-    let payload = Jws::parse(&machine).unwrap().unverified_payload().unwrap();
+    with_claim(&machine, "client_id", "portal")
+}
+
+/// A token with a claim that says something else.
+fn with_claim(token: &str, name: &str, value: &str) -> String {
+    let payload = Jws::parse(token).unwrap().unverified_payload().unwrap();
     let mut claims: serde_json::Value = serde_json::from_slice(&payload).unwrap();
-    claims["client_id"] = "portal".into();
+    claims[name] = value.into();
     let header = Protected::new().typ("at+jwt");
     sign_jws(tokens().key(), header, claims.to_string().as_bytes()).unwrap()
 }

@@ -15,6 +15,7 @@ mod output;
 mod policies;
 mod reading;
 mod records;
+mod register;
 mod strict;
 mod verification;
 mod webhooks;
@@ -123,6 +124,8 @@ operations! {
     native "POST" "/config/webhook/{webhookId}/deliveries/{deliveryId}/redeliver/"
         "Send one of them again";
     native "POST" "/config/webhook/{webhookId}/replay/" "Send a stretch of time again";
+    native "DELETE" "/service/individual/{individualId}/"
+        "Erase a person, as far as nothing must be kept";
     native "GET" "/service/individual/{individualId}/keys/" "Keys that the person signs with";
     native "POST" "/service/individual/{individualId}/keys/" "Register a key";
     native "DELETE" "/service/individual/{individualId}/keys/{keyId}/" "Revoke a key";
@@ -133,6 +136,7 @@ operations! {
     native "GET" "/service/individual/export/" "Everything about a person";
     native "GET" "/service/individual/record/history/" "What happened, and who used data";
     native "GET" "/audit/export/" "Records, a line each";
+    native "GET" "/audit/register/" "Processing activities, as agreements tell them";
     native "GET" "/audit/chain/head/" "The signed head of the log";
     native "GET" "/audit/admin-log/" "Entries of the log";
     native "GET" "/service/individual/notifications/" "Whether changes are told";
@@ -268,7 +272,9 @@ fn service() -> Vec<(&'static str, MethodRouter<GatewayState>)> {
         ("/service/individual/export/", get(on(export::person))),
         (
             "/service/individual/{individualId}/",
-            get(on(individuals::read)).put(on(individuals::replace)),
+            get(on(individuals::read))
+                .put(on(individuals::replace))
+                .delete(on(individuals::erase)),
         ),
         (
             "/service/individual/{individualId}/keys/",
@@ -372,6 +378,7 @@ fn auditing() -> Vec<(&'static str, MethodRouter<GatewayState>)> {
         ),
         ("/audit/revisions/", get(on(audit::revisions))),
         ("/audit/export/", get(on(export::audit))),
+        ("/audit/register/", get(on(register::list))),
         ("/audit/chain/head/", get(on(export::head))),
         ("/audit/admin-log/", get(on(export::log))),
         (

@@ -19,6 +19,7 @@ pub(super) fn webhook(row: &WebhookRow) -> proto::Webhook {
         epoch: row.epoch,
         content_type: i32::try_from(row.content_type).unwrap_or_default(),
         legacy_signature: row.legacy_signature,
+        encryption_jwk: row.encryption_jwk.clone(),
     }
 }
 

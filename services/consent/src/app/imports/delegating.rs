@@ -116,23 +116,24 @@ pub(super) struct Rests {
     pub(super) void: bool,
 }
 
-/// The delegation by which an imported answer was given, if it names one that is stored.
-pub(super) async fn rests(tx: &mut Tx<'_>, shop: &Shop, line: &RecordLine) -> Result<Rests, Error> {
+/// On what an imported answer rests that names a delegation, given the delegation of that name.
+pub(super) fn rests(
+    key: &SubjectKey,
+    line: &RecordLine,
+    found: Option<&Row>,
+) -> Result<Rests, Error> {
     if line.delegation_id.is_empty() {
         return Ok(Rests::default());
     }
-    check_id("delegationId", &line.delegation_id)?;
-    let found = store::delegation::find_in(tx, &line.delegation_id).await?;
     let found = found.filter(|one| one.individual_id == line.individual_id);
     let found = found.ok_or_else(|| {
         let why = "names no delegation over the individual that is stored";
         Violations::one("delegationId", why)
     })?;
-    let key = shop.keyring.subject(tx, &line.individual_id).await?;
-    let one = opened(&found, Some(&key))?;
+    let one = opened(found, Some(key))?;
     Ok(Rests {
-        reconfirm_from: authority(&found, &one).end(),
+        reconfirm_from: authority(found, &one).end(),
         void: found.void,
-        delegation_id: found.delegation_id,
+        delegation_id: found.delegation_id.clone(),
     })
 }

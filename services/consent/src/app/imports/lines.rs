@@ -19,6 +19,19 @@ pub(crate) enum Entity {
     Record(Box<RecordLine>),
 }
 
+impl Entity {
+    /// The id that the line gives it.
+    pub(crate) fn id(&self) -> &str {
+        match self {
+            Self::Policy(line) => &line.id,
+            Self::Agreement(line) => &line.id,
+            Self::Individual(line) => &line.id,
+            Self::Delegation(line) => &line.id,
+            Self::Record(line) => &line.id,
+        }
+    }
+}
+
 /// Reads one line of a kind.
 pub(crate) fn read(kind: &str, json: &[u8]) -> Result<Entity, Problem> {
     match kind {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::call::{Answer, Call};
 use super::error::Fault;
-use super::{input, output, reading};
+use super::{input, output, reading, records};
 use crate::respond;
 
 fn shown(individual: Option<&pb::Individual>) -> Value {
@@ -76,6 +76,27 @@ pub(crate) async fn replace(call: Call) -> Answer {
         StatusCode::OK,
         &shown(answer.individual.as_ref()),
     ))
+}
+
+/// Repeating it is answered alike.
+pub(crate) async fn erase(call: Call) -> Answer {
+    let entry = call.enter().await?;
+    let message = pb::EraseIndividualRequest {
+        individual_id: call.id("individualId")?,
+        request_id: call.request_id(),
+    };
+    let answer = call
+        .people()
+        .erase_individual(entry.request(message))
+        .await?
+        .into_inner();
+    let mut response = respond::json(StatusCode::OK, &json!({ "erased": answer.erased }));
+    records::tell_counts(
+        &mut response,
+        answer.records_erased,
+        answer.records_retained,
+    );
+    Ok(response)
 }
 
 pub(crate) async fn list(call: Call) -> Answer {

@@ -300,6 +300,14 @@ impl<'a> Input<'a> {
             .collect()
     }
 
+    /// An object as its JSON text; empty when it is not there.
+    pub(crate) fn object(&self, name: &str) -> String {
+        let child = self.child(name);
+        child.map_or_else(String::new, |one| {
+            Value::Object(one.members.clone()).to_string()
+        })
+    }
+
     /// The text of a member that may be a string or an object with that member inside.
     pub(crate) fn text_within(&self, name: &str, inner: &str) -> String {
         match self.get(name) {

@@ -1,6 +1,7 @@
 //! Consent records, as the person or an application on the person's behalf sees them.
 
 use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
 use publica_proto::consent::v1 as pb;
 use serde_json::{Value, json};
 
@@ -316,15 +317,20 @@ pub(crate) async fn erase(call: Call) -> Answer {
         .await?;
     let answer = answer.into_inner();
     let mut response = respond::json(StatusCode::OK, &json!({}));
+    tell_counts(&mut response, answer.erased, answer.retained);
+    Ok(response)
+}
+
+/// Says in the headers how many records were erased, and how many had to be kept.
+pub(crate) fn tell_counts(response: &mut Response, erased: i64, retained: i64) {
     for (name, count) in [
-        ("x-consent-deleted", answer.erased),
-        ("x-consent-retained", answer.retained),
+        ("x-consent-deleted", erased),
+        ("x-consent-retained", retained),
     ] {
         response
             .headers_mut()
             .insert(name, HeaderValue::from(count));
     }
-    Ok(response)
 }
 
 pub(crate) async fn receipt(call: Call) -> Answer {

@@ -90,6 +90,7 @@ fn read_webhook(input: &Input<'_>) -> journal::Webhook {
         disabled: input.flag("disabled").unwrap_or(false),
         content_type: content_type.into(),
         legacy_signature: input.flag("legacySignature").unwrap_or(false),
+        encryption_jwk: input.object("encryptionKey"),
         ..journal::Webhook::default()
     }
 }
@@ -102,7 +103,9 @@ fn read_with_secret(input: &Input<'_>) -> (journal::Webhook, String) {
 
 /// A refusal by the block, in the names of this surface.
 fn renamed(status: tonic::Status) -> Fault {
-    Fault::from(status).renamed("secret", "secretKey")
+    Fault::from(status)
+        .renamed("secret", "secretKey")
+        .renamed("webhook.encryption_jwk", "webhook.encryptionKey")
 }
 
 fn shown(one: &journal::Webhook, secret: &str) -> Value {
@@ -120,6 +123,9 @@ fn shown(one: &journal::Webhook, secret: &str) -> Value {
     });
     if one.legacy_signature {
         body["legacySignature"] = json!(true);
+    }
+    if let Ok(key @ Value::Object(_)) = serde_json::from_str(&one.encryption_jwk) {
+        body["encryptionKey"] = key;
     }
     if !one.description.is_empty() {
         body["description"] = json!(one.description);
