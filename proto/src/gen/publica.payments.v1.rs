@@ -1503,7 +1503,7 @@ pub struct InstructionStatus {
     /// ISO 20022 reason code of a failure.
     #[prost(string, tag = "7")]
     pub reason_code: ::prost::alloc::string::String,
-    /// The end-to-end id that went over the rail, a UUID.
+    /// The end-to-end id that went over the rail: a UUID without hyphens, 32 characters.
     #[prost(string, tag = "8")]
     pub end_to_end_id: ::prost::alloc::string::String,
 }

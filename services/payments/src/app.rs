@@ -13,6 +13,7 @@ pub(crate) mod issuance;
 pub(crate) mod partner;
 pub(crate) mod programme;
 pub(crate) mod progress;
+pub(crate) mod rail;
 mod receipt;
 pub(crate) mod reconcile;
 pub(crate) mod redemption;
@@ -28,7 +29,7 @@ pub(crate) mod voucher_setup;
 pub(crate) mod wire;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use publica_journal::{Call, Entry, Journal};
 use publica_rpc::Invalid;
@@ -42,7 +43,7 @@ use crate::config::Config;
 use crate::domain::guess::Guesses;
 use crate::domain::ids::GroupId;
 use crate::error::Error;
-use crate::rail::Rail;
+use crate::rail::Rails;
 
 /// What every use case works with.
 pub(crate) struct App {
@@ -52,7 +53,7 @@ pub(crate) struct App {
     pub(crate) clock: SharedClock,
     pub(crate) entropy: SharedEntropy,
     pub(crate) config: Config,
-    pub(crate) rail: Arc<dyn Rail>,
+    pub(crate) rails: Rails,
     pub(crate) guesses: Guesses,
     /// Whether callbacks may go inside a network where the settings do not say.
     pub(crate) open_targets: bool,

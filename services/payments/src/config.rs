@@ -1,11 +1,17 @@
 //! Settings of the block, with defaults that work for a try-out.
 
+mod rails;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use publica_config::{Problems, Settings};
 use publica_journal::JournalConfig;
 use publica_store::DatabaseConfig;
 use serde::Deserialize;
+
+pub(crate) use rails::SIMULATED;
+pub use rails::{ChargeBearer, FileRailConfig, RailSettings};
 
 /// The `[payments]` section of the settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -33,6 +39,11 @@ pub struct Config {
     pub callbacks: CallbackConfig,
     /// The simulated rail.
     pub rail: RailConfig,
+    /// The rails that pay, by name.
+    pub rails: BTreeMap<String, RailSettings>,
+    /// The rail of institutions that none is for: its name, `simulated`, or empty for none, so
+    /// that payments to them are rejected. Unset: the simulated one as long as there is no other.
+    pub default_rail: Option<String>,
 }
 
 /// How outcomes are delivered to those who asked for them.
@@ -136,6 +147,8 @@ impl Default for Config {
             voucher_validity_seconds: 90 * 86_400,
             callbacks: CallbackConfig::default(),
             rail: RailConfig::default(),
+            rails: BTreeMap::new(),
+            default_rail: None,
         }
     }
 }
@@ -267,6 +280,7 @@ impl Settings for Config {
             }
         }
         self.callbacks.check(problems);
+        rails::check(&self.rails, self.default_rail.as_deref(), problems);
         let fractions = [
             ("rail.reject_per_mille", self.rail.reject_per_mille),
             ("rail.unknown_per_mille", self.rail.unknown_per_mille),

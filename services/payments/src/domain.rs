@@ -6,6 +6,7 @@ pub(crate) mod currency;
 pub(crate) mod guess;
 pub(crate) mod ids;
 pub(crate) mod instruction;
+pub(crate) mod iso20022;
 pub(crate) mod ledger;
 pub(crate) mod merkle;
 pub(crate) mod outcome;

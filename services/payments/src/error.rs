@@ -61,6 +61,10 @@ pub(crate) enum Error {
     GuessingLocked,
     #[error("the rail does not answer")]
     RailSilent,
+    #[error("no rail serves the institution any more")]
+    RailMissing,
+    #[error("the folder of a rail cannot be used")]
+    RailFolder(#[from] std::io::Error),
     #[error("a stored batch was altered: {0}")]
     Altered(&'static str),
     #[error("stored data makes no sense: {0}")]
@@ -192,6 +196,8 @@ impl Error {
             Self::ChunkChanged => (Code::Aborted, "CHUNK_CHANGED"),
             Self::GuessingLocked => (Code::ResourceExhausted, "VOUCHER_GUESSING_LOCKED"),
             Self::RailSilent => (Code::Unavailable, "RAIL_SILENT"),
+            Self::RailMissing => (Code::FailedPrecondition, "RAIL_MISSING"),
+            Self::RailFolder(_) => (Code::Unavailable, "RAIL_FOLDER"),
             Self::Altered(_) => (Code::DataLoss, "CONTENT_ALTERED"),
             Self::Corrupt(_) => (Code::Internal, "STORE_CORRUPT"),
         }

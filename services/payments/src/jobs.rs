@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use publica_rpc::Fault as _;
-use publica_work::{Backoff, Claimed, Handler, Job, Outcome, Policy, Worker};
+use publica_store::StoreError;
+use publica_types::Origin;
+use publica_work::{Backoff, Claimed, Handler, Job, Outcome, Policy, Worker, enqueue};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -24,6 +26,10 @@ pub(crate) const ADVICE: &str = "payments.bill_advice";
 pub(crate) const BANK_SILENT: &str = "payments.bank_silent";
 /// Lets the lines of a statement meet what was paid.
 pub(crate) const MATCH_STATEMENT: &str = "payments.match_statement";
+/// Brings a message out to its rail.
+pub(crate) const RAIL_MESSAGE: &str = "payments.rail_message";
+/// Looks for files that a rail's bank has put down.
+pub(crate) const RAIL_FILES: &str = "payments.rail_files";
 /// Ends holds whose time is over.
 pub(crate) const EXPIRE: &str = "payments.expire_holds";
 
@@ -127,6 +133,45 @@ impl Handler for Match {
     }
 }
 
+struct BringOut(Arc<App>);
+
+impl Handler for BringOut {
+    async fn run(&self, job: Claimed) -> Outcome {
+        let id = std::str::from_utf8(&job.payload).ok();
+        let Some(id) = id.and_then(|id| id.parse().ok()) else {
+            return Outcome::dead("the job names no message");
+        };
+        match self.0.bring_out(&job.db, id).await {
+            Ok(()) => Outcome::Done,
+            Err(error) => {
+                tracing::warn!(%error, message.id = %id, "a message was not brought out");
+                Outcome::retry(error.reason())
+            }
+        }
+    }
+}
+
+struct TakeIn(Arc<App>);
+
+impl Handler for TakeIn {
+    async fn run(&self, job: Claimed) -> Outcome {
+        let settings = self.0.rails.settings().get(&job.key);
+        let Some(files) = settings.and_then(|settings| settings.files.as_ref()) else {
+            // The rail was taken out of the settings.
+            return Outcome::Done;
+        };
+        match self.0.take_in(&job.db, &job.key, files).await {
+            Ok(()) => Outcome::Again {
+                after: files.poll(),
+            },
+            Err(error) => {
+                tracing::warn!(%error, rail = job.key, "files could not be taken in");
+                Outcome::retry(error.reason())
+            }
+        }
+    }
+}
+
 struct Expire(Arc<App>);
 
 impl Handler for Expire {
@@ -150,7 +195,7 @@ impl Handler for Expire {
 
 /// Works until `stop`.
 pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) {
-    let started = stop.run_until_cancelled(keep_expiring(&app)).await;
+    let started = stop.run_until_cancelled(keep_going(&app)).await;
     if started.is_none() {
         return;
     }
@@ -170,6 +215,8 @@ pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) {
         .on_with(RELEASE, Release(app.clone(), stop.clone()), policy)
         .on_with(BANK_SILENT, Silence(app.clone()), single)
         .on_with(MATCH_STATEMENT, Match(app.clone()), single)
+        .on_with(RAIL_MESSAGE, BringOut(app.clone()), policy)
+        .on_with(RAIL_FILES, TakeIn(app.clone()), single)
         .on_with(EXPIRE, Expire(app.clone()), single);
     match Deliverer::new(&app) {
         Ok(deliverer) => {
@@ -184,21 +231,30 @@ pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) {
     worker.run(stop).await;
 }
 
-/// Makes sure that each store has its job for ending holds; there is never a second one.
-async fn keep_expiring(app: &App) {
+/// Makes sure that each store has its jobs for ending holds and looking for files; there is
+/// never a second one.
+async fn keep_going(app: &App) {
     for tenant in app.stores.tenants() {
         let enqueued = async {
             let db = app.stores.of(&tenant).await?;
-            db.write("payments.keep_expiring", (), |tx, ()| {
+            let rails = app.rails.settings().iter();
+            let by_files = rails.filter(|(_, settings)| settings.files.is_some());
+            let by_files: Vec<String> = by_files.map(|(name, _)| name.clone()).collect();
+            db.write("payments.keep_going", by_files, |tx, by_files| {
                 Box::pin(async move {
-                    let origin = publica_types::Origin::system("payments.expiry");
-                    publica_work::enqueue(tx, &origin, Job::new(EXPIRE, "all", Vec::new())).await
+                    let origin = Origin::system("payments.expiry");
+                    enqueue(tx, &origin, Job::new(EXPIRE, "all", Vec::new())).await?;
+                    let origin = Origin::system("payments.rail");
+                    for name in by_files {
+                        enqueue(tx, &origin, Job::new(RAIL_FILES, name, Vec::new())).await?;
+                    }
+                    Ok::<_, StoreError>(())
                 })
             })
             .await
         };
         if let Err(error) = enqueued.await {
-            tracing::warn!(%error, "ending holds could not be scheduled");
+            tracing::warn!(%error, "background work could not be scheduled");
         }
     }
 }

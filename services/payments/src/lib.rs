@@ -34,7 +34,10 @@ use tonic::service::Routes;
 
 pub use receipt::{Proven, ReceiptFault, verify_receipt};
 
-pub use config::{CallbackConfig, Config, RailConfig, RailOutcome, RailRule, SourceMode};
+pub use config::{
+    CallbackConfig, ChargeBearer, Config, FileRailConfig, RailConfig, RailOutcome, RailRule,
+    RailSettings, SourceMode,
+};
 
 use crate::app::App;
 use crate::domain::guess::Guesses;
@@ -84,7 +87,7 @@ impl Block for Payments {
         let open_partners = config
             .open_partners
             .unwrap_or(env.profile != Profile::Production);
-        let rail = rail::Simulated::new(stores.clone(), config.rail.clone());
+        let rails = rail::Rails::new(&stores, &env.keyring, &config);
         let app = App {
             stores,
             keyring: env.keyring.clone(),
@@ -92,7 +95,7 @@ impl Block for Payments {
             clock: env.clock.clone(),
             entropy: env.entropy.clone(),
             config,
-            rail: Arc::new(rail),
+            rails,
             open_targets: env.profile == Profile::Conformance,
             open_partners,
             guesses: Guesses::default(),

@@ -4,12 +4,22 @@
 //! again, under the same id after any crash. What a rail has not definitely refused may have
 //! been paid.
 
+pub(crate) mod folder;
+mod outbox;
 mod simulated;
 
-pub(crate) use simulated::Simulated;
+use outbox::Outbox;
+use simulated::Simulated;
 
-use publica_store::{BoxFuture, StoreError};
-use publica_types::{Secret, Tenant, Uuid};
+use std::collections::BTreeMap;
+
+use publica_seal::Keyring;
+use publica_store::{BoxFuture, StoreError, Stores};
+use publica_types::{Currency, Secret, Tenant, Uuid};
+
+use crate::config::{Config, RailSettings, SIMULATED};
+use crate::domain::ids::BatchId;
+use crate::error::Error;
 
 /// One payment on its way.
 #[derive(Debug, Clone)]
@@ -23,6 +33,9 @@ pub(crate) struct Item {
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     pub(crate) message_id: Uuid,
+    pub(crate) batch_id: BatchId,
+    pub(crate) institution: String,
+    pub(crate) currency: Currency,
     pub(crate) items: Vec<Item>,
 }
 
@@ -51,12 +64,24 @@ pub(crate) enum RailError {
     /// No acknowledgement came. The message may have arrived.
     #[error("the rail did not acknowledge the message")]
     NoAnswer,
+    #[error("no rail serves the institution")]
+    NoRail,
     #[error("the rail's store failed")]
     Store(#[from] StoreError),
 }
 
+impl From<RailError> for Error {
+    fn from(error: RailError) -> Self {
+        match error {
+            RailError::Store(error) => Self::Store(error),
+            RailError::NoAnswer => Self::RailSilent,
+            RailError::NoRail => Self::RailMissing,
+        }
+    }
+}
+
 /// A way to pay.
-pub(crate) trait Rail: Send + Sync {
+trait Rail: Send + Sync {
     /// Hands over a message. A message that the rail has already has no second effect.
     fn submit<'a>(
         &'a self,
@@ -80,4 +105,102 @@ pub(crate) trait Rail: Send + Sync {
         tenant: &'a Tenant,
         message_id: Uuid,
     ) -> BoxFuture<'a, Result<Vec<Report>, RailError>>;
+}
+
+/// All rails, and which of them serves whom. Where a message went is remembered, so a change of
+/// settings sends nothing a second time over another rail.
+pub(crate) struct Rails {
+    simulated: Simulated,
+    outboxes: BTreeMap<String, Outbox>,
+    /// Knows the messages of all rails but the simulated one.
+    memory: Outbox,
+    settings: BTreeMap<String, RailSettings>,
+    /// Names of rails by institution.
+    routes: BTreeMap<String, String>,
+    default: Option<String>,
+}
+
+impl Rails {
+    pub(crate) fn new(stores: &Stores, keyring: &Keyring, config: &Config) -> Self {
+        let outbox = |name: &str, rail: &RailSettings| {
+            let fees = (rail.fee_minor, rail.fee_per_mille);
+            Outbox::new(stores.clone(), keyring.clone(), name.to_owned(), fees)
+        };
+        let mut routes = BTreeMap::new();
+        for (name, rail) in &config.rails {
+            let served = rail.institutions.iter();
+            routes.extend(served.map(|institution| (institution.clone(), name.clone())));
+        }
+        let default = match &config.default_rail {
+            Some(name) => Some(name.clone()).filter(|name| !name.is_empty()),
+            None => config.rails.is_empty().then(|| SIMULATED.to_owned()),
+        };
+        let named = config.rails.iter();
+        Self {
+            simulated: Simulated::new(stores.clone(), config.rail.clone()),
+            outboxes: named
+                .map(|(name, rail)| (name.clone(), outbox(name, rail)))
+                .collect(),
+            memory: outbox("", &RailSettings::default()),
+            settings: config.rails.clone(),
+            routes,
+            default,
+        }
+    }
+
+    fn of(&self, institution: &str) -> Option<&dyn Rail> {
+        let name = self.routes.get(institution).or(self.default.as_ref())?;
+        match self.outboxes.get(name) {
+            Some(outbox) => Some(outbox),
+            None => Some(&self.simulated),
+        }
+    }
+
+    /// Whether payments to an institution can be sent.
+    pub(crate) fn serves(&self, institution: &str) -> bool {
+        self.of(institution).is_some()
+    }
+
+    pub(crate) fn settings(&self) -> &BTreeMap<String, RailSettings> {
+        &self.settings
+    }
+
+    pub(crate) async fn submit(&self, tenant: &Tenant, message: &Message) -> Result<(), RailError> {
+        let rail = self.of(&message.institution).ok_or(RailError::NoRail)?;
+        rail.submit(tenant, message).await
+    }
+
+    /// What became of a message, wherever it went.
+    pub(crate) async fn query(
+        &self,
+        tenant: &Tenant,
+        message_id: Uuid,
+    ) -> Result<Option<Vec<Report>>, RailError> {
+        match self.memory.query(tenant, message_id).await? {
+            Some(reports) => Ok(Some(reports)),
+            None => self.simulated.query(tenant, message_id).await,
+        }
+    }
+
+    pub(crate) fn fee(&self, institution: &str, item_count: i64, amount_minor: i64) -> i64 {
+        let rail = self.of(institution);
+        rail.map_or(0, |rail| rail.fee(item_count, amount_minor))
+    }
+
+    pub(crate) async fn statement(
+        &self,
+        tenant: &Tenant,
+        message_id: Uuid,
+    ) -> Result<Vec<Report>, RailError> {
+        let mut lines = self.memory.statement(tenant, message_id).await?;
+        lines.extend(self.simulated.statement(tenant, message_id).await?);
+        Ok(lines)
+    }
+}
+
+/// A fee an item and a share of the whole.
+fn fee((each_minor, per_mille): (i64, i64), item_count: i64, amount_minor: i64) -> i64 {
+    let each = item_count.saturating_mul(each_minor);
+    let share = i128::from(amount_minor) * i128::from(per_mille) / 1_000;
+    each.saturating_add(i64::try_from(share).unwrap_or(i64::MAX))
 }

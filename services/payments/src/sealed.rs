@@ -9,6 +9,8 @@ publica_seal::sealed! {
     ],
     /// Why a payer refused a request to pay.
     REFUSAL = "payments.payer_refusal" [pay_request(biller_id: text, rtp_id: int).refusal],
+    /// Where the payments of a message go, while they are on their way.
+    ADDRESSES = "payments.rail_addresses" [rail_message(message_id: uuid).addresses],
     /// Whom to tell, and what.
     CALLBACK = "payments.callback" [
         batch_callback(batch_id: uuid).target,

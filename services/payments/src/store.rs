@@ -9,6 +9,7 @@ pub(crate) mod chunk;
 mod columns;
 pub(crate) mod exception;
 pub(crate) mod ledger;
+pub(crate) mod outbox;
 pub(crate) mod partner;
 pub(crate) mod programme;
 pub(crate) mod rail;
@@ -41,6 +42,7 @@ pub(crate) const STATEMENTS: &[&[(&str, Sql)]] = &[
     chunk::ALL,
     exception::ALL,
     ledger::ALL,
+    outbox::ALL,
     partner::ALL,
     programme::ALL,
     rail::ALL,

@@ -95,7 +95,9 @@ impl App {
             pb::InstitutionForecast {
                 institution: total.institution.clone(),
                 tally: Some(wire::tally(total.item_count, total.amount_minor)),
-                fee_minor: self.rail.fee(total.item_count, total.amount_minor),
+                fee_minor: self
+                    .rails
+                    .fee(&total.institution, total.item_count, total.amount_minor),
                 past_count,
                 past_rejected,
                 expected_rejected: share(total.item_count, past_rejected, past_count),

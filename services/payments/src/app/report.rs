@@ -15,6 +15,7 @@ use crate::app::voucher::open_number;
 use crate::app::{App, beneficiary, entry, wire};
 use crate::domain::batch::{State, chunk as chunk_state};
 use crate::domain::instruction::Verdict;
+use crate::domain::iso20022::initiation::short;
 use crate::domain::outcome::Outcome;
 use crate::error::Error;
 use crate::store::batch::BatchRow;
@@ -111,7 +112,7 @@ impl App {
                 pb::InstructionState::Resolved | pb::InstructionState::Cancelled
             );
         let end_to_end_id = match sent {
-            true => self.end_to_end_id(batch.batch_id, row.ordinal).to_string(),
+            true => short(self.end_to_end_id(batch.batch_id, row.ordinal)),
             false => String::new(),
         };
         let (currency, amount_minor) = (batch.currency.clone(), row.amount_minor);

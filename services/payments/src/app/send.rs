@@ -15,11 +15,11 @@ use crate::app::release::leaves;
 use crate::app::{App, beneficiary, entry};
 use crate::domain::batch::chunk;
 use crate::domain::ids::{BatchId, with_version};
-use crate::domain::instruction::{CHANGED_MAPPING, INACTIVE_MAPPING, Reason, Verdict};
+use crate::domain::instruction::{CHANGED_MAPPING, INACTIVE_MAPPING, NO_RAIL, Reason, Verdict};
 use crate::domain::merkle;
 use crate::domain::outcome::Outcome;
 use crate::error::Error;
-use crate::rail::{Item, Message, RailError};
+use crate::rail::{Item, Message};
 use crate::store::batch::BatchRow;
 use crate::store::beneficiary as mapper;
 use crate::store::chunk::{self as sql, ChunkRow, InstructionRow};
@@ -126,7 +126,11 @@ impl App {
             let mapping = mappings.get(row.payee.as_slice()).copied();
             let address = open.get(&row.payee);
             versions.insert(row.ordinal, row.mapping_version);
-            match still_payable(row, mapping, address) {
+            let payable = match self.rails.serves(&row.institution) {
+                true => still_payable(row, mapping, address),
+                false => Err(NO_RAIL),
+            };
+            match payable {
                 Ok((version, address)) => {
                     if version != row.mapping_version {
                         resolved.push((row.ordinal, version));
@@ -138,7 +142,7 @@ impl App {
                 Err(reason) => rejected.push(refusal(row, reason.code)),
             }
         }
-        let parts = self.parts(batch, row.chunk_no, paid);
+        let parts = self.parts(batch, row.chunk_no, paid)?;
         let intent = Intent {
             batch: batch.clone(),
             chunk_no: row.chunk_no,
@@ -183,7 +187,7 @@ impl App {
             let address = open.get(&(row.payee.clone(), version(&row))).cloned();
             (row, address)
         });
-        Ok(self.parts(batch, row.chunk_no, paid.collect()))
+        self.parts(batch, row.chunk_no, paid.collect())
     }
 
     /// Addresses by payee and version; those of payees who were forgotten are left out.
@@ -235,7 +239,9 @@ impl App {
         batch: &BatchRow,
         chunk_no: i64,
         paid: Vec<(InstructionRow, Option<String>)>,
-    ) -> Vec<Part> {
+    ) -> Result<Vec<Part>, Error> {
+        let currency = batch.currency.parse();
+        let currency = currency.map_err(|_| Error::corrupt("batch currency"))?;
         let mut parts: BTreeMap<String, (Vec<Item>, Vec<ExceptionRow>)> = BTreeMap::new();
         for (row, address) in paid {
             let part = parts.entry(row.institution.clone()).or_default();
@@ -250,10 +256,16 @@ impl App {
         }
         let part = |(institution, (items, gone)): (String, (Vec<Item>, Vec<ExceptionRow>))| {
             let message_id = self.message_id(batch.batch_id, chunk_no, &institution);
-            let message = Message { message_id, items };
+            let message = Message {
+                message_id,
+                batch_id: batch.batch_id,
+                institution,
+                currency,
+                items,
+            };
             Part { message, gone }
         };
-        parts.into_iter().map(part).collect()
+        Ok(parts.into_iter().map(part).collect())
     }
 
     /// A keyed hash over what an intent covers: each row that was to go over a rail, with the
@@ -323,8 +335,8 @@ impl App {
             let id = message.message_id;
             count += message.items.len();
             if taken_up {
-                let asked = self.rail.query(&tenant, id).await;
-                if asked.map_err(unsent)?.is_some() {
+                let asked = self.rails.query(&tenant, id).await?;
+                if asked.is_some() {
                     count += part.gone.len();
                     continue;
                 }
@@ -333,11 +345,11 @@ impl App {
             if message.items.is_empty() {
                 continue;
             }
-            if let Err(error) = self.rail.submit(&tenant, &message).await {
+            if let Err(error) = self.rails.submit(&tenant, &message).await {
                 // Without an acknowledgement only the rail knows; it must be asked.
-                let arrived = self.rail.query(&tenant, id).await.map_err(unsent)?;
+                let arrived = self.rails.query(&tenant, id).await?;
                 if arrived.is_none() {
-                    return Err(unsent(error));
+                    return Err(error.into());
                 }
             }
         }
@@ -407,13 +419,6 @@ impl App {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&hash[..16]);
         Uuid::from_bytes(with_version(bytes, 4))
-    }
-}
-
-fn unsent(error: RailError) -> Error {
-    match error {
-        RailError::Store(error) => Error::Store(error),
-        RailError::NoAnswer => Error::RailSilent,
     }
 }
 

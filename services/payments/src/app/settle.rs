@@ -93,11 +93,7 @@ impl App {
                 continue;
             }
             let id = self.message_id(batch.batch_id, chunk_no, &total.institution);
-            let answer = self
-                .rail
-                .query(db.tenant(), id)
-                .await
-                .map_err(|_| Error::RailSilent)?;
+            let answer = self.rails.query(db.tenant(), id).await?;
             for report in answer.unwrap_or_default() {
                 all.insert(report.end_to_end_id, report);
             }
@@ -145,7 +141,7 @@ impl App {
     }
 
     /// Asks again about what was unknown; true if something is still unknown.
-    async fn ask_again(&self, db: &Db, batch: &BatchRow) -> Result<bool, Error> {
+    pub(crate) async fn ask_again(&self, db: &Db, batch: &BatchRow) -> Result<bool, Error> {
         let mut open = false;
         for row in sql::all(&mut db.clone(), batch.batch_id).await? {
             let unknown = Outcome::Unknown.byte();
@@ -331,8 +327,7 @@ impl App {
             let mut lines = BTreeMap::new();
             for total in sql::totals(&mut db.clone(), batch.batch_id, row.chunk_no).await? {
                 let id = self.message_id(batch.batch_id, row.chunk_no, &total.institution);
-                let answer = self.rail.statement(db.tenant(), id).await;
-                for line in answer.map_err(|_| Error::RailSilent)? {
+                for line in self.rails.statement(db.tenant(), id).await? {
                     lines.insert(line.end_to_end_id, line.amount_minor);
                 }
             }

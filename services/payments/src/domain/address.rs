@@ -154,7 +154,7 @@ fn derived(modality: Modality, address: &str) -> String {
 }
 
 /// Two letters and two digits, then at least eleven letters and digits.
-fn looks_like_iban(address: &str) -> bool {
+pub(crate) fn looks_like_iban(address: &str) -> bool {
     let bytes = address.as_bytes();
     bytes.len() >= 15
         && bytes.iter().all(u8::is_ascii_alphanumeric)

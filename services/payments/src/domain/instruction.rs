@@ -89,6 +89,10 @@ pub(crate) const CHANGED_MAPPING: Reason = Reason {
     code: "AC01",
     text: "payee moved to another institution after approval",
 };
+pub(crate) const NO_RAIL: Reason = Reason {
+    code: "RC04",
+    text: "no rail serves the payee's institution",
+};
 
 /// Checks the form of a row.
 pub(crate) fn check(row: &Received) -> Result<Sound, Reason> {

@@ -9,7 +9,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use publica_store::{BoxFuture, Stores};
 use publica_types::{Tenant, Uuid};
 
-use super::{Message, Rail, RailError, Report, Status};
+use super::{Message, Rail, RailError, Report, Status, fee};
 use crate::config::{RailConfig, RailOutcome};
 use crate::store::rail as sql;
 
@@ -17,7 +17,7 @@ use crate::store::rail as sql;
 const RECORD: usize = 16 + 8 + 1 + 4;
 
 /// See the module's description.
-pub(crate) struct Simulated {
+pub(super) struct Simulated {
     stores: Stores,
     config: RailConfig,
 }
@@ -31,7 +31,7 @@ struct Fate {
 }
 
 impl Simulated {
-    pub(crate) fn new(stores: Stores, config: RailConfig) -> Self {
+    pub(super) fn new(stores: Stores, config: RailConfig) -> Self {
         Self { stores, config }
     }
 
@@ -165,9 +165,8 @@ impl Rail for Simulated {
     }
 
     fn fee(&self, item_count: i64, amount_minor: i64) -> i64 {
-        let each = item_count.saturating_mul(self.config.fee_minor);
-        let share = i128::from(amount_minor) * i128::from(self.config.fee_per_mille) / 1_000;
-        each.saturating_add(i64::try_from(share).unwrap_or(i64::MAX))
+        let fees = (self.config.fee_minor, self.config.fee_per_mille);
+        fee(fees, item_count, amount_minor)
     }
 
     fn query<'a>(
@@ -215,6 +214,7 @@ mod tests {
     use publica_types::Secret;
 
     use super::*;
+    use crate::domain::ids::BatchId;
     use crate::domain::ids::named;
     use crate::rail::Item;
 
@@ -228,6 +228,9 @@ mod tests {
         let items = vec![item("good", 5), item("bad", 6), item("late", 7)];
         let message = Message {
             message_id: named("message", b"1"),
+            batch_id: BatchId::from_uuid(named("batch", b"1")),
+            institution: "BANK".to_owned(),
+            currency: "USD".parse().unwrap(),
             items,
         };
         let fates = |address: &str| match address {

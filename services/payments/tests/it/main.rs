@@ -7,6 +7,7 @@
 
 mod batches;
 mod bulk;
+mod files;
 mod imports;
 mod kill;
 mod ledger;

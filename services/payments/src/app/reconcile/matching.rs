@@ -12,11 +12,13 @@ use serde_json::json;
 
 use crate::app::settle::place;
 use crate::app::{App, entry};
+use crate::domain::batch::chunk::DONE;
 use crate::domain::ids::{BatchId, named};
 use crate::domain::instruction::Verdict as Intake;
 use crate::domain::outcome::Outcome;
 use crate::domain::reconcile::{Kind, Line, Paid, Verdict, item, judge, mark};
 use crate::error::Error;
+use crate::store::batch as batches;
 use crate::store::chunk::{self as chunks, ChunkRow, InstructionRow};
 use crate::store::reconciliation::{self as items, Change, ItemRow, NewItem};
 use crate::store::statement::{self as sql, LineRow, SentChunk, StatementRow};
@@ -67,6 +69,7 @@ impl App {
         while let Some(chunk) = sql::next_chunk(&mut db.clone(), &statement.currency, place).await?
         {
             place = (chunk.batch_id, chunk.chunk_no);
+            self.catch_up(db, place).await?;
             let met = self.meet(db, &statement, chunk).await?;
             db.write("payments.match_chunk", met, |tx, met| {
                 Box::pin(write(tx, met))
@@ -99,6 +102,22 @@ impl App {
             })
         })
         .await
+    }
+
+    /// Has outcomes recorded that the rail knows by now: a statement may tell of them, too.
+    async fn catch_up(&self, db: &Db, (batch_id, chunk_no): (BatchId, i64)) -> Result<(), Error> {
+        let row = chunks::find(&mut db.clone(), batch_id, chunk_no).await?;
+        let unknown = Outcome::Unknown.byte();
+        if row.is_none_or(|row| row.state != DONE || !row.outcomes.contains(&unknown)) {
+            return Ok(());
+        }
+        let batch = batches::find(&mut db.clone(), batch_id).await?;
+        let batch = batch.ok_or(Error::corrupt("the batch of a chunk is missing"))?;
+        match self.ask_again(db, &batch).await {
+            // A rail that does not answer keeps nothing else from being matched.
+            Ok(_) | Err(Error::RailSilent) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// What the lines about a chunk's payments turn out to be.

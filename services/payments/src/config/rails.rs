@@ -1,0 +1,251 @@
+//! Settings of the rails that pay, and of which institutions each of them serves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use publica_config::Problems;
+use serde::Deserialize;
+
+use crate::domain::iso20022::initiation::{Debtor, Terms, is_account, is_bic, is_name};
+
+/// The name of the simulated rail, which no other may have.
+pub(crate) const SIMULATED: &str = "simulated";
+const NAME_CHARS: usize = 20;
+const INSTITUTION_CHARS: usize = 11;
+
+/// One rail: whom it serves, what it charges, and the way it pays, of which there is one.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RailSettings {
+    /// The institutions that it serves.
+    pub institutions: Vec<String>,
+    /// What a payment costs, in minor units of its currency.
+    pub fee_minor: i64,
+    /// And thousandths of its amount.
+    pub fee_per_mille: i64,
+    /// It pays by files of ISO 20022.
+    pub files: Option<FileRailConfig>,
+}
+
+/// A rail that orders payments by `pain.001` and learns of them by `pain.002`, `camt.053` and
+/// `camt.054`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FileRailConfig {
+    /// Where files are: in it a folder a tenant, and in that `outgoing`, `incoming`, `done`,
+    /// `refused` and `staging`. All replicas share it.
+    pub folder: PathBuf,
+    /// How often it looks for files, in milliseconds.
+    pub poll_ms: u64,
+    /// The largest file that is read, in bytes.
+    pub max_file_bytes: u64,
+    /// Who pays.
+    pub debtor_name: String,
+    /// From which account: an IBAN, or the bank's own number.
+    pub debtor_account: String,
+    /// At which bank: a BIC, or its number in its clearing system.
+    pub debtor_agent: String,
+    /// Whether the bank is asked to book a file as one.
+    pub batch_booking: bool,
+    /// What the payments are for, as a category purpose of ISO 20022; empty for none.
+    pub category_purpose: String,
+    /// Who bears the bank's charges.
+    pub charge_bearer: ChargeBearer,
+}
+
+/// Who bears a bank's charges, as ISO 20022 names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ChargeBearer {
+    /// As the scheme says.
+    Slev,
+    /// Who pays.
+    Debt,
+    /// Who is paid.
+    Cred,
+    /// Each their own.
+    Shar,
+}
+
+impl ChargeBearer {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Slev => "SLEV",
+            Self::Debt => "DEBT",
+            Self::Cred => "CRED",
+            Self::Shar => "SHAR",
+        }
+    }
+}
+
+impl Default for FileRailConfig {
+    fn default() -> Self {
+        Self {
+            folder: PathBuf::new(),
+            poll_ms: 10_000,
+            max_file_bytes: 64 << 20,
+            debtor_name: String::new(),
+            debtor_account: String::new(),
+            debtor_agent: String::new(),
+            batch_booking: false,
+            category_purpose: String::new(),
+            charge_bearer: ChargeBearer::Slev,
+        }
+    }
+}
+
+impl FileRailConfig {
+    pub(crate) const fn poll(&self) -> Duration {
+        Duration::from_millis(self.poll_ms)
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        Terms {
+            debtor: Debtor {
+                name: self.debtor_name.clone(),
+                account: self.debtor_account.clone(),
+                agent: self.debtor_agent.clone(),
+            },
+            batch_booking: self.batch_booking,
+            purpose: self.category_purpose.clone(),
+            charge_bearer: self.charge_bearer.code().to_owned(),
+        }
+    }
+
+    fn check(&self, key: &str, problems: &mut Problems) {
+        let mut add = |name: &str, what: &str| problems.add(format!("{key}.{name}"), what);
+        if self.folder.as_os_str().is_empty() {
+            add("folder", "is required");
+        }
+        if !(100..=3_600_000).contains(&self.poll_ms) {
+            add("poll_ms", "must be from 100 to 3600000");
+        }
+        if !(1_024..=1 << 30).contains(&self.max_file_bytes) {
+            add("max_file_bytes", "must be from 1024 to 1073741824");
+        }
+        if !is_name(&self.debtor_name) {
+            add("debtor_name", "must have 1 to 140 plain Latin characters");
+        }
+        if !is_account(&self.debtor_account) {
+            add(
+                "debtor_account",
+                "must be an IBAN or at most 34 plain characters",
+            );
+        }
+        let plain = |byte: u8| byte.is_ascii_alphanumeric();
+        let number = (1..=35).contains(&self.debtor_agent.len());
+        if !is_bic(&self.debtor_agent) && !(number && self.debtor_agent.bytes().all(plain)) {
+            add(
+                "debtor_agent",
+                "must be a BIC or at most 35 letters and digits",
+            );
+        }
+        let purpose = &self.category_purpose;
+        if purpose.len() > 4 || !purpose.bytes().all(plain) {
+            add("category_purpose", "must have at most 4 letters and digits");
+        }
+    }
+}
+
+/// Checks all rails together: an institution has one.
+pub(super) fn check(
+    rails: &BTreeMap<String, RailSettings>,
+    default_rail: Option<&str>,
+    problems: &mut Problems,
+) {
+    let mut served = BTreeSet::new();
+    for (name, rail) in rails {
+        let key = format!("rails.{name}");
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if !(1..=NAME_CHARS).contains(&name.len()) || !name.bytes().all(plain) || name == SIMULATED
+        {
+            let sound = "a name has at most 20 small letters, digits and underscores, and is not \
+                         \"simulated\"";
+            problems.add(key.clone(), sound);
+        }
+        for institution in &rail.institutions {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            let length = (1..=INSTITUTION_CHARS).contains(&institution.len());
+            if !length || !institution.chars().all(plain) {
+                let sound = "an institution has at most 11 letters, digits, hyphens, underscores";
+                problems.add(format!("{key}.institutions"), sound);
+            }
+            if !served.insert(institution.as_str()) {
+                let twice = format!("{institution} is served twice");
+                problems.add(format!("{key}.institutions"), twice);
+            }
+        }
+        if rail.fee_minor < 0 || !(0..=1_000).contains(&rail.fee_per_mille) {
+            let sound = "fees must not be negative, nor above 1000 per mille";
+            problems.add(key.clone(), sound);
+        }
+        match &rail.files {
+            Some(files) => files.check(&format!("{key}.files"), problems),
+            None => problems.add(key, "must say how it pays: files"),
+        }
+    }
+    let known = |name: &str| name.is_empty() || name == SIMULATED || rails.contains_key(name);
+    if default_rail.is_some_and(|name| !known(name)) {
+        problems.add("default_rail", "is no rail");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> String {
+        let config: crate::config::Config = toml::from_str(text).unwrap();
+        let mut problems = Problems::new();
+        check(&config.rails, config.default_rail.as_deref(), &mut problems);
+        format!("{problems:?}")
+    }
+
+    const SOUND: &str = "
+        default_rail = 'treasury'
+        [rails.treasury]
+        institutions = ['BANK', 'COBADEFFXXX']
+        [rails.treasury.files]
+        folder = '/var/lib/publica/treasury'
+        debtor_name = 'Ministry of Welfare'
+        debtor_account = 'DE89370400440532013000'
+        debtor_agent = 'COBADEFFXXX'
+        charge_bearer = 'SHAR'
+    ";
+
+    #[test]
+    fn sound_rails_pass() {
+        let none = format!("{:?}", Problems::new());
+        assert_eq!(problems(SOUND), none);
+        assert_eq!(problems(""), none);
+        assert_eq!(problems("default_rail = ''"), none);
+    }
+
+    #[test]
+    fn unsound_rails_are_named() {
+        let twice = format!("{SOUND}\n[rails.other]\ninstitutions = ['BANK']\n");
+        for (text, key) in [
+            (
+                SOUND.replace("= 'treasury'", "= 'unheard_of'"),
+                "default_rail",
+            ),
+            (SOUND.replace("/var/lib/publica/treasury", ""), "folder"),
+            (SOUND.replace("'BANK'", "'A BANK'"), "institutions"),
+            (SOUND.replace("Ministry", "Min\u{3a9}stry"), "debtor_name"),
+            (SOUND.replace("DE89", "DE88"), "debtor_account"),
+            (
+                SOUND.replace("agent = 'COBADEFFXXX'", "agent = 'a bank'"),
+                "debtor_agent",
+            ),
+            (SOUND.replace("treasury", "Treasury"), "rails.Treasury"),
+            (SOUND.replace("treasury", "simulated"), "rails.simulated"),
+            ("[rails.empty]".to_owned(), "rails.empty"),
+            (twice, "BANK is served twice"),
+        ] {
+            let found = problems(&text);
+            assert!(found.contains(key), "{key} in {found}");
+        }
+        assert!(toml::from_str::<crate::config::Config>("[rails.x]\nunheard_of = 1").is_err());
+    }
+}
