@@ -487,6 +487,1085 @@ pub mod channel_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Who a message comes from.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Sender {
+    /// The mailbox in the From header and the domain that signs. The caller must have been
+    /// granted its domain.
+    #[prost(string, tag = "1")]
+    pub email: ::prost::alloc::string::String,
+    /// Display name, at most 200 characters.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Where answers go, when not to `email`.
+    #[prost(string, tag = "3")]
+    pub reply_to: ::prost::alloc::string::String,
+    /// Name of the sending organisation, at most 255 characters.
+    #[prost(string, tag = "4")]
+    pub organisation_name: ::prost::alloc::string::String,
+    /// Registration number of the sending organisation, at most 64 characters.
+    #[prost(string, tag = "5")]
+    pub organisation_number: ::prost::alloc::string::String,
+    /// Name of the organisation on whose behalf the message is sent.
+    #[prost(string, tag = "6")]
+    pub on_behalf_of_name: ::prost::alloc::string::String,
+    /// Registration number of the organisation on whose behalf the message is sent.
+    #[prost(string, tag = "7")]
+    pub on_behalf_of_number: ::prost::alloc::string::String,
+}
+/// One recipient entry: one e-mail, whatever the number of its addresses.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Recipient {
+    /// One mailbox, or several separated by commas. All addresses of an entry, copies included,
+    /// are at most 50.
+    #[prost(string, tag = "1")]
+    pub email: ::prost::alloc::string::String,
+    /// Display name for `email` when that is a single mailbox.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Open copies, separated by commas.
+    #[prost(string, tag = "3")]
+    pub cc: ::prost::alloc::string::String,
+    /// Blind copies, separated by commas; they appear in no header.
+    #[prost(string, tag = "4")]
+    pub bcc: ::prost::alloc::string::String,
+    /// BCP 47 language tag that chooses the template's variant, for example `sw-KE`.
+    #[prost(string, tag = "5")]
+    pub locale: ::prost::alloc::string::String,
+    /// Values for the template's variables, at most 64. A variable without a value refuses the
+    /// message; a value without a variable is ignored.
+    #[prost(map = "string, string", tag = "6")]
+    pub parameters: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// The case that the message to this recipient belongs to, in which its end gets a journal entry
+    /// of its own: 1 to 128 letters, digits, `.`, `_` and `-`. Empty leaves it at the entries of the
+    /// whole request.
+    #[prost(string, tag = "7")]
+    pub process_id: ::prost::alloc::string::String,
+}
+/// A subject and a body.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Content {
+    /// The Subject header, 1 to 998 octets on the wire, without line breaks.
+    #[prost(string, tag = "1")]
+    pub subject: ::prost::alloc::string::String,
+    /// The plain text body, 1 byte to 1 MiB.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+    /// A second rendition in HTML; the plain text stays as the alternative.
+    #[prost(string, tag = "3")]
+    pub html: ::prost::alloc::string::String,
+    /// Charset of the outgoing text parts: `UTF-8` (default), `US-ASCII` or `ISO-8859-1`.
+    #[prost(string, tag = "4")]
+    pub charset: ::prost::alloc::string::String,
+}
+/// A stored, approved template.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TemplateReference {
+    /// Its name, for example `identity.one_time_code`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The version, or 0 for the newest approved one. The version is fixed at acceptance.
+    #[prost(int32, tag = "2")]
+    pub version: i32,
+}
+/// Who is told when the state of a request changes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Callback {
+    /// An https address that receives signed events. Loopback and private addresses are refused
+    /// unless the operator allows them.
+    #[prost(string, tag = "1")]
+    pub url: ::prost::alloc::string::String,
+}
+/// What the messages of one request have in common.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Envelope {
+    /// Who sends.
+    #[prost(message, optional, tag = "1")]
+    pub sender: ::core::option::Option<Sender>,
+    /// The lane.
+    #[prost(enumeration = "Priority", tag = "5")]
+    pub priority: i32,
+    /// Who is told about changes.
+    #[prost(message, optional, tag = "6")]
+    pub callback: ::core::option::Option<Callback>,
+    /// Not to be sent before; at most 90 days ahead.
+    #[prost(message, optional, tag = "7")]
+    pub send_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Not to be sent after. By default 24 hours after entering the queue, and never later.
+    #[prost(message, optional, tag = "8")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The kind of message for suppressions and opt-outs, for example `payments`. At most 64
+    /// lower-case letters, digits, dots and underscores.
+    #[prost(string, tag = "9")]
+    pub category: ::prost::alloc::string::String,
+    /// Mandatory by law: opt-outs do not stop it, known dead addresses do.
+    #[prost(bool, tag = "10")]
+    pub mandatory: bool,
+    /// The caller's own id of the transaction behind the message, at most 255 characters.
+    #[prost(string, tag = "11")]
+    pub transaction_id: ::prost::alloc::string::String,
+    /// What is sent.
+    #[prost(oneof = "envelope::Body", tags = "2, 3, 4")]
+    pub body: ::core::option::Option<envelope::Body>,
+}
+/// Nested message and enum types in `Envelope`.
+pub mod envelope {
+    /// What is sent.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Body {
+        /// Sent as it stands; braces have no meaning.
+        #[prost(message, tag = "2")]
+        Content(super::Content),
+        /// Rendered for each recipient with its parameters. Unknown variables are refused.
+        #[prost(message, tag = "3")]
+        InlineTemplate(super::Content),
+        /// A stored template, rendered for each recipient.
+        #[prost(message, tag = "4")]
+        Template(super::TemplateReference),
+    }
+}
+/// How many messages of a request are in each state. The six always sum to `total`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Counters {
+    /// Stored, waiting.
+    #[prost(int64, tag = "1")]
+    pub scheduled: i64,
+    /// Being sent.
+    #[prost(int64, tag = "2")]
+    pub processing: i64,
+    /// Waiting for another attempt.
+    #[prost(int64, tag = "3")]
+    pub deferred: i64,
+    /// Refused for good by the receiving side.
+    #[prost(int64, tag = "4")]
+    pub bounced: i64,
+    /// Given up on our side.
+    #[prost(int64, tag = "5")]
+    pub not_sent: i64,
+    /// Accepted by the next hop.
+    #[prost(int64, tag = "6")]
+    pub delivered: i64,
+    /// All messages of the request.
+    #[prost(int64, tag = "7")]
+    pub total: i64,
+}
+/// One step in the life of one message. It carries no contact.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MessageEvent {
+    /// The message, stable over attempts and restarts.
+    #[prost(string, tag = "1")]
+    pub message_id: ::prost::alloc::string::String,
+    /// The attempt, counted from 1; 0 for steps before the first.
+    #[prost(int32, tag = "2")]
+    pub attempt: i32,
+    /// The state entered.
+    #[prost(enumeration = "MessageState", tag = "3")]
+    pub state: i32,
+    /// The SMTP reply code, or 0 where no reply was involved.
+    #[prost(int32, tag = "4")]
+    pub code: i32,
+    /// A stable word for the reason, for example `suppressed` or `no_such_mailbox`.
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+    /// When it happened.
+    #[prost(message, optional, tag = "6")]
+    pub event_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// How urgent a message is. A free connection serves the most urgent lane first; ordinary
+/// lanes keep a tenth of the capacity, so that a flood of emergencies cannot stop them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Priority {
+    /// A single message counts as normal, a batch as bulk.
+    Unspecified = 0,
+    /// Danger to life or property. Needs the scope `messaging:emergency:send`.
+    Emergency = 1,
+    /// Somebody waits for it, as for a one-time code.
+    Urgent = 2,
+    /// Ordinary correspondence.
+    Normal = 3,
+    /// Large batches that nobody waits for.
+    Bulk = 4,
+}
+impl Priority {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PRIORITY_UNSPECIFIED",
+            Self::Emergency => "PRIORITY_EMERGENCY",
+            Self::Urgent => "PRIORITY_URGENT",
+            Self::Normal => "PRIORITY_NORMAL",
+            Self::Bulk => "PRIORITY_BULK",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PRIORITY_UNSPECIFIED" => Some(Self::Unspecified),
+            "PRIORITY_EMERGENCY" => Some(Self::Emergency),
+            "PRIORITY_URGENT" => Some(Self::Urgent),
+            "PRIORITY_NORMAL" => Some(Self::Normal),
+            "PRIORITY_BULK" => Some(Self::Bulk),
+            _ => None,
+        }
+    }
+}
+/// The state of one message, that is of one recipient entry of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum MessageState {
+    /// Never sent.
+    Unspecified = 0,
+    /// Stored, waiting for its time or its turn.
+    Scheduled = 1,
+    /// Taken up for sending.
+    Processing = 2,
+    /// Refused for the moment; the next attempt is planned.
+    Deferred = 3,
+    /// Refused for good by the receiving side.
+    Bounced = 4,
+    /// Given up on our side: expired, suppressed, cancelled, or not fit to be sent.
+    NotSent = 5,
+    /// Accepted by the next hop.
+    Delivered = 6,
+}
+impl MessageState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "MESSAGE_STATE_UNSPECIFIED",
+            Self::Scheduled => "MESSAGE_STATE_SCHEDULED",
+            Self::Processing => "MESSAGE_STATE_PROCESSING",
+            Self::Deferred => "MESSAGE_STATE_DEFERRED",
+            Self::Bounced => "MESSAGE_STATE_BOUNCED",
+            Self::NotSent => "MESSAGE_STATE_NOT_SENT",
+            Self::Delivered => "MESSAGE_STATE_DELIVERED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "MESSAGE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "MESSAGE_STATE_SCHEDULED" => Some(Self::Scheduled),
+            "MESSAGE_STATE_PROCESSING" => Some(Self::Processing),
+            "MESSAGE_STATE_DEFERRED" => Some(Self::Deferred),
+            "MESSAGE_STATE_BOUNCED" => Some(Self::Bounced),
+            "MESSAGE_STATE_NOT_SENT" => Some(Self::NotSent),
+            "MESSAGE_STATE_DELIVERED" => Some(Self::Delivered),
+            _ => None,
+        }
+    }
+}
+/// Request of ListRequests.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRequestsRequest {
+    /// Only requests that are not finished, or have failed messages that can be sent again.
+    #[prost(bool, tag = "1")]
+    pub open_only: bool,
+    /// 0 means 20; at most 100.
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+    /// From the previous answer.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Answer of ListRequests.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRequestsResponse {
+    /// The requests.
+    #[prost(message, repeated, tag = "1")]
+    pub requests: ::prost::alloc::vec::Vec<RequestSummary>,
+    /// Empty at the end.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// One request as an operator sees it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RequestSummary {
+    /// Its handle.
+    #[prost(string, tag = "1")]
+    pub request_uid: ::prost::alloc::string::String,
+    /// When it was accepted.
+    #[prost(message, optional, tag = "2")]
+    pub accept_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Its lane.
+    #[prost(enumeration = "Priority", tag = "3")]
+    pub priority: i32,
+    /// The counters.
+    #[prost(message, optional, tag = "4")]
+    pub counters: ::core::option::Option<Counters>,
+    /// No message can change any more, late corrections and sending again aside.
+    #[prost(bool, tag = "5")]
+    pub completed: bool,
+    /// An operator holds it up.
+    #[prost(bool, tag = "6")]
+    pub paused: bool,
+    /// Not sent before, where that is after the acceptance.
+    #[prost(message, optional, tag = "7")]
+    pub send_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Request of PauseRequest.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseRequestRequest {
+    /// The handle that sending returned.
+    #[prost(string, tag = "1")]
+    pub request_uid: ::prost::alloc::string::String,
+    /// Makes a repeat harmless.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// Answer of PauseRequest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseRequestResponse {
+    /// The counters at that moment.
+    #[prost(message, optional, tag = "1")]
+    pub counters: ::core::option::Option<Counters>,
+}
+/// Request of ResumeRequest.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeRequestRequest {
+    /// The handle that sending returned.
+    #[prost(string, tag = "1")]
+    pub request_uid: ::prost::alloc::string::String,
+    /// Makes a repeat harmless.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// Answer of ResumeRequest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeRequestResponse {
+    /// The counters at that moment.
+    #[prost(message, optional, tag = "1")]
+    pub counters: ::core::option::Option<Counters>,
+}
+/// Request of ListDeadLetters.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDeadLettersRequest {
+    /// The handle that sending returned.
+    #[prost(string, tag = "1")]
+    pub request_uid: ::prost::alloc::string::String,
+}
+/// Answer of ListDeadLetters.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDeadLettersResponse {
+    /// Failed messages by state and reason.
+    #[prost(message, repeated, tag = "1")]
+    pub groups: ::prost::alloc::vec::Vec<DeadLetters>,
+}
+/// Failed messages of one reason that can be sent again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetters {
+    /// The word for the reason, as in events.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    /// Bounced or not sent.
+    #[prost(enumeration = "MessageState", tag = "2")]
+    pub state: i32,
+    /// How many.
+    #[prost(int64, tag = "3")]
+    pub message_count: i64,
+    /// When the first of them cannot be sent again any more.
+    #[prost(message, optional, tag = "4")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Request of RedriveRequest.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RedriveRequestRequest {
+    /// The handle that sending returned.
+    #[prost(string, tag = "1")]
+    pub request_uid: ::prost::alloc::string::String,
+    /// The reasons whose messages are sent again, at most 32; none stands for all.
+    #[prost(string, repeated, tag = "2")]
+    pub reasons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Makes a repeat harmless.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// Answer of RedriveRequest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RedriveRequestResponse {
+    /// Messages that are sent again.
+    #[prost(int64, tag = "1")]
+    pub message_count: i64,
+    /// There are more: call again under another request id.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+    /// The counters at that moment.
+    #[prost(message, optional, tag = "3")]
+    pub counters: ::core::option::Option<Counters>,
+}
+/// Generated client implementations.
+pub mod delivery_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What operators see of delivery, and do about it.
+    #[derive(Debug, Clone)]
+    pub struct DeliveryServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl DeliveryServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> DeliveryServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> DeliveryServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            DeliveryServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Requests with their counters, the newest first.
+        pub async fn list_requests(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRequestsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRequestsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SoundCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.messaging.v1.DeliveryService/ListRequests",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.messaging.v1.DeliveryService",
+                        "ListRequests",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Holds a request up: what was not sent yet waits, until it is resumed, cancelled or its time
+        /// is over. Messages in the hands of a connection still finish; other replicas follow within
+        /// their `poll_ms`. A request that is held up already stays so.
+        /// Errors: NOT_FOUND with reason UNKNOWN_REQUEST_UID, FAILED_PRECONDITION with reason
+        /// REQUEST_FINISHED when nothing is left to hold up.
+        pub async fn pause_request(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PauseRequestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseRequestResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SoundCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.messaging.v1.DeliveryService/PauseRequest",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.messaging.v1.DeliveryService",
+                        "PauseRequest",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets a request go on that was held up. One that was not stays as it is.
+        /// Errors: NOT_FOUND with reason UNKNOWN_REQUEST_UID.
+        pub async fn resume_request(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResumeRequestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeRequestResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SoundCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.messaging.v1.DeliveryService/ResumeRequest",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.messaging.v1.DeliveryService",
+                        "ResumeRequest",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Failed messages of a request that can be sent again, by state and reason. They are those
+        /// whose cause may be mended; their contacts stay sealed for `limits.keep_failed_hours`.
+        /// Errors: NOT_FOUND with reason UNKNOWN_REQUEST_UID.
+        pub async fn list_dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDeadLettersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SoundCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.messaging.v1.DeliveryService/ListDeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.messaging.v1.DeliveryService",
+                        "ListDeadLetters",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sends failed messages again, those of certain reasons or all: at most 100,000 a call. They
+        /// count as deferred from then on and have another 24 hours. What has become suppressed
+        /// meanwhile is not sent.
+        /// Errors: NOT_FOUND with reason UNKNOWN_REQUEST_UID.
+        pub async fn redrive_request(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RedriveRequestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RedriveRequestResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SoundCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.messaging.v1.DeliveryService/RedriveRequest",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.messaging.v1.DeliveryService",
+                        "RedriveRequest",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod delivery_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with DeliveryServiceServer.
+    #[async_trait]
+    pub trait DeliveryService: std::marker::Send + std::marker::Sync + 'static {
+        /// Requests with their counters, the newest first.
+        async fn list_requests(
+            &self,
+            request: tonic::Request<super::ListRequestsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRequestsResponse>,
+            tonic::Status,
+        >;
+        /// Holds a request up: what was not sent yet waits, until it is resumed, cancelled or its time
+        /// is over. Messages in the hands of a connection still finish; other replicas follow within
+        /// their `poll_ms`. A request that is held up already stays so.
+        /// Errors: NOT_FOUND with reason UNKNOWN_REQUEST_UID, FAILED_PRECONDITION with reason
+        /// REQUEST_FINISHED when nothing is left to hold up.
+        async fn pause_request(
+            &self,
+            request: tonic::Request<super::PauseRequestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseRequestResponse>,
+            tonic::Status,
+        >;
+        /// Lets a request go on that was held up. One that was not stays as it is.
+        /// Errors: NOT_FOUND with reason UNKNOWN_REQUEST_UID.
+        async fn resume_request(
+            &self,
+            request: tonic::Request<super::ResumeRequestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeRequestResponse>,
+            tonic::Status,
+        >;
+        /// Failed messages of a request that can be sent again, by state and reason. They are those
+        /// whose cause may be mended; their contacts stay sealed for `limits.keep_failed_hours`.
+        /// Errors: NOT_FOUND with reason UNKNOWN_REQUEST_UID.
+        async fn list_dead_letters(
+            &self,
+            request: tonic::Request<super::ListDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDeadLettersResponse>,
+            tonic::Status,
+        >;
+        /// Sends failed messages again, those of certain reasons or all: at most 100,000 a call. They
+        /// count as deferred from then on and have another 24 hours. What has become suppressed
+        /// meanwhile is not sent.
+        /// Errors: NOT_FOUND with reason UNKNOWN_REQUEST_UID.
+        async fn redrive_request(
+            &self,
+            request: tonic::Request<super::RedriveRequestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RedriveRequestResponse>,
+            tonic::Status,
+        >;
+    }
+    /// What operators see of delivery, and do about it.
+    #[derive(Debug)]
+    pub struct DeliveryServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> DeliveryServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for DeliveryServiceServer<T>
+    where
+        T: DeliveryService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/publica.messaging.v1.DeliveryService/ListRequests" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListRequestsSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::ListRequestsRequest>
+                    for ListRequestsSvc<T> {
+                        type Response = super::ListRequestsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRequestsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::list_requests(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListRequestsSvc(inner);
+                        let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.messaging.v1.DeliveryService/PauseRequest" => {
+                    #[allow(non_camel_case_types)]
+                    struct PauseRequestSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::PauseRequestRequest>
+                    for PauseRequestSvc<T> {
+                        type Response = super::PauseRequestResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PauseRequestRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::pause_request(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PauseRequestSvc(inner);
+                        let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.messaging.v1.DeliveryService/ResumeRequest" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResumeRequestSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::ResumeRequestRequest>
+                    for ResumeRequestSvc<T> {
+                        type Response = super::ResumeRequestResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResumeRequestRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::resume_request(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResumeRequestSvc(inner);
+                        let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.messaging.v1.DeliveryService/ListDeadLetters" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDeadLettersSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::ListDeadLettersRequest>
+                    for ListDeadLettersSvc<T> {
+                        type Response = super::ListDeadLettersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDeadLettersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::list_dead_letters(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDeadLettersSvc(inner);
+                        let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.messaging.v1.DeliveryService/RedriveRequest" => {
+                    #[allow(non_camel_case_types)]
+                    struct RedriveRequestSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::RedriveRequestRequest>
+                    for RedriveRequestSvc<T> {
+                        type Response = super::RedriveRequestResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RedriveRequestRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::redrive_request(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RedriveRequestSvc(inner);
+                        let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for DeliveryServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "publica.messaging.v1.DeliveryService";
+    impl<T> tonic::server::NamedService for DeliveryServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// Request of ReceiveMail.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReceiveMailRequest {
@@ -861,284 +1940,6 @@ pub mod inbound_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-/// Who a message comes from.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Sender {
-    /// The mailbox in the From header and the domain that signs. The caller must have been
-    /// granted its domain.
-    #[prost(string, tag = "1")]
-    pub email: ::prost::alloc::string::String,
-    /// Display name, at most 200 characters.
-    #[prost(string, tag = "2")]
-    pub name: ::prost::alloc::string::String,
-    /// Where answers go, when not to `email`.
-    #[prost(string, tag = "3")]
-    pub reply_to: ::prost::alloc::string::String,
-    /// Name of the sending organisation, at most 255 characters.
-    #[prost(string, tag = "4")]
-    pub organisation_name: ::prost::alloc::string::String,
-    /// Registration number of the sending organisation, at most 64 characters.
-    #[prost(string, tag = "5")]
-    pub organisation_number: ::prost::alloc::string::String,
-    /// Name of the organisation on whose behalf the message is sent.
-    #[prost(string, tag = "6")]
-    pub on_behalf_of_name: ::prost::alloc::string::String,
-    /// Registration number of the organisation on whose behalf the message is sent.
-    #[prost(string, tag = "7")]
-    pub on_behalf_of_number: ::prost::alloc::string::String,
-}
-/// One recipient entry: one e-mail, whatever the number of its addresses.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Recipient {
-    /// One mailbox, or several separated by commas. All addresses of an entry, copies included,
-    /// are at most 50.
-    #[prost(string, tag = "1")]
-    pub email: ::prost::alloc::string::String,
-    /// Display name for `email` when that is a single mailbox.
-    #[prost(string, tag = "2")]
-    pub name: ::prost::alloc::string::String,
-    /// Open copies, separated by commas.
-    #[prost(string, tag = "3")]
-    pub cc: ::prost::alloc::string::String,
-    /// Blind copies, separated by commas; they appear in no header.
-    #[prost(string, tag = "4")]
-    pub bcc: ::prost::alloc::string::String,
-    /// BCP 47 language tag that chooses the template's variant, for example `sw-KE`.
-    #[prost(string, tag = "5")]
-    pub locale: ::prost::alloc::string::String,
-    /// Values for the template's variables, at most 64. A variable without a value refuses the
-    /// message; a value without a variable is ignored.
-    #[prost(map = "string, string", tag = "6")]
-    pub parameters: ::std::collections::HashMap<
-        ::prost::alloc::string::String,
-        ::prost::alloc::string::String,
-    >,
-    /// The case that the message to this recipient belongs to, in which its end gets a journal entry
-    /// of its own: 1 to 128 letters, digits, `.`, `_` and `-`. Empty leaves it at the entries of the
-    /// whole request.
-    #[prost(string, tag = "7")]
-    pub process_id: ::prost::alloc::string::String,
-}
-/// A subject and a body.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Content {
-    /// The Subject header, 1 to 998 octets on the wire, without line breaks.
-    #[prost(string, tag = "1")]
-    pub subject: ::prost::alloc::string::String,
-    /// The plain text body, 1 byte to 1 MiB.
-    #[prost(string, tag = "2")]
-    pub text: ::prost::alloc::string::String,
-    /// A second rendition in HTML; the plain text stays as the alternative.
-    #[prost(string, tag = "3")]
-    pub html: ::prost::alloc::string::String,
-    /// Charset of the outgoing text parts: `UTF-8` (default), `US-ASCII` or `ISO-8859-1`.
-    #[prost(string, tag = "4")]
-    pub charset: ::prost::alloc::string::String,
-}
-/// A stored, approved template.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct TemplateReference {
-    /// Its name, for example `identity.one_time_code`.
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// The version, or 0 for the newest approved one. The version is fixed at acceptance.
-    #[prost(int32, tag = "2")]
-    pub version: i32,
-}
-/// Who is told when the state of a request changes.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Callback {
-    /// An https address that receives signed events. Loopback and private addresses are refused
-    /// unless the operator allows them.
-    #[prost(string, tag = "1")]
-    pub url: ::prost::alloc::string::String,
-}
-/// What the messages of one request have in common.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Envelope {
-    /// Who sends.
-    #[prost(message, optional, tag = "1")]
-    pub sender: ::core::option::Option<Sender>,
-    /// The lane.
-    #[prost(enumeration = "Priority", tag = "5")]
-    pub priority: i32,
-    /// Who is told about changes.
-    #[prost(message, optional, tag = "6")]
-    pub callback: ::core::option::Option<Callback>,
-    /// Not to be sent before; at most 90 days ahead.
-    #[prost(message, optional, tag = "7")]
-    pub send_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Not to be sent after. By default 24 hours after entering the queue, and never later.
-    #[prost(message, optional, tag = "8")]
-    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// The kind of message for suppressions and opt-outs, for example `payments`. At most 64
-    /// lower-case letters, digits, dots and underscores.
-    #[prost(string, tag = "9")]
-    pub category: ::prost::alloc::string::String,
-    /// Mandatory by law: opt-outs do not stop it, known dead addresses do.
-    #[prost(bool, tag = "10")]
-    pub mandatory: bool,
-    /// The caller's own id of the transaction behind the message, at most 255 characters.
-    #[prost(string, tag = "11")]
-    pub transaction_id: ::prost::alloc::string::String,
-    /// What is sent.
-    #[prost(oneof = "envelope::Body", tags = "2, 3, 4")]
-    pub body: ::core::option::Option<envelope::Body>,
-}
-/// Nested message and enum types in `Envelope`.
-pub mod envelope {
-    /// What is sent.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
-    pub enum Body {
-        /// Sent as it stands; braces have no meaning.
-        #[prost(message, tag = "2")]
-        Content(super::Content),
-        /// Rendered for each recipient with its parameters. Unknown variables are refused.
-        #[prost(message, tag = "3")]
-        InlineTemplate(super::Content),
-        /// A stored template, rendered for each recipient.
-        #[prost(message, tag = "4")]
-        Template(super::TemplateReference),
-    }
-}
-/// How many messages of a request are in each state. The six always sum to `total`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Counters {
-    /// Stored, waiting.
-    #[prost(int64, tag = "1")]
-    pub scheduled: i64,
-    /// Being sent.
-    #[prost(int64, tag = "2")]
-    pub processing: i64,
-    /// Waiting for another attempt.
-    #[prost(int64, tag = "3")]
-    pub deferred: i64,
-    /// Refused for good by the receiving side.
-    #[prost(int64, tag = "4")]
-    pub bounced: i64,
-    /// Given up on our side.
-    #[prost(int64, tag = "5")]
-    pub not_sent: i64,
-    /// Accepted by the next hop.
-    #[prost(int64, tag = "6")]
-    pub delivered: i64,
-    /// All messages of the request.
-    #[prost(int64, tag = "7")]
-    pub total: i64,
-}
-/// One step in the life of one message. It carries no contact.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct MessageEvent {
-    /// The message, stable over attempts and restarts.
-    #[prost(string, tag = "1")]
-    pub message_id: ::prost::alloc::string::String,
-    /// The attempt, counted from 1; 0 for steps before the first.
-    #[prost(int32, tag = "2")]
-    pub attempt: i32,
-    /// The state entered.
-    #[prost(enumeration = "MessageState", tag = "3")]
-    pub state: i32,
-    /// The SMTP reply code, or 0 where no reply was involved.
-    #[prost(int32, tag = "4")]
-    pub code: i32,
-    /// A stable word for the reason, for example `suppressed` or `no_such_mailbox`.
-    #[prost(string, tag = "5")]
-    pub reason: ::prost::alloc::string::String,
-    /// When it happened.
-    #[prost(message, optional, tag = "6")]
-    pub event_time: ::core::option::Option<::prost_types::Timestamp>,
-}
-/// How urgent a message is. A free connection serves the most urgent lane first; ordinary
-/// lanes keep a tenth of the capacity, so that a flood of emergencies cannot stop them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum Priority {
-    /// A single message counts as normal, a batch as bulk.
-    Unspecified = 0,
-    /// Danger to life or property. Needs the scope `messaging:emergency:send`.
-    Emergency = 1,
-    /// Somebody waits for it, as for a one-time code.
-    Urgent = 2,
-    /// Ordinary correspondence.
-    Normal = 3,
-    /// Large batches that nobody waits for.
-    Bulk = 4,
-}
-impl Priority {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "PRIORITY_UNSPECIFIED",
-            Self::Emergency => "PRIORITY_EMERGENCY",
-            Self::Urgent => "PRIORITY_URGENT",
-            Self::Normal => "PRIORITY_NORMAL",
-            Self::Bulk => "PRIORITY_BULK",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "PRIORITY_UNSPECIFIED" => Some(Self::Unspecified),
-            "PRIORITY_EMERGENCY" => Some(Self::Emergency),
-            "PRIORITY_URGENT" => Some(Self::Urgent),
-            "PRIORITY_NORMAL" => Some(Self::Normal),
-            "PRIORITY_BULK" => Some(Self::Bulk),
-            _ => None,
-        }
-    }
-}
-/// The state of one message, that is of one recipient entry of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum MessageState {
-    /// Never sent.
-    Unspecified = 0,
-    /// Stored, waiting for its time or its turn.
-    Scheduled = 1,
-    /// Taken up for sending.
-    Processing = 2,
-    /// Refused for the moment; the next attempt is planned.
-    Deferred = 3,
-    /// Refused for good by the receiving side.
-    Bounced = 4,
-    /// Given up on our side: expired, suppressed, cancelled, or not fit to be sent.
-    NotSent = 5,
-    /// Accepted by the next hop.
-    Delivered = 6,
-}
-impl MessageState {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "MESSAGE_STATE_UNSPECIFIED",
-            Self::Scheduled => "MESSAGE_STATE_SCHEDULED",
-            Self::Processing => "MESSAGE_STATE_PROCESSING",
-            Self::Deferred => "MESSAGE_STATE_DEFERRED",
-            Self::Bounced => "MESSAGE_STATE_BOUNCED",
-            Self::NotSent => "MESSAGE_STATE_NOT_SENT",
-            Self::Delivered => "MESSAGE_STATE_DELIVERED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "MESSAGE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
-            "MESSAGE_STATE_SCHEDULED" => Some(Self::Scheduled),
-            "MESSAGE_STATE_PROCESSING" => Some(Self::Processing),
-            "MESSAGE_STATE_DEFERRED" => Some(Self::Deferred),
-            "MESSAGE_STATE_BOUNCED" => Some(Self::Bounced),
-            "MESSAGE_STATE_NOT_SENT" => Some(Self::NotSent),
-            "MESSAGE_STATE_DELIVERED" => Some(Self::Delivered),
-            _ => None,
-        }
-    }
-}
 /// Request of SendEmail.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SendEmailRequest {
@@ -1241,6 +2042,9 @@ pub struct GetStatusResponse {
     /// No message can change any more, late corrections aside.
     #[prost(bool, tag = "2")]
     pub completed: bool,
+    /// An operator holds the request up.
+    #[prost(bool, tag = "3")]
+    pub paused: bool,
 }
 /// Request of WatchStatus.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

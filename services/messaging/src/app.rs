@@ -5,6 +5,7 @@ mod batch;
 mod channels;
 mod imports;
 mod inbound;
+mod operations;
 mod replies;
 mod status;
 mod suppressions;
@@ -124,6 +125,7 @@ impl App {
             unsubscribe_url: parts.config.unsubscribe_link(),
             poll: Duration::from_millis(parts.config.poll_ms),
             idle: Duration::from_millis(relay.idle_ms),
+            keep_failed: Duration::from_hours(parts.config.limits.keep_failed_hours),
         };
         let (clock, entropy) = (Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
         let engine = Engine::new(db.clone(), vault.clone(), setup, clock, entropy);

@@ -119,6 +119,9 @@ pub struct LimitConfig {
     pub batch_recipients: u64,
     /// Most messages a caller may have accepted in a day; 0 for no limit.
     pub daily_messages: u64,
+    /// Recipients that failed for a reason which may pass can be sent to again for so many
+    /// hours, during which their contacts and the content stay sealed in the store; 0 for never.
+    pub keep_failed_hours: u64,
 }
 
 impl Default for MessagingConfig {
@@ -163,6 +166,7 @@ impl Default for LimitConfig {
         Self {
             batch_recipients: 10_000_000,
             daily_messages: 0,
+            keep_failed_hours: 24,
         }
     }
 }
@@ -277,6 +281,11 @@ impl Settings for MessagingConfig {
             (1..=100_000_000).contains(&self.limits.batch_recipients),
             "limits.batch_recipients",
             "must be from 1 to 100000000",
+        );
+        problems.require(
+            self.limits.keep_failed_hours <= 720,
+            "limits.keep_failed_hours",
+            "must be from 0 to 720",
         );
         if !self.unsubscribe_url.is_empty() {
             let url = self.unsubscribe_url.as_str();

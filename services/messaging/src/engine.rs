@@ -24,9 +24,11 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::domain::counters::State;
 use crate::domain::dkim::Signer;
 use crate::domain::envelope::Lane;
 use crate::domain::member::Member;
+use crate::domain::retry;
 use crate::smtp::Hop;
 use crate::store::chunk::Holder;
 use crate::store::{ChunkId, RequestId, SessionId};
@@ -37,6 +39,7 @@ pub(crate) use plan::dead_address;
 
 use lanes::{Item, Lanes};
 use liveness::Liveness;
+use plan::Dead;
 use reporter::{Message, Reporter};
 
 /// Reports that may wait for the reporter.
@@ -58,6 +61,8 @@ pub(crate) struct Setup {
     pub(crate) unsubscribe_url: Option<String>,
     pub(crate) poll: Duration,
     pub(crate) idle: Duration,
+    /// Recipients that failed can be sent to again for so long.
+    pub(crate) keep_failed: Duration,
 }
 
 /// The engine of one tenant. Cheap to clone.
@@ -78,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) requests: active::Requests,
     pub(crate) reports: mpsc::Sender<Message>,
     pub(crate) wake: Notify,
+    /// Held while pauses are read, so that an older answer never replaces a newer one.
+    pub(crate) pauses: tokio::sync::Mutex<()>,
     pub(crate) liveness: Liveness,
     pub(crate) sent: AtomicI64,
     health: AtomicU8,
@@ -129,6 +136,7 @@ impl Engine {
                 requests: active::Requests::default(),
                 reports,
                 wake: Notify::new(),
+                pauses: tokio::sync::Mutex::default(),
                 liveness: Liveness::default(),
                 sent: AtomicI64::new(0),
                 health: AtomicU8::new(health as u8),
@@ -202,6 +210,13 @@ impl Engine {
         self.shared.wake.notify_one();
     }
 
+    /// Learns which requests are held up, so that nothing more of them is sent from here.
+    pub(crate) async fn refresh_pauses(&self) -> Result<(), StoreError> {
+        dispatch::refresh_pauses(&self.shared).await?;
+        self.wake();
+        Ok(())
+    }
+
     /// Stops what is left of a request.
     pub(crate) async fn cancel(&self, request: RequestId) -> Result<(), StoreError> {
         self.shared.requests.cancel(request);
@@ -254,6 +269,16 @@ impl Shared {
         let mut byte = [0];
         self.entropy.fill(&mut byte);
         byte[0]
+    }
+
+    /// What has failed but can be sent again, as it is kept for that.
+    pub(crate) fn dead(&self, member: &Member, state: State, reason: &str) -> Option<Dead> {
+        let kept = !self.setup.keep_failed.is_zero() && retry::may_pass(state, reason);
+        kept.then(|| Dead {
+            member: member.clone(),
+            state,
+            reason: reason.to_owned(),
+        })
     }
 
     pub(crate) fn set_health(&self, health: Health) {

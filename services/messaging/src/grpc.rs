@@ -1,6 +1,7 @@
 //! The services: convert, call the use case, convert back.
 
 mod channels;
+mod delivery;
 mod imports;
 mod inbound;
 mod messages;
@@ -9,6 +10,7 @@ mod templates;
 
 use publica_proto::imports::v1::import_service_server::ImportServiceServer;
 use publica_proto::messaging::v1::channel_service_server::ChannelServiceServer;
+use publica_proto::messaging::v1::delivery_service_server::DeliveryServiceServer;
 use publica_proto::messaging::v1::inbound_service_server::InboundServiceServer;
 use publica_proto::messaging::v1::message_service_server::MessageServiceServer;
 use publica_proto::messaging::v1::suppression_service_server::SuppressionServiceServer;
@@ -35,6 +37,7 @@ pub(crate) fn routes(app: &App) -> Routes {
     .add_service(TemplateServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_MAX))
     .add_service(SuppressionServiceServer::new(service.clone()))
     .add_service(ChannelServiceServer::new(service.clone()))
+    .add_service(DeliveryServiceServer::new(service.clone()))
     .add_service(InboundServiceServer::new(service.clone()))
     .add_service(ImportServiceServer::new(service));
     app.journal().add_services(routes)

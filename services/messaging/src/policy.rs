@@ -86,6 +86,26 @@ pub(crate) const POLICY: &[(&str, Access)] = publica_journal::policy! {
         Access::Scope("messaging:channel:read"),
     ),
     (
+        "/publica.messaging.v1.DeliveryService/ListRequests",
+        Access::Scope("messaging:delivery:read"),
+    ),
+    (
+        "/publica.messaging.v1.DeliveryService/PauseRequest",
+        Access::Scope("messaging:delivery:hold"),
+    ),
+    (
+        "/publica.messaging.v1.DeliveryService/ResumeRequest",
+        Access::Scope("messaging:delivery:hold"),
+    ),
+    (
+        "/publica.messaging.v1.DeliveryService/ListDeadLetters",
+        Access::Scope("messaging:delivery:read"),
+    ),
+    (
+        "/publica.messaging.v1.DeliveryService/RedriveRequest",
+        Access::Scope("messaging:delivery:redrive"),
+    ),
+    (
         "/publica.messaging.v1.InboundService/ReceiveMail",
         Access::Scope("messaging:inbound:write"),
     ),

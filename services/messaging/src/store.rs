@@ -2,6 +2,7 @@
 
 pub(crate) mod chunk;
 pub(crate) mod inbound;
+pub(crate) mod operation;
 pub(crate) mod report;
 pub(crate) mod request;
 pub(crate) mod suppression;
@@ -27,6 +28,6 @@ pub(crate) static MIGRATIONS: MigrationSet = migration_set!(
     append_only: [
         "request", "chunk", "wrapping_hour", "session", "beat", "chunk_step", "event", "tally",
         "cancellation", "completion", "reply", "template_version", "template_step",
-        "suppression", "suppression_lift", "signing_key",
+        "suppression", "suppression_lift", "signing_key", "pause_step", "dead_letter", "redrive",
     ],
 );

@@ -4,6 +4,7 @@
 mod callback;
 mod error;
 mod native;
+mod operations;
 mod send;
 mod shapes;
 mod status;
@@ -32,6 +33,7 @@ pub(crate) const SURFACE: Surface = Surface {
         "publica.messaging.v1.TemplateService",
         "publica.messaging.v1.SuppressionService",
         "publica.messaging.v1.ChannelService",
+        "publica.messaging.v1.DeliveryService",
     ],
 };
 
@@ -45,6 +47,7 @@ const OPERATIONS: &[Operation] = &[
         "/unsubscribe/{token}",
         "End messages, by the link of a mail",
     ),
+    Operation::native("GET", "/api/v1/requests", "Requests, the newest first"),
     Operation::native(
         "GET",
         "/api/v1/requests/{requestUid}",
@@ -59,6 +62,26 @@ const OPERATIONS: &[Operation] = &[
         "POST",
         "/api/v1/requests/{requestUid}/cancel",
         "Stop what was not sent yet",
+    ),
+    Operation::native(
+        "POST",
+        "/api/v1/requests/{requestUid}/pause",
+        "Hold up what was not sent yet",
+    ),
+    Operation::native(
+        "POST",
+        "/api/v1/requests/{requestUid}/resume",
+        "Let a request go on",
+    ),
+    Operation::native(
+        "GET",
+        "/api/v1/requests/{requestUid}/dead-letters",
+        "Failed messages that can be sent again",
+    ),
+    Operation::native(
+        "POST",
+        "/api/v1/requests/{requestUid}/redrive",
+        "Send failed messages again",
     ),
 ];
 
@@ -98,6 +121,7 @@ fn router(state: GatewayState) -> Router {
             "/unsubscribe/{token}",
             get(unsubscribe::ask).post(unsubscribe::end),
         )
+        .merge(operations::router())
         .route("/api/v1/requests/{requestUid}", get(native::status))
         .route("/api/v1/requests/{requestUid}/events", get(native::events))
         .route("/api/v1/requests/{requestUid}/cancel", post(native::cancel))

@@ -9,6 +9,7 @@ use super::{App, Who};
 use crate::domain::counters::{Counters, State};
 use crate::domain::uid;
 use crate::error::Error;
+use crate::store::operation;
 use crate::store::request::{self, EventRow, RequestRow};
 
 const EVENTS_DEFAULT: i32 = 100;
@@ -77,6 +78,7 @@ impl App {
         let input: (Origin, RequestRow) = (who.origin.clone(), row);
         let write = publica_journal::write(&house.db, call, input, |tx, (origin, row)| {
             Box::pin(async move {
+                operation::delete_letters(tx, row.request_id).await?;
                 if request::cancel(tx, row.request_id).await? {
                     let entry = Entry::new("messaging.request.cancelled")
                         .subject("message_request", &row.request_uid);
@@ -107,7 +109,7 @@ impl App {
     }
 }
 
-fn to_proto(counters: &Counters) -> api::Counters {
+pub(super) fn to_proto(counters: &Counters) -> api::Counters {
     api::Counters {
         scheduled: counters.of(State::Scheduled),
         processing: counters.of(State::Processing),
@@ -119,8 +121,9 @@ fn to_proto(counters: &Counters) -> api::Counters {
     }
 }
 
-fn event(row: EventRow) -> api::MessageEvent {
-    let state = match State::from_number(row.state) {
+/// A state by its stored number.
+pub(super) fn state(number: i64) -> api::MessageState {
+    match State::from_number(number) {
         Some(State::Scheduled) => api::MessageState::Scheduled,
         Some(State::Processing) => api::MessageState::Processing,
         Some(State::Deferred) => api::MessageState::Deferred,
@@ -128,11 +131,14 @@ fn event(row: EventRow) -> api::MessageEvent {
         Some(State::NotSent) => api::MessageState::NotSent,
         Some(State::Delivered) => api::MessageState::Delivered,
         None => api::MessageState::Unspecified,
-    };
+    }
+}
+
+fn event(row: EventRow) -> api::MessageEvent {
     api::MessageEvent {
         message_id: uid::message_id(row.chunk_id, row.pos),
         attempt: i32::try_from(row.attempt).unwrap_or(i32::MAX),
-        state: state.into(),
+        state: state(row.state).into(),
         code: i32::try_from(row.code).unwrap_or_default(),
         reason: row.reason,
         event_time: Some(timestamp(row.at)),

@@ -43,6 +43,9 @@ pub(crate) struct Member {
     /// The case that this message belongs to, where it is another than the request's.
     #[prost(string, tag = "11")]
     pub(crate) process_id: String,
+    /// Not to be sent after, in microseconds; 0 leaves it at what the request says.
+    #[prost(int64, tag = "12")]
+    pub(crate) expires: i64,
 }
 
 /// The members of a chunk.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::counters::State;
+
 /// After this long in the queue a message is given up (GovStack 5.1.24.2).
 pub(crate) const LIFETIME: Duration = Duration::from_hours(24);
 
@@ -37,9 +39,45 @@ pub(crate) fn pause(attempt: i64, greylisted: bool, noise: u8) -> Duration {
     }
 }
 
+/// Whether a failure may be over once its cause is mended, so that an operator can have the
+/// message sent again. What the recipient or the originator decided, or what cannot be written
+/// at all, is not.
+pub(crate) fn may_pass(state: State, reason: &str) -> bool {
+    matches!(state, State::Bounced | State::NotSent)
+        && matches!(
+            reason,
+            "expired"
+                | "poison"
+                | "unknown"
+                | "signature_failed"
+                | "address_needs_smtputf8"
+                | "message_too_large"
+                | "mailbox_full"
+                | "no_route"
+                | "refused"
+                | "refused_by_policy"
+        )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_sent_again() {
+        assert!(may_pass(State::Bounced, "refused_by_policy"));
+        assert!(may_pass(State::NotSent, "expired"));
+        assert!(!may_pass(State::Deferred, "refused"));
+        for reason in [
+            "no_such_mailbox",
+            "cancelled",
+            "suppressed",
+            "missing_parameter",
+        ] {
+            assert!(!may_pass(State::Bounced, reason), "{reason}");
+            assert!(!may_pass(State::NotSent, reason), "{reason}");
+        }
+    }
 
     #[test]
     fn pauses_grow_and_stay_within_a_fifth() {

@@ -31,6 +31,7 @@ pub(crate) struct ActiveRequest {
     origin: Origin,
     compiled: Vec<Result<Compiled, TemplateError>>,
     cancelled: AtomicBool,
+    paused: AtomicBool,
 }
 
 impl ActiveRequest {
@@ -55,6 +56,7 @@ impl ActiveRequest {
             origin,
             compiled,
             cancelled: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
         }
     }
 
@@ -72,6 +74,11 @@ impl ActiveRequest {
 
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an operator holds the request up.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
     }
 
     /// What a recipient reads, and in which charset it is written.
@@ -222,6 +229,7 @@ pub(crate) struct Requests {
 struct Known {
     requests: HashMap<RequestId, Weak<ActiveRequest>>,
     cancelled: HashSet<RequestId>,
+    paused: HashSet<RequestId>,
     prune_at: usize,
 }
 
@@ -242,6 +250,8 @@ impl Requests {
         if known.cancelled.contains(&request.request_id) {
             request.cancel();
         }
+        let paused = known.paused.contains(&request.request_id);
+        request.paused.store(paused, Ordering::Relaxed);
         known
             .requests
             .insert(request.request_id, Arc::downgrade(request));
@@ -256,6 +266,17 @@ impl Requests {
                 known.cancelled.insert(id);
             }
         }
+    }
+
+    /// Says which requests are held up; all others go on.
+    pub(crate) fn set_paused(&self, paused: HashSet<RequestId>) {
+        let mut known = self.lock();
+        for id in known.paused.symmetric_difference(&paused) {
+            if let Some(request) = known.requests.get(id).and_then(Weak::upgrade) {
+                request.paused.store(paused.contains(id), Ordering::Relaxed);
+            }
+        }
+        known.paused = paused;
     }
 
     pub(crate) fn forget_cancelled(&self, id: RequestId) {

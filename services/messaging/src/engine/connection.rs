@@ -91,11 +91,15 @@ impl Sender {
         }
         let unsent = if request.is_cancelled() {
             Some("cancelled")
-        } else if self.shared.now() >= request.expires {
+        } else if self.shared.now() >= item.expires() {
             Some("expired")
         } else {
             None
         };
+        if unsent.is_none() && request.is_paused() {
+            self.shared.lanes.park(item);
+            return;
+        }
         let ready = match unsent {
             Some(reason) => Err(reason),
             None => self.prepare(&item).await,
@@ -320,7 +324,7 @@ impl Sender {
         Attempt {
             number: item.chunk.attempt,
             now: self.shared.now(),
-            expires: item.chunk.request.expires,
+            expires: item.expires(),
             noise: self.shared.noise(),
         }
     }

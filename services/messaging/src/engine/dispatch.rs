@@ -16,7 +16,7 @@ use super::Shared;
 use super::active::{ActiveChunk, ActiveRequest};
 use super::lanes::{Item, LOW_WATER};
 use super::outcome::Outcome;
-use super::plan;
+use super::plan::{self, Dead};
 use super::reporter::{Claim, Message};
 use crate::domain::counters::State;
 use crate::domain::envelope::{Common, Lane};
@@ -24,7 +24,7 @@ use crate::domain::member::{Member, Members};
 use crate::store::chunk::{self, DueRow, NewKey};
 use crate::store::report::{self, StepKind};
 use crate::store::suppression::{COMPLAINT, OPT_OUT};
-use crate::store::{RequestId, request, suppression};
+use crate::store::{RequestId, operation, request, suppression};
 
 /// Chunks fetched at a time: of one recipient each, or of hundreds.
 const FETCH_SMALL: i64 = 64;
@@ -35,6 +35,9 @@ const CLAIMS_MAX: i64 = 5;
 const REPLY_HOURS: i64 = 72;
 /// How often forgotten keys are looked for.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
+
+/// State and reason of those of an attempt that are over, by place.
+type Outcomes = HashMap<i64, (i64, String)>;
 
 /// Fills the lanes until it is stopped.
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
@@ -67,6 +70,10 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 
 /// One look at each lane; true when there may be more at once.
 async fn round(shared: &Arc<Shared>) -> Result<bool, SealError> {
+    refresh_pauses(shared).await?;
+    shared
+        .lanes
+        .unpark_if(|item| !item.chunk.request.is_paused());
     expire(shared).await;
     if shared.setup.hops.is_empty() {
         // Nothing can be sent: what is due waits in the store, and what is overdue ends.
@@ -83,7 +90,8 @@ async fn round(shared: &Arc<Shared>) -> Result<bool, SealError> {
             FETCH_SMALL
         };
         let now = shared.now();
-        let rows = chunk::due(&shared.db, lane.number(), now, shared.holder(), limit).await?;
+        let holder = shared.holder();
+        let rows = chunk::due(&shared.db, lane.number(), (now, now), holder, limit).await?;
         let full = i64::try_from(rows.len()).unwrap_or(limit) == limit;
         let taken = join_all(rows.into_iter().map(|row| take(shared, row))).await;
         more |= full && taken.iter().any(|taken| *taken);
@@ -93,15 +101,24 @@ async fn round(shared: &Arc<Shared>) -> Result<bool, SealError> {
 
 /// Without a next hop, chunks are still taken up once their time is over.
 async fn claim_expired(shared: &Arc<Shared>) -> Result<bool, SealError> {
-    let overdue = shared.now().minus(crate::domain::retry::LIFETIME);
+    let now = shared.now();
+    let since = (now.minus(crate::domain::retry::LIFETIME), now);
     let mut more = false;
     for lane in Lane::ALL {
         let holder = shared.holder();
-        let rows = chunk::due(&shared.db, lane.number(), overdue, holder, FETCH_SMALL).await?;
+        let rows = chunk::due(&shared.db, lane.number(), since, holder, FETCH_SMALL).await?;
         let taken = join_all(rows.into_iter().map(|row| take(shared, row))).await;
         more |= taken.iter().any(|taken| *taken);
     }
     Ok(more)
+}
+
+/// Learns which requests operators hold up.
+pub(super) async fn refresh_pauses(shared: &Shared) -> Result<(), StoreError> {
+    let _reading = shared.pauses.lock().await;
+    let paused = operation::paused(&shared.db).await?;
+    shared.requests.set_paused(paused.into_iter().collect());
+    Ok(())
 }
 
 /// Ends what waits in memory beyond its time, so that a hop that is down cannot keep it.
@@ -109,7 +126,7 @@ async fn expire(shared: &Arc<Shared>) {
     let now = shared.now();
     let over = shared
         .lanes
-        .remove_if(|item| item.chunk.request.expires <= now || item.chunk.request.is_cancelled());
+        .remove_if(|item| item.expires() <= now || item.chunk.request.is_cancelled());
     for item in over {
         let cancelled = item.chunk.request.is_cancelled();
         let reason = if cancelled { "cancelled" } else { "expired" };
@@ -169,17 +186,22 @@ async fn try_take(shared: &Arc<Shared>, row: DueRow) -> Result<bool, SealError> 
         .map_err(|_| StoreError::corrupt("a chunk's members"))?
         .members;
     // An earlier holder may have got through some of it.
-    let mut outcomes: HashMap<i64, i64> = HashMap::new();
+    let mut outcomes: Outcomes = HashMap::new();
     let mut poison = false;
     if row.step >= 0 {
-        outcomes.extend(chunk::outcomes(&shared.db, row.root_id, row.attempt).await?);
+        let known = chunk::outcomes(&shared.db, row.root_id, row.attempt).await?;
+        outcomes.extend(
+            known
+                .into_iter()
+                .map(|(pos, state, why)| (pos, (state, why))),
+        );
         poison = chunk::claims(&shared.db, row.chunk_id).await? >= CLAIMS_MAX;
     }
     let blocked = hold_back(shared, &request, &mut members).await?;
     let ids = (row.chunk_id, row.root_id);
     let lane = Lane::from_number(row.lane);
     let chunk = Arc::new(ActiveChunk::new(ids, lane, row.attempt, request, members));
-    let (open, later) = split(shared, &chunk, &outcomes);
+    let (open, later, dead) = split(shared, &chunk, &outcomes);
     let from = match (row.step, row.attempt) {
         (0.., _) => None,
         (_, 1) => Some(State::Scheduled),
@@ -193,6 +215,7 @@ async fn try_take(shared: &Arc<Shared>, row: DueRow) -> Result<bool, SealError> 
         count: row.n,
         remaining: open.len(),
         later,
+        dead,
         done,
     };
     if shared.reports.send(Message::Claim(claim)).await.is_err() || !claimed.await.unwrap_or(false)
@@ -215,24 +238,28 @@ async fn try_take(shared: &Arc<Shared>, row: DueRow) -> Result<bool, SealError> 
     Ok(true)
 }
 
-/// Indexes of members without an outcome, and those that wait for another attempt.
+/// Indexes of members without an outcome, those that wait for another attempt, and those that
+/// failed but can be sent to again.
 fn split(
     shared: &Shared,
     chunk: &ActiveChunk,
-    outcomes: &HashMap<i64, i64>,
-) -> (Vec<usize>, Vec<(Member, Timestamp)>) {
-    let (mut open, mut later) = (Vec::new(), Vec::new());
+    outcomes: &Outcomes,
+) -> (Vec<usize>, Vec<(Member, Timestamp)>, Vec<Dead>) {
+    let (mut open, mut later, mut dead) = (Vec::new(), Vec::new(), Vec::new());
     for (index, member) in chunk.members.iter().enumerate() {
         match outcomes.get(&member.pos) {
             None => open.push(index),
-            Some(state) if *state == State::Deferred.number() => {
+            Some((state, _)) if *state == State::Deferred.number() => {
                 let pause = crate::domain::retry::pause(chunk.attempt, true, shared.noise());
                 later.push((member.clone(), shared.now().plus(pause)));
             }
-            Some(_) => {}
+            Some((state, reason)) => {
+                let state = State::from_number(*state).unwrap_or(State::Delivered);
+                dead.extend(shared.dead(member, state, reason));
+            }
         }
     }
-    (open, later)
+    (open, later, dead)
 }
 
 /// A request in memory, read and opened if need be.
@@ -333,6 +360,22 @@ async fn sweep(shared: &Arc<Shared>) -> Result<(), SealError> {
     );
     let spent: Result<u64, StoreError> = spent.await;
     spent?;
+    let now = shared.now();
+    let old = shared.db.write("messaging.sweep_letters", now, |tx, now| {
+        Box::pin(operation::delete_old_letters(tx, *now))
+    });
+    let old: Result<u64, StoreError> = old.await;
+    old?;
+    let spent = operation::spent(&shared.db).await?;
+    if !spent.is_empty() {
+        let deleted = shared
+            .db
+            .write("messaging.sweep_spent", spent, |tx, spent| {
+                Box::pin(chunk::delete_keys(tx, spent))
+            });
+        let deleted: Result<u64, StoreError> = deleted.await;
+        deleted?;
+    }
     let mut after = publica_types::Uuid::nil();
     loop {
         let unfinished = chunk::unfinished(&shared.db, after).await?;

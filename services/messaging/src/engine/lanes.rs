@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use publica_types::Timestamp;
 use tokio::sync::Semaphore;
 
 use super::active::ActiveChunk;
@@ -37,6 +38,14 @@ impl Item {
     pub(crate) fn member(&self) -> &Member {
         &self.chunk.members[self.index]
     }
+
+    /// Not to be sent after: as the request says, unless an operator gave more time.
+    pub(crate) fn expires(&self) -> Timestamp {
+        match self.member().expires {
+            0 => self.chunk.request.expires,
+            micros => Timestamp::from_micros(micros),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -44,6 +53,8 @@ pub(crate) struct Lanes {
     queues: Mutex<Queues>,
     /// A permit for each item, so that waiting for one is fair and cheap.
     ready: Semaphore,
+    /// Items of requests that are held up; they have no permits.
+    parked: Mutex<Vec<Item>>,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +68,7 @@ impl Default for Lanes {
         Self {
             queues: Mutex::default(),
             ready: Semaphore::new(0),
+            parked: Mutex::default(),
         }
     }
 }
@@ -81,6 +93,22 @@ impl Lanes {
     pub(crate) fn push_front(&self, item: Item) {
         self.lock().lanes[item.chunk.lane.index()].push_front(item);
         self.ready.add_permits(1);
+    }
+
+    /// Sets an item aside until its request goes on.
+    pub(crate) fn park(&self, item: Item) {
+        self.parked().push(item);
+    }
+
+    /// Puts back what a test picks among the items set aside.
+    pub(crate) fn unpark_if(&self, pick: impl Fn(&Item) -> bool) {
+        let mut parked = self.parked();
+        if parked.iter().any(&pick) {
+            let (back, rest) = std::mem::take(&mut *parked).into_iter().partition(&pick);
+            *parked = rest;
+            drop(parked);
+            self.extend(back);
+        }
     }
 
     /// The next item, and whether its lane runs low with it; waits for one.
@@ -127,7 +155,20 @@ impl Lanes {
                 permit.forget();
             }
         }
+        let mut parked = self.parked();
+        if parked.iter().any(&pick) {
+            let (over, rest): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut *parked).into_iter().partition(&pick);
+            *parked = rest;
+            removed.extend(over);
+        }
+        drop(parked);
         removed
+    }
+
+    /// No code panics while it holds the lock.
+    fn parked(&self) -> MutexGuard<'_, Vec<Item>> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// No code panics while it holds the lock.
@@ -208,5 +249,21 @@ mod tests {
             [3],
             "one of the other lane, two above the mark, and the one at it"
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_set_aside_comes_back_or_ends() {
+        let lanes = Lanes::default();
+        lanes.extend((0..2).map(|_| item(Lane::Normal)).collect());
+        let (first, _) = lanes.take().await;
+        let id = first.chunk.chunk_id;
+        lanes.park(first);
+        lanes.park(lanes.take().await.0);
+        assert_eq!(lanes.len(Lane::Normal), 0);
+        lanes.unpark_if(|item| item.chunk.chunk_id == id);
+        assert_eq!(lanes.take().await.0.chunk.chunk_id, id);
+        assert_eq!(lanes.remove_if(|_| true).len(), 1);
+        lanes.unpark_if(|_| true);
+        assert_eq!(lanes.len(Lane::Normal), 0);
     }
 }

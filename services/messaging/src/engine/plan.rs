@@ -16,6 +16,7 @@ use crate::callbacks;
 use crate::domain::counters::{Counters, State};
 use crate::domain::member::{Member, Members};
 use crate::store::chunk::NewChunk;
+use crate::store::operation::{self, NewLetter};
 use crate::store::report::{NewEvent, StepKind};
 use crate::store::suppression::SuppressionRow;
 use crate::store::{ChunkId, RequestId, SessionId, chunk, report, request, suppression};
@@ -36,6 +37,7 @@ pub(crate) struct Plan {
     pub(crate) steps: Vec<(ChunkId, i64, StepKind)>,
     pub(crate) tallies: Vec<(RequestId, i64, Counters)>,
     pub(crate) chunks: Vec<NewChunk>,
+    pub(crate) letters: Vec<NewLetter>,
     pub(crate) keys: Vec<Uuid>,
     pub(crate) suppressions: Vec<SuppressionRow>,
     pub(crate) closed: Vec<Closed>,
@@ -51,6 +53,16 @@ pub(crate) struct Closed {
     pub(crate) attempt: i64,
     pub(crate) counts: Counters,
     pub(crate) retried: bool,
+    /// Some of its recipients failed and can be sent to again.
+    pub(crate) kept: bool,
+}
+
+/// A recipient that failed for a reason which may pass.
+#[derive(Debug, Clone)]
+pub(crate) struct Dead {
+    pub(crate) member: Member,
+    pub(crate) state: State,
+    pub(crate) reason: String,
 }
 
 /// A message that has come to its end, in a case of its own.
@@ -79,6 +91,9 @@ impl Plan {
         }
         for new in &self.chunks {
             chunk::insert(tx, new).await?;
+        }
+        for new in &self.letters {
+            operation::insert_letter(tx, new).await?;
         }
         for row in &self.suppressions {
             suppression::insert(tx, row).await?;
@@ -129,9 +144,19 @@ impl Plan {
             counters.add(&request::changes(tx, request.request_id).await?);
             counters
         };
-        if counters.is_complete() && request::complete(tx, request.request_id).await? {
-            keys.push(request.request_id.as_uuid());
+        if !counters.is_complete() {
+            return Ok(());
+        }
+        if request::complete(tx, request.request_id).await? {
             finish(tx, request, &counters).await?;
+        }
+        // What failed can be sent again only as long as its content can be read. A request of
+        // one message has no other failures than those just seen.
+        let alone = request.n == 1 && closed.attempt == 1;
+        let kept =
+            closed.kept || (!alone && operation::has_letters(tx, request.request_id).await?);
+        if !kept {
+            keys.push(request.request_id.as_uuid());
         }
         Ok(())
     }
@@ -209,6 +234,43 @@ pub(crate) fn retries(
         }
     }
     Ok(chunks)
+}
+
+/// Failed recipients of a closed chunk, a reason each, sealed apart from it.
+pub(crate) fn letters(
+    chunk: &ActiveChunk,
+    dead: Vec<Dead>,
+    (sealer, until): (&Sealer, Timestamp),
+    now: Timestamp,
+    ids: (&dyn Clock, &dyn Entropy),
+) -> Result<Vec<NewLetter>, SealError> {
+    let mut reasons: BTreeMap<(i64, String), Vec<Member>> = BTreeMap::new();
+    for one in dead {
+        let group = reasons.entry((one.state.number(), one.reason)).or_default();
+        group.push(one.member);
+    }
+    let mut letters = Vec::new();
+    for ((state, reason), members) in reasons {
+        let letter_id = new_uuid(ids.0, ids.1);
+        let n = i64::try_from(members.len()).unwrap_or(i64::MAX);
+        let sealed = Members { members }.encode_to_vec();
+        let (key, sealed) = sealer.seal(letter_id, sealed)?;
+        letters.push(NewLetter {
+            letter_id,
+            request_id: chunk.request.request_id,
+            root_id: chunk.root_id,
+            lane: chunk.lane.number(),
+            attempt: chunk.attempt,
+            state,
+            reason,
+            n,
+            created_at: now,
+            until,
+            sealed,
+            key,
+        });
+    }
+    Ok(letters)
 }
 
 /// A suppression for an address that does not exist.

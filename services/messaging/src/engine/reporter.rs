@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use publica_seal::SealError;
 use publica_store::StoreError;
 use publica_types::{Timestamp, new_uuid};
 use tokio::sync::{mpsc, oneshot};
@@ -13,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::active::ActiveChunk;
 use super::outcome::Outcome;
-use super::plan::{Closed, Ended, Plan, dead_address, retries};
+use super::plan::{Closed, Dead, Ended, Plan, dead_address, letters, retries};
 use crate::domain::counters::{Counters, State};
 use crate::domain::member::Member;
+use crate::domain::retry;
 use crate::domain::uid;
 use crate::store::report::{NewEvent, StepKind};
 use crate::store::{ChunkId, RequestId, report, request};
@@ -55,6 +57,8 @@ pub(crate) struct Claim {
     pub(crate) remaining: usize,
     /// Recipients that an earlier holder found to need another attempt.
     pub(crate) later: Vec<(Member, Timestamp)>,
+    /// Recipients that failed with an earlier holder and can be sent to again.
+    pub(crate) dead: Vec<Dead>,
     pub(crate) done: oneshot::Sender<bool>,
 }
 
@@ -71,6 +75,7 @@ struct ChunkState {
     step: i64,
     remaining: usize,
     later: Vec<(Member, Timestamp)>,
+    dead: Vec<Dead>,
     counts: Counters,
 }
 
@@ -93,6 +98,7 @@ struct Change {
 struct Progress {
     settled: usize,
     later: Vec<(Member, Timestamp)>,
+    dead: Vec<Dead>,
     counts: Counters,
     closed: bool,
 }
@@ -220,6 +226,7 @@ impl Reporter {
             step: 0,
             remaining: chunk.members.len(),
             later: Vec::new(),
+            dead: Vec::new(),
             counts: Counters::default(),
             chunk: Arc::clone(&chunk),
         };
@@ -251,6 +258,7 @@ impl Reporter {
             step: claim.last_step,
             remaining: claim.remaining,
             later: claim.later.clone(),
+            dead: claim.dead.clone(),
             counts: Counters::default(),
             chunk: Arc::clone(&claim.chunk),
         };
@@ -366,7 +374,7 @@ impl Reporter {
             } else {
                 progress.closed = true;
                 plan.steps.push((*id, step, StepKind::Closed));
-                self.plan_close(state, progress, sealer.as_ref(), &mut plan)?;
+                self.plan_close(state, progress, (sealer.as_ref(), now), &mut plan)?;
             }
         }
         for (id, tally) in &mut change.tallies {
@@ -413,6 +421,13 @@ impl Reporter {
         progress.settled += 1;
         progress.counts.0[outcome.state as usize] += 1;
         progress.later.extend(outcome.again.clone());
+        if outcome.again.is_none()
+            && retry::may_pass(outcome.state, outcome.reason)
+            && let Some(member) = chunk.members.iter().find(|member| member.pos == pos)
+        {
+            let dead = self.shared.dead(member, outcome.state, outcome.reason);
+            progress.dead.extend(dead);
+        }
         for address in &outcome.dead {
             let id = new_uuid(self.shared.clock.as_ref(), self.shared.entropy.as_ref());
             let hash = self.shared.vault.address_hash(address);
@@ -445,17 +460,25 @@ impl Reporter {
         &self,
         state: &ChunkState,
         progress: &Progress,
-        sealer: Option<&Sealer>,
+        (sealer, now): (Option<&Sealer>, Timestamp),
         plan: &mut Plan,
     ) -> Result<(), StoreError> {
+        let sealed = |error: SealError| StoreError::corrupt(error.to_string());
+        let ids = (self.shared.clock.as_ref(), self.shared.entropy.as_ref());
+        let mut dead = state.dead.clone();
+        dead.extend(progress.dead.iter().cloned());
+        let kept = !dead.is_empty();
+        if let (true, Some(sealer)) = (kept, sealer) {
+            let until = now.plus(self.shared.setup.keep_failed);
+            let letters = letters(&state.chunk, dead, (sealer, until), now, ids);
+            plan.letters.extend(letters.map_err(sealed)?);
+        }
         let mut later = state.later.clone();
         later.extend(progress.later.iter().cloned());
         let retried = !later.is_empty();
         if let (true, Some(sealer)) = (retried, sealer) {
-            let ids = (self.shared.clock.as_ref(), self.shared.entropy.as_ref());
-            let chunks = retries(&state.chunk, later, sealer, ids)
-                .map_err(|error| StoreError::corrupt(error.to_string()))?;
-            plan.chunks.extend(chunks);
+            let chunks = retries(&state.chunk, later, sealer, ids);
+            plan.chunks.extend(chunks.map_err(sealed)?);
         }
         plan.keys.push(state.chunk.chunk_id.as_uuid());
         let mut counts = state.counts;
@@ -465,6 +488,7 @@ impl Reporter {
             attempt: state.chunk.attempt,
             counts,
             retried,
+            kept,
         });
         Ok(())
     }
@@ -505,6 +529,7 @@ impl Reporter {
             } else if let Some(state) = self.chunks.get_mut(&id) {
                 state.remaining -= progress.settled;
                 state.later.extend(progress.later);
+                state.dead.extend(progress.dead);
                 state.counts.add(&progress.counts);
             }
         }

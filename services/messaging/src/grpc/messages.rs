@@ -53,9 +53,11 @@ impl MessageService for Service {
         let who = who(&request);
         let message = request.into_inner();
         let (counters, completed) = self.app.status(&who, &message.request_uid).await?;
+        let paused = self.app.is_paused(&who, &message.request_uid).await?;
         Ok(Response::new(api::GetStatusResponse {
             counters: Some(counters),
             completed,
+            paused,
         }))
     }
 

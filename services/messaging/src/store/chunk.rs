@@ -26,14 +26,18 @@ statements! {
     SPENT_HOURS = "SELECT h.hour FROM wrapping_hour h WHERE h.hour < $1 AND h.hour >= $2 \
         AND NOT EXISTS (SELECT 1 FROM content_key k WHERE k.hour = h.hour) ORDER BY h.hour",
     // An open chunk has a key. It can be had when its last step is of no living session; a
-    // batch that was not sent to its end has no request and is no work.
+    // batch that was not sent to its end has no request and is no work. What is held up is none
+    // either, until its time is over.
     DUE = "SELECT c.chunk_id, c.request_id, c.root_id, c.lane, c.attempt, c.n, \
         c.sealed, k.hour, k.wrapped, \
         COALESCE((SELECT s.step FROM chunk_step s WHERE s.chunk_id = c.chunk_id \
             ORDER BY s.step DESC LIMIT 1), -1) AS step \
         FROM content_key k JOIN chunk c ON c.chunk_id = k.key_id \
         JOIN request r ON r.request_id = c.request_id \
-        WHERE k.lane = $1 AND k.not_before <= $2 AND NOT EXISTS (\
+        WHERE k.lane = $1 AND k.not_before <= $2 AND (r.expires_at <= $6 OR NOT EXISTS (\
+            SELECT 1 FROM pause_step p WHERE p.request_id = r.request_id AND p.paused \
+            AND NOT EXISTS (SELECT 1 FROM pause_step y \
+                WHERE y.request_id = p.request_id AND y.step > p.step))) AND NOT EXISTS (\
             SELECT 1 FROM chunk_step l WHERE l.chunk_id = c.chunk_id AND l.step = (\
                 SELECT MAX(x.step) FROM chunk_step x WHERE x.chunk_id = c.chunk_id) \
             AND l.kind <> 3 AND (l.session_id = $3 OR EXISTS (SELECT 1 FROM beat b \
@@ -49,7 +53,7 @@ statements! {
                 SELECT MAX(x.step) FROM chunk_step x WHERE x.chunk_id = c.chunk_id) \
             AND l.kind <> 3 AND (l.session_id = $2 OR EXISTS (SELECT 1 FROM beat b \
                 WHERE b.session_id = l.session_id AND b.at > $3))) LIMIT $4",
-    OUTCOMES = "SELECT pos, state FROM event WHERE chunk_id = $1 AND attempt = $2 \
+    OUTCOMES = "SELECT pos, state, reason FROM event WHERE chunk_id = $1 AND attempt = $2 \
         ORDER BY pos, seq",
     // A chunk that was given back in good order was no failure.
     CLAIMS = "SELECT CAST(COALESCE(SUM(CASE kind WHEN 0 THEN 1 WHEN 3 THEN -1 ELSE 0 END), 0) \
@@ -58,6 +62,7 @@ statements! {
         WHERE k.hour < $1 AND k.lane >= -1 AND NOT EXISTS (SELECT 1 FROM request r \
             WHERE r.request_id = COALESCE(c.request_id, k.key_id)) LIMIT 1000",
     UNFINISHED = "SELECT k.key_id FROM content_key k WHERE k.lane = -1 AND k.key_id > $1 \
+        AND NOT EXISTS (SELECT 1 FROM completion d WHERE d.request_id = k.key_id) \
         AND NOT EXISTS (SELECT 1 FROM chunk c JOIN content_key o ON o.key_id = c.chunk_id \
             WHERE c.request_id = k.key_id) ORDER BY k.key_id LIMIT 500",
     DELETE_REPLY_KEYS = "DELETE FROM content_key WHERE lane = -2 AND hour < $1",
@@ -176,20 +181,21 @@ pub(crate) struct Holder {
     pub(crate) alive: Timestamp,
 }
 
-/// Chunks of a lane that can be worked on now.
+/// Chunks of a lane that are due since `since` at the latest and can be worked on `now`.
 pub(crate) async fn due(
     db: &Db,
     lane: i64,
-    now: Timestamp,
+    (since, now): (Timestamp, Timestamp),
     holder: Holder,
     limit: i64,
 ) -> Result<Vec<DueRow>, StoreError> {
     db.query(DUE)
         .bind(lane)
-        .bind(now)
+        .bind(since)
         .bind(holder.session)
         .bind(holder.alive)
         .bind(limit)
+        .bind(now)
         .fetch_all()
         .await
 }
@@ -210,12 +216,12 @@ pub(crate) async fn open_of_request(
         .await
 }
 
-/// Outcomes that an attempt already has, by place.
+/// Outcomes that an attempt already has: place, state and reason.
 pub(crate) async fn outcomes(
     db: &Db,
     root: Uuid,
     attempt: i64,
-) -> Result<Vec<(i64, i64)>, StoreError> {
+) -> Result<Vec<(i64, i64, String)>, StoreError> {
     db.query(OUTCOMES)
         .bind(root)
         .bind(attempt)

@@ -3,12 +3,13 @@
 use publica_store::{Engine, Sql};
 use publica_testkit::{both_engines, prepare_all};
 
-use super::{chunk, inbound, report, request, suppression, template};
+use super::{chunk, inbound, operation, report, request, suppression, template};
 
 fn all() -> Vec<(&'static str, Sql)> {
     [
         chunk::ALL,
         inbound::ALL,
+        operation::ALL,
         report::ALL,
         request::ALL,
         suppression::ALL,

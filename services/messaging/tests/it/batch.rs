@@ -12,7 +12,7 @@ use tonic::Code;
 
 use crate::support::{ALL, World, content, envelope, parameters, recipient, world, world_with};
 
-fn header(request_id: &str) -> api::BatchHeader {
+pub(crate) fn header(request_id: &str) -> api::BatchHeader {
     let body = api::envelope::Body::InlineTemplate(content("Dear {{ name }}."));
     api::BatchHeader {
         envelope: Some(envelope(body)),
@@ -20,14 +20,14 @@ fn header(request_id: &str) -> api::BatchHeader {
     }
 }
 
-fn person(number: usize) -> api::Recipient {
+pub(crate) fn person(number: usize) -> api::Recipient {
     api::Recipient {
         parameters: parameters(&[("name", &format!("Person {number}"))]),
         ..recipient(&format!("person{number}@home.example"))
     }
 }
 
-fn parts(
+pub(crate) fn parts(
     header: api::BatchHeader,
     recipients: Vec<api::Recipient>,
     size: usize,
@@ -46,7 +46,7 @@ fn parts(
     parts
 }
 
-async fn send(
+pub(crate) async fn send(
     world: &World,
     parts: Vec<api::SendEmailBatchRequest>,
 ) -> Result<api::SendEmailBatchResponse, tonic::Status> {

@@ -9,6 +9,7 @@ mod delivery;
 mod imports;
 mod inbound;
 mod kill;
+mod operations;
 mod policy;
 mod privacy;
 mod send;

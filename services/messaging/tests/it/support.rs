@@ -7,6 +7,7 @@ use std::time::Duration;
 use publica_messaging::sink::{MailSink, SinkOptions, SinkTls};
 use publica_messaging::{Messaging, MessagingConfig, RelayConfig};
 use publica_proto::messaging::v1 as api;
+use publica_proto::messaging::v1::delivery_service_client::DeliveryServiceClient;
 use publica_proto::messaging::v1::message_service_client::MessageServiceClient;
 use publica_rpc::Link;
 use publica_testkit::{MockClock, TestBlock, TestDatabase, TestEnv, env, eventually};
@@ -82,6 +83,10 @@ pub(crate) async fn world_with(
 impl World {
     pub(crate) fn messages(&self) -> MessageServiceClient<Link> {
         MessageServiceClient::new(self.block.as_caller(ALL))
+    }
+
+    pub(crate) fn delivery(&self) -> DeliveryServiceClient<Link> {
+        DeliveryServiceClient::new(self.block.as_caller(ALL))
     }
 
     /// Sends one message and gives its request's handle.

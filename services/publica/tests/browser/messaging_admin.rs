@@ -125,3 +125,80 @@ async fn a_request_that_is_not_known_is_not_made_up() {
     assert!(!browser.sees("#request").await);
     browser.check("messaging-admin-unknown").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_holds_a_request_up_and_watches_it() {
+    let suite = Suite::start().await;
+    suite.mail_fails(Faults {
+        delay: std::time::Duration::from_millis(150),
+        ..Faults::default()
+    });
+    let browser = Browser::open().await;
+    let uid = send(&suite, 900).await;
+    browser.go(&suite.at("/admin/messaging")).await;
+    browser.fill("#token", suite.admin_token()).await;
+    browser.press(ENTER).await;
+    let rows = browser.wait_text("#list-rows", &uid).await;
+    assert!(rows.contains("Goes on"), "{rows}");
+    browser.check("messaging-admin-list").await;
+    browser.click("#list-rows button").await;
+    browser.wait("#request").await;
+    // The page looks again by itself, and tells how fast it goes.
+    browser.wait_text("#rate-words", "messages a second.").await;
+    browser.click("#pause").await;
+    browser
+        .wait_text("#status", "What was not sent yet is held up.")
+        .await;
+    browser.wait_focus("resume").await;
+    browser
+        .wait_text("#paused-words", "An operator holds this request up.")
+        .await;
+    browser.check("messaging-admin-held-up").await;
+    let before = eventually(|| async {
+        let mails = suite.mails();
+        tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+        (mails == suite.mails()).then_some(mails)
+    })
+    .await;
+    assert!(before < 901, "everything was sent before it was held up");
+    suite.mail_fails(Faults::default());
+    browser.click("#resume").await;
+    browser.wait_text("#status", "The request goes on.").await;
+    browser
+        .wait_text("#progress-words", "901 of 901 messages are finished.")
+        .await;
+    browser
+        .wait_text("#status", "This request is finished.")
+        .await;
+    assert_eq!(suite.mails(), 901);
+    assert!(!browser.sees("#pause").await && !browser.sees("#resume").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sends_again_what_failed() {
+    let suite = Suite::start().await;
+    suite.mail_fails(Faults {
+        refuse: vec![("nobody@".to_owned(), "554 5.7.1 blocked".to_owned())],
+        ..Faults::default()
+    });
+    let browser = Browser::open().await;
+    let uid = send(&suite, 2).await;
+    show(&suite, &browser, &uid).await;
+    look_until(&browser, "This request is finished.").await;
+    let again = browser.wait("#again-rows").await;
+    assert!(again.contains("refused_by_policy"), "{again}");
+    browser.check("messaging-admin-again").await;
+    suite.mail_fails(Faults::default());
+    browser.click("#again-rows button").await;
+    browser
+        .wait_text("#status", "1 messages are sent again.")
+        .await;
+    look_until(&browser, "This request is finished.").await;
+    let states = browser.wait("#states").await;
+    assert!(states.contains("Handed over 3"), "{states}");
+    assert!(
+        !browser.sees("#again").await,
+        "nothing is left to send again"
+    );
+    assert_eq!(suite.mails(), 3);
+}

@@ -19,25 +19,25 @@ fn client(state: &GatewayState) -> MessageServiceClient<Link> {
     MessageServiceClient::new(state.link("messaging"))
 }
 
-async fn enter(state: &GatewayState, headers: &HeaderMap) -> Result<Entry, Problem> {
+pub(super) async fn enter(state: &GatewayState, headers: &HeaderMap) -> Result<Entry, Problem> {
     state
         .enter(headers)
         .await
         .map_err(|fault| Problem::new(fault.status(), "CREDENTIALS_REFUSED", fault.to_string()))
 }
 
-fn uid(params: &Params) -> String {
+pub(super) fn uid(params: &Params) -> String {
     params.get("requestUid").unwrap_or_default().to_owned()
 }
 
-fn finish(result: Result<Value, Problem>) -> Response {
+pub(super) fn finish(result: Result<Value, Problem>) -> Response {
     match result {
         Ok(body) => respond::json(StatusCode::OK, &body),
         Err(problem) => problem.answer(),
     }
 }
 
-fn problem(status: Status) -> Problem {
+pub(super) fn problem(status: Status) -> Problem {
     Problem::of(&status)
 }
 
@@ -58,7 +58,11 @@ pub(super) async fn status(
             .map_err(problem)?;
         let answer = answer.into_inner();
         let counters = counters(&answer.counters.unwrap_or_default());
-        Ok(json!({ "counters": counters, "completed": answer.completed }))
+        Ok(json!({
+            "counters": counters,
+            "completed": answer.completed,
+            "paused": answer.paused,
+        }))
     };
     finish(read.await)
 }
@@ -111,7 +115,7 @@ pub(super) async fn cancel(
     finish(stop.await)
 }
 
-fn counters(counters: &api::Counters) -> Value {
+pub(super) fn counters(counters: &api::Counters) -> Value {
     json!({
         "scheduled": counters.scheduled,
         "processing": counters.processing,
@@ -123,8 +127,9 @@ fn counters(counters: &api::Counters) -> Value {
     })
 }
 
-fn event(event: &api::MessageEvent) -> Value {
-    let state = match event.state() {
+/// The published name of a state.
+pub(super) fn state(state: api::MessageState) -> &'static str {
+    match state {
         api::MessageState::Scheduled => "scheduled",
         api::MessageState::Processing => "processing",
         api::MessageState::Deferred => "deferred",
@@ -132,11 +137,14 @@ fn event(event: &api::MessageEvent) -> Value {
         api::MessageState::NotSent => "notSent",
         api::MessageState::Delivered => "delivered",
         api::MessageState::Unspecified => "unknown",
-    };
+    }
+}
+
+fn event(event: &api::MessageEvent) -> Value {
     json!({
         "messageId": event.message_id,
         "attempt": event.attempt,
-        "state": state,
+        "state": state(event.state()),
         "code": event.code,
         "reason": event.reason,
         "time": rfc3339(event.event_time.as_ref()),
