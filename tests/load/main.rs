@@ -58,6 +58,10 @@ enum Measurement {
     Payments(payments::Arguments),
 }
 
+/// What the product itself uses: blocks that are measured in this process run on it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     // Only fails if one is installed already.
