@@ -134,6 +134,7 @@ pub(crate) fn link(block: &Payments, subject: &str) -> Link {
         subject: subject.to_owned(),
         issuer: None,
         client_id: None,
+        affiliation: None,
         scopes: std::collections::BTreeSet::new(),
         tenant: Tenant::default(),
         kind: CallerKind::Person,
