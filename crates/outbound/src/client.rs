@@ -71,7 +71,7 @@ const GONE: &str = "the target answered 410";
 
 /// Makes calls, with its own connections; it never follows a redirect.
 #[derive(Debug, Clone)]
-pub struct Client(reqwest::Client);
+pub struct Client(pub(crate) reqwest::Client);
 
 impl Client {
     /// A client with these limits.

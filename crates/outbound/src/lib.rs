@@ -5,6 +5,7 @@
 //!   addresses that it may reach, follows no redirect and uses no proxy.
 //! * [`signature`] is what Standard Webhooks put into `webhook-signature`; [`legacy_signature`]
 //!   what receivers of an earlier system look for.
+//! * [`Client::ask`] makes a call whose answer is read.
 //! * [`Sent::outcome`] turns an answer, or its absence, into what a job does next.
 //!
 //! Leaves out: queues and their storage (crate `work`), and what is said to whom.
@@ -13,8 +14,10 @@
 
 mod client;
 mod guard;
+mod question;
 mod signature;
 
 pub use client::{Call, Client, Limits, Method, Sent};
 pub use guard::{Targets, check_url};
+pub use question::{Answer, Question, Silence};
 pub use signature::{legacy_signature, signature};

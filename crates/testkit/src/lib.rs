@@ -6,6 +6,7 @@
 //! * [`env()`] and [`TestEnv::open`] run a block in the test's process behind all its layers;
 //!   [`token`] makes callers, [`with_token`] puts them on a link.
 //! * [`schemas_hold`] holds the published schemas of imports against a block.
+//! * [`MobileMoney`] stands for a provider outside, on its wire format.
 //! * [`eventually`] waits for a condition instead of sleeping.
 //!
 //! Leaves out: fixtures that belong to one block. Only ever a dev-dependency.
@@ -17,6 +18,7 @@ mod clock;
 mod database;
 mod entropy;
 mod imports;
+mod mobile_money;
 mod server;
 mod wait;
 
@@ -25,4 +27,5 @@ pub use clock::MockClock;
 pub use database::{Database, TestDatabase, prepare_all};
 pub use entropy::SeededEntropy;
 pub use imports::schemas_hold;
+pub use mobile_money::{MOBILE_MONEY_KEY, MobileMoney};
 pub use wait::eventually;

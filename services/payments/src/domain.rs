@@ -9,6 +9,7 @@ pub(crate) mod instruction;
 pub(crate) mod iso20022;
 pub(crate) mod ledger;
 pub(crate) mod merkle;
+pub(crate) mod mobile_money;
 pub(crate) mod outcome;
 pub(crate) mod partner;
 pub(crate) mod reconcile;

@@ -142,7 +142,10 @@ impl Handler for BringOut {
             return Outcome::dead("the job names no message");
         };
         match self.0.bring_out(&job.db, id).await {
-            Ok(()) => Outcome::Done,
+            Ok(false) => Outcome::Done,
+            Ok(true) => Outcome::Again {
+                after: patience(job.created, self.0.clock.now()),
+            },
             Err(error) => {
                 tracing::warn!(%error, message.id = %id, "a message was not brought out");
                 Outcome::retry(error.reason())

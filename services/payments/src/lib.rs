@@ -35,8 +35,8 @@ use tonic::service::Routes;
 pub use receipt::{Proven, ReceiptFault, verify_receipt};
 
 pub use config::{
-    CallbackConfig, ChargeBearer, Config, FileRailConfig, RailConfig, RailOutcome, RailRule,
-    RailSettings, SourceMode,
+    CallbackConfig, ChargeBearer, Config, FileRailConfig, MobileMoneyConfig, RailConfig,
+    RailOutcome, RailRule, RailSettings, SourceMode,
 };
 
 use crate::app::App;
@@ -87,7 +87,8 @@ impl Block for Payments {
         let open_partners = config
             .open_partners
             .unwrap_or(env.profile != Profile::Production);
-        let rails = rail::Rails::new(&stores, &env.keyring, &config);
+        let rails = rail::Rails::new(&stores, &env.keyring, &config)
+            .map_err(|error| OpenError::new(Self::NAME, "preparing its rails", error))?;
         let app = App {
             stores,
             keyring: env.keyring.clone(),

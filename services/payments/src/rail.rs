@@ -13,6 +13,7 @@ use simulated::Simulated;
 
 use std::collections::BTreeMap;
 
+use publica_outbound::{Client, Limits};
 use publica_seal::Keyring;
 use publica_store::{BoxFuture, StoreError, Stores};
 use publica_types::{Currency, Secret, Tenant, Uuid};
@@ -115,19 +116,33 @@ pub(crate) struct Rails {
     /// Knows the messages of all rails but the simulated one.
     memory: Outbox,
     settings: BTreeMap<String, RailSettings>,
+    /// What calls rails that are called.
+    clients: BTreeMap<String, Client>,
     /// Names of rails by institution.
     routes: BTreeMap<String, String>,
     default: Option<String>,
 }
 
 impl Rails {
-    pub(crate) fn new(stores: &Stores, keyring: &Keyring, config: &Config) -> Self {
+    pub(crate) fn new(
+        stores: &Stores,
+        keyring: &Keyring,
+        config: &Config,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let outbox = |name: &str, rail: &RailSettings| {
-            let fees = (rail.fee_minor, rail.fee_per_mille);
-            Outbox::new(stores.clone(), keyring.clone(), name.to_owned(), fees)
+            let (stores, keyring) = (stores.clone(), keyring.clone());
+            Outbox::new(stores, keyring, name.to_owned(), rail.clone())
         };
-        let mut routes = BTreeMap::new();
+        let (mut routes, mut clients) = (BTreeMap::new(), BTreeMap::new());
         for (name, rail) in &config.rails {
+            if let Some(mobile) = &rail.mobile_money {
+                let limits = Limits {
+                    allow_private: mobile.allow_private,
+                    timeout: mobile.timeout(),
+                    user_agent: "publica-payments",
+                };
+                clients.insert(name.clone(), Client::new(limits)?);
+            }
             let served = rail.institutions.iter();
             routes.extend(served.map(|institution| (institution.clone(), name.clone())));
         }
@@ -136,16 +151,17 @@ impl Rails {
             None => config.rails.is_empty().then(|| SIMULATED.to_owned()),
         };
         let named = config.rails.iter();
-        Self {
+        Ok(Self {
             simulated: Simulated::new(stores.clone(), config.rail.clone()),
             outboxes: named
                 .map(|(name, rail)| (name.clone(), outbox(name, rail)))
                 .collect(),
             memory: outbox("", &RailSettings::default()),
             settings: config.rails.clone(),
+            clients,
             routes,
             default,
-        }
+        })
     }
 
     fn of(&self, institution: &str) -> Option<&dyn Rail> {
@@ -159,6 +175,11 @@ impl Rails {
     /// Whether payments to an institution can be sent.
     pub(crate) fn serves(&self, institution: &str) -> bool {
         self.of(institution).is_some()
+    }
+
+    /// What calls a rail, if it is one that is called.
+    pub(crate) fn client(&self, rail: &str) -> Option<&Client> {
+        self.clients.get(rail)
     }
 
     pub(crate) fn settings(&self) -> &BTreeMap<String, RailSettings> {

@@ -2,17 +2,22 @@
 
 mod files;
 mod incoming;
+mod mobile;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use publica_journal::append;
 use publica_store::{Db, Tx};
 use publica_types::{Money, Origin, Uuid};
+use serde_json::json;
 
-use crate::app::{App, batch};
+use crate::app::{App, batch, entry};
 use crate::domain::ids::BatchId;
+use crate::domain::iso20022::initiation::short;
 use crate::error::Error;
+use crate::sealed::ADDRESSES;
 use crate::store::batch as batches;
-use crate::store::outbox::{self as sql, KnownRow};
+use crate::store::outbox::{self as sql, KnownRow, MessageRow};
 
 /// Items in one unit of work.
 const AT_ONCE: usize = 2_000;
@@ -66,6 +71,70 @@ impl Noted {
 }
 
 impl App {
+    /// Brings a message out over its rail; true if it has to be looked at again. A repeat finds
+    /// its place again.
+    pub(crate) async fn bring_out(&self, db: &Db, message_id: Uuid) -> Result<bool, Error> {
+        let row = sql::find(&mut db.clone(), message_id).await?;
+        let row = row.ok_or(Error::corrupt("a message of a rail is missing"))?;
+        let settings = self.rails.settings().get(&row.rail);
+        let settings = settings.ok_or(Error::RailMissing)?;
+        if let Some(files) = &settings.files {
+            self.write_out(db, files, row).await?;
+            return Ok(false);
+        }
+        let mobile = settings.mobile_money.as_ref().ok_or(Error::RailMissing)?;
+        if row.state == sql::SENT {
+            return Ok(false);
+        }
+        let open = self.call_out(db, &row, mobile).await?;
+        if !open {
+            self.end_message(db, row).await?;
+        }
+        Ok(open)
+    }
+
+    /// Notes that nothing more is to be sent of a message.
+    async fn end_message(&self, db: &Db, row: MessageRow) -> Result<(), Error> {
+        let items = sql::items(&mut db.clone(), row.message_id).await?;
+        let rejected = items
+            .iter()
+            .filter(|item| item.state == sql::REJECTED)
+            .count();
+        let input = (system(db), row, items.len(), rejected);
+        db.write("payments.rail_sent", input, |tx, input| {
+            Box::pin(async move {
+                let (origin, row, all, rejected) = input;
+                if sql::end(tx, row.message_id).await? {
+                    let body = json!({
+                        "rail": row.rail,
+                        "batch": row.batch_id.to_string(),
+                        "items": all,
+                        "rejected": rejected,
+                    });
+                    let id = short(row.message_id);
+                    append(
+                        tx,
+                        origin,
+                        entry("payments.rail.sent", "rail_message", id, body),
+                    );
+                }
+                Ok::<_, Error>(())
+            })
+        })
+        .await
+    }
+
+    /// Where the payments of a message go.
+    fn addresses_of(&self, row: &MessageRow, count: usize) -> Result<Vec<String>, Error> {
+        let addresses = self.keyring.open_block(&ADDRESSES, &row.addresses)?;
+        let addresses: Vec<String> =
+            serde_json::from_slice(&addresses).map_err(|_| Error::corrupt("addresses"))?;
+        match addresses.len() == count {
+            true => Ok(addresses),
+            false => Err(Error::corrupt("addresses")),
+        }
+    }
+
     /// Notes what a rail says of its payments; a repeat changes nothing.
     async fn note(&self, db: &Db, rail: &str, facts: &[Fact]) -> Result<Noted, Error> {
         let mut noted = Noted::default();

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use publica_config::Problems;
+use publica_types::{Money, Secret};
 use serde::Deserialize;
 
-use crate::domain::iso20022::initiation::{Debtor, Terms, is_account, is_bic, is_name};
+use crate::domain::iso20022::initiation::{self, Debtor, Terms, is_account, is_bic, is_name};
+use crate::domain::mobile_money;
 
 /// The name of the simulated rail, which no other may have.
 pub(crate) const SIMULATED: &str = "simulated";
@@ -26,6 +28,32 @@ pub struct RailSettings {
     pub fee_per_mille: i64,
     /// It pays by files of ISO 20022.
     pub files: Option<FileRailConfig>,
+    /// It pays by mobile money.
+    pub mobile_money: Option<MobileMoneyConfig>,
+}
+
+/// A rail that pays by the GSMA Mobile Money API, one payment a call.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MobileMoneyConfig {
+    /// Where the provider's interface is, such as `https://api.provider.example/v1.2/mm`.
+    pub url: String,
+    /// Whether it may be inside: plain http, and addresses that are not public.
+    pub allow_private: bool,
+    /// It has so many milliseconds to answer.
+    pub timeout_ms: u64,
+    /// Calls at a time for one message; four messages are worked on at a time.
+    pub concurrency: usize,
+    /// What the account is called by that pays.
+    pub debit_key: String,
+    /// The account that pays.
+    pub debit_value: String,
+    /// What payees' addresses are: `msisdn` for telephone numbers, or another key.
+    pub credit_key: String,
+    /// Sent as `X-API-Key`, if there is one.
+    pub api_key: Secret<String>,
+    /// Sent as `Authorization`, if there is one.
+    pub authorization: Secret<String>,
 }
 
 /// A rail that orders payments by `pain.001` and learns of them by `pain.002`, `camt.053` and
@@ -91,6 +119,77 @@ impl Default for FileRailConfig {
             batch_booking: false,
             category_purpose: String::new(),
             charge_bearer: ChargeBearer::Slev,
+        }
+    }
+}
+
+impl Default for MobileMoneyConfig {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            allow_private: false,
+            timeout_ms: 30_000,
+            concurrency: 16,
+            debit_key: "accountid".to_owned(),
+            debit_value: String::new(),
+            credit_key: "msisdn".to_owned(),
+            api_key: String::new().into(),
+            authorization: String::new().into(),
+        }
+    }
+}
+
+impl MobileMoneyConfig {
+    pub(crate) const fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    fn check(&self, key: &str, problems: &mut Problems) {
+        let mut add = |name: &str, what: &str| problems.add(format!("{key}.{name}"), what);
+        if let Err(why) = publica_outbound::check_url(&self.url, self.allow_private) {
+            add("url", why);
+        }
+        if self.url.contains(['?', '#']) {
+            add("url", "must have no query");
+        }
+        if !(100..=300_000).contains(&self.timeout_ms) {
+            add("timeout_ms", "must be from 100 to 300000");
+        }
+        if !(1..=256).contains(&self.concurrency) {
+            add("concurrency", "must be from 1 to 256");
+        }
+        let plain = |text: &str| {
+            let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+            (1..=256).contains(&text.len()) && visible
+        };
+        for (name, text) in [
+            ("debit_key", &self.debit_key),
+            ("debit_value", &self.debit_value),
+            ("credit_key", &self.credit_key),
+        ] {
+            if !plain(text) {
+                add(name, "must have 1 to 256 visible characters");
+            }
+        }
+        let header = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        for (name, secret) in [
+            ("api_key", &self.api_key),
+            ("authorization", &self.authorization),
+        ] {
+            if !header(secret.expose()) {
+                add(name, "must be fit for a header");
+            }
+        }
+    }
+}
+
+impl RailSettings {
+    /// Why a payment cannot be made by this rail: a code of ISO 20022.
+    pub(crate) fn unfit(&self, address: &str, money: &Money) -> Option<&'static str> {
+        match (&self.files, &self.mobile_money) {
+            (Some(_), _) => initiation::unfit(address, money.amount_minor),
+            (None, Some(mobile)) => mobile_money::unfit(&mobile.credit_key, address, money),
+            (None, None) => None,
         }
     }
 }
@@ -180,9 +279,10 @@ pub(super) fn check(
             let sound = "fees must not be negative, nor above 1000 per mille";
             problems.add(key.clone(), sound);
         }
-        match &rail.files {
-            Some(files) => files.check(&format!("{key}.files"), problems),
-            None => problems.add(key, "must say how it pays: files"),
+        match (&rail.files, &rail.mobile_money) {
+            (Some(files), None) => files.check(&format!("{key}.files"), problems),
+            (None, Some(mobile)) => mobile.check(&format!("{key}.mobile_money"), problems),
+            _ => problems.add(key, "must say one way how it pays: files or mobile_money"),
         }
     }
     let known = |name: &str| name.is_empty() || name == SIMULATED || rails.contains_key(name);

@@ -5,11 +5,11 @@
 
 use publica_seal::Keyring;
 use publica_store::{BoxFuture, Stores, Tx};
-use publica_types::{Origin, Tenant, Uuid};
+use publica_types::{Money, Origin, Tenant, Uuid};
 use publica_work::{Job, enqueue};
 
 use super::{Message, Rail, RailError, Report, Status, fee};
-use crate::domain::iso20022::initiation::unfit;
+use crate::config::RailSettings;
 use crate::jobs::RAIL_MESSAGE;
 use crate::sealed::ADDRESSES;
 use crate::store::outbox::{self as sql, ItemRow, NewMessage};
@@ -19,30 +19,36 @@ pub(super) struct Outbox {
     stores: Stores,
     keyring: Keyring,
     name: String,
-    /// An item, and thousandths of its amount.
-    fees: (i64, i64),
+    settings: RailSettings,
 }
 
 impl Outbox {
-    pub(super) fn new(stores: Stores, keyring: Keyring, name: String, fees: (i64, i64)) -> Self {
+    pub(super) fn new(
+        stores: Stores,
+        keyring: Keyring,
+        name: String,
+        settings: RailSettings,
+    ) -> Self {
         Self {
             stores,
             keyring,
             name,
-            fees,
+            settings,
         }
     }
 
     fn prepare(&self, message: &Message) -> NewMessage {
         let row = |(place, item): (usize, &super::Item)| {
             // What cannot be said to the rail is rejected before it is sent.
-            let unfit = unfit(item.address.expose(), item.amount_minor);
+            let money = Money::new(item.amount_minor, message.currency);
+            let unfit = self.settings.unfit(item.address.expose(), &money);
             ItemRow {
                 end_to_end: item.end_to_end_id,
                 place: i64::try_from(place).unwrap_or(i64::MAX),
                 amount_minor: item.amount_minor,
                 state: unfit.map_or(sql::NEW, |_| sql::REJECTED),
                 reason_code: unfit.unwrap_or_default().to_owned(),
+                reference: String::new(),
             }
         };
         let addresses: Vec<&String> = message.items.iter().map(|i| i.address.expose()).collect();
@@ -101,7 +107,8 @@ impl Rail for Outbox {
     }
 
     fn fee(&self, item_count: i64, amount_minor: i64) -> i64 {
-        fee(self.fees, item_count, amount_minor)
+        let fees = (self.settings.fee_minor, self.settings.fee_per_mille);
+        fee(fees, item_count, amount_minor)
     }
 
     fn query<'a>(

@@ -15,6 +15,8 @@ pub(crate) const STAGED: i64 = 1;
 pub(crate) const SENT: i64 = 2;
 /// States of an item: the last two are final.
 pub(crate) const NEW: i64 = 0;
+pub(crate) const ORDERED: i64 = 1;
+pub(crate) const ACCEPTED: i64 = 2;
 pub(crate) const SETTLED: i64 = 3;
 pub(crate) const REJECTED: i64 = 4;
 
@@ -32,7 +34,7 @@ statements! {
     },
     FIND_MESSAGE = "SELECT message_id, rail, batch_id, institution, currency, state, staged, \
         addresses, created_at FROM rail_message WHERE message_id = $1",
-    ITEMS = "SELECT end_to_end, place, amount_minor, state, reason_code FROM rail_item \
+    ITEMS = "SELECT end_to_end, place, amount_minor, state, reason_code, reference FROM rail_item \
         WHERE message_id = $1 ORDER BY place",
     STAGE = "UPDATE rail_message SET state = 1, staged = $2 \
         WHERE message_id = $1 AND state = 0",
@@ -58,6 +60,14 @@ statements! {
             AND rail_item.state < 3",
         postgres: "UPDATE rail_item SET state = v.b, reason_code = v.c \
             FROM UNNEST($1::uuid[], $2::bigint[], $3::text[]) AS v (a, b, c) \
+            WHERE end_to_end = v.a AND rail_item.state < 3",
+    },
+    SET_PROGRESS = {
+        sqlite: "UPDATE rail_item SET state = v.value ->> 1, reason_code = v.value ->> 2, \
+            reference = v.value ->> 3 FROM json_each($1) AS v \
+            WHERE end_to_end = unhex(v.value ->> 0) AND rail_item.state < 3",
+        postgres: "UPDATE rail_item SET state = v.b, reason_code = v.c, reference = v.d \
+            FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::text[]) AS v (a, b, c, d) \
             WHERE end_to_end = v.a AND rail_item.state < 3",
     },
     FIND_FILE = "SELECT digest FROM rail_file WHERE digest = $1",
@@ -100,6 +110,17 @@ pub(crate) struct ItemRow {
     pub(crate) amount_minor: i64,
     pub(crate) state: i64,
     pub(crate) reason_code: String,
+    /// The rail's own id of it, if it told one.
+    pub(crate) reference: String,
+}
+
+/// How far an item has come.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress<'a> {
+    pub(crate) end_to_end: Uuid,
+    pub(crate) state: i64,
+    pub(crate) reason_code: &'a str,
+    pub(crate) reference: &'a str,
 }
 
 /// What is known of an item that somebody says something of.
@@ -200,6 +221,21 @@ pub(crate) async fn set_items(
     let codes: Vec<&str> = changes.iter().map(|change| change.2.as_str()).collect();
     let query = tx.query(SET_ITEMS);
     let set = bind_columns!(engine, query, &ids, &states, &codes);
+    set.execute().await.map(drop)
+}
+
+/// Says how far items have come. What is final stays what it is.
+pub(crate) async fn set_progress(
+    tx: &mut Tx<'_>,
+    changes: &[Progress<'_>],
+) -> Result<(), StoreError> {
+    let engine = tx.engine();
+    let ids: Vec<Uuid> = changes.iter().map(|change| change.end_to_end).collect();
+    let states: Vec<i64> = changes.iter().map(|change| change.state).collect();
+    let codes: Vec<&str> = changes.iter().map(|change| change.reason_code).collect();
+    let references: Vec<&str> = changes.iter().map(|change| change.reference).collect();
+    let query = tx.query(SET_PROGRESS);
+    let set = bind_columns!(engine, query, &ids, &states, &codes, &references);
     set.execute().await.map(drop)
 }
 

@@ -226,7 +226,7 @@ async fn taken(world: &World, action: &str) -> Vec<Value> {
 }
 
 both_engines! {
-    async fn a_batch_is_paid_by_files(database: publica_testkit::TestDatabase) {
+    async fn a_batch_is_paid_by_files(database: TestDatabase) {
         let bank = Bank::new();
         let world = world_of(database, vec![("bank", bank.rail(&["BANK"]))], |_| {}).await;
         world.programme(100_000, true).await;
@@ -271,7 +271,7 @@ both_engines! {
         world.assert_balanced().await;
     }
 
-    async fn a_file_is_taken_once(database: publica_testkit::TestDatabase) {
+    async fn a_file_is_taken_once(database: TestDatabase) {
         let bank = Bank::new();
         let world = world_of(database, vec![("bank", bank.rail(&["BANK"]))], |_| {}).await;
         world.programme(100_000, false).await;
@@ -323,7 +323,7 @@ both_engines! {
         world.assert_balanced().await;
     }
 
-    async fn statements_settle_and_are_reconciled(database: publica_testkit::TestDatabase) {
+    async fn statements_settle_and_are_reconciled(database: TestDatabase) {
         let bank = Bank::new();
         let world = world_of(database, vec![("bank", bank.rail(&["BANK"]))], |_| {}).await;
         world.programme(100_000, false).await;
@@ -359,7 +359,7 @@ both_engines! {
         world.assert_balanced().await;
     }
 
-    async fn rails_are_chosen_by_institution(database: publica_testkit::TestDatabase) {
+    async fn rails_are_chosen_by_institution(database: TestDatabase) {
         let (bank, other) = (Bank::new(), Bank::new());
         let rails = vec![
             ("bank", bank.rail(&["BANK"])),
@@ -389,7 +389,7 @@ both_engines! {
         world.assert_balanced().await;
     }
 
-    async fn a_message_waits_for_its_folder(database: publica_testkit::TestDatabase) {
+    async fn a_message_waits_for_its_folder(database: TestDatabase) {
         let bank = Bank::new();
         let blocked = bank.path("outgoing");
         std::fs::create_dir_all(blocked.parent().unwrap()).unwrap();

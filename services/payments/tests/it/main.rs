@@ -12,6 +12,7 @@ mod imports;
 mod kill;
 mod ledger;
 mod mapper;
+mod mobile;
 mod policy;
 mod privacy;
 mod resume;

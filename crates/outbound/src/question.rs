@@ -1,0 +1,68 @@
+//! Calls whose answers matter: read up to a limit, and never guessed.
+
+use crate::client::{Client, Method};
+
+/// A call to make.
+#[derive(Debug)]
+pub struct Question {
+    /// How.
+    pub method: Method,
+    /// Where to, as [`crate::check_url`] or [`crate::Targets::check`] gave it.
+    pub url: reqwest::Url,
+    /// Headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// The most bytes of an answer that are read.
+    pub most: usize,
+}
+
+/// What a target said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status of HTTP.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer. Whatever it is, the target may have acted, but for the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence {
+    /// No connection was made.
+    Unreached,
+    /// The answer did not come, or not all of it.
+    Unanswered,
+    /// The answer is longer than what is read.
+    TooLong,
+}
+
+impl Client {
+    /// Makes a call once and reads the answer.
+    pub async fn ask(&self, question: Question) -> Result<Answer, Silence> {
+        let mut request = self.0.request(question.method, question.url);
+        for (name, value) in question.headers {
+            request = request.header(name, value);
+        }
+        let sent = request.body(question.body).send().await;
+        let mut response = sent.map_err(|error| match error.is_connect() {
+            true => Silence::Unreached,
+            false => Silence::Unanswered,
+        })?;
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() <= question.most => {
+                    body.extend_from_slice(&chunk);
+                }
+                Ok(Some(_)) => return Err(Silence::TooLong),
+                Ok(None) => break,
+                Err(_) => return Err(Silence::Unanswered),
+            }
+        }
+        Ok(Answer {
+            status: response.status().as_u16(),
+            body,
+        })
+    }
+}
