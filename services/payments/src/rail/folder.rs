@@ -50,7 +50,10 @@ impl Folder {
 
     /// Writes a file where nobody looks for it yet.
     pub(crate) async fn stage(&self, staged: &str, bytes: &[u8]) -> Result<(), Error> {
-        put(&self.0.join("staging").join(staged), bytes).await
+        let staging = self.0.join("staging");
+        put(&staging.join(staged), bytes).await?;
+        // Once its name is recorded, a missing file counts as let out.
+        keep(&staging).await
     }
 
     /// Lets the bank find a staged file. Without one that was done before.
