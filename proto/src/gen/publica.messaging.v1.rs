@@ -2948,6 +2948,685 @@ pub mod message_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Who a short message comes from.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SmsSender {
+    /// What the telephone shows: a number of 3 to 15 digits, or a name of up to 11 letters, digits,
+    /// spaces, dots, hyphens and underscores. Empty leaves it at the operator's default.
+    #[prost(string, tag = "1")]
+    pub sender_id: ::prost::alloc::string::String,
+    /// Name of the sending organisation, at most 255 characters.
+    #[prost(string, tag = "2")]
+    pub organisation_name: ::prost::alloc::string::String,
+    /// Registration number of the sending organisation, at most 64 characters.
+    #[prost(string, tag = "3")]
+    pub organisation_number: ::prost::alloc::string::String,
+    /// Name of the organisation on whose behalf the message is sent.
+    #[prost(string, tag = "4")]
+    pub on_behalf_of_name: ::prost::alloc::string::String,
+    /// Registration number of the organisation on whose behalf the message is sent.
+    #[prost(string, tag = "5")]
+    pub on_behalf_of_number: ::prost::alloc::string::String,
+}
+/// What the short messages of one request have in common.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SmsEnvelope {
+    /// Who sends.
+    #[prost(message, optional, tag = "1")]
+    pub sender: ::core::option::Option<SmsSender>,
+    /// The lane.
+    #[prost(enumeration = "Priority", tag = "5")]
+    pub priority: i32,
+    /// Who is told about changes.
+    #[prost(message, optional, tag = "6")]
+    pub callback: ::core::option::Option<Callback>,
+    /// Not to be sent before; at most 90 days ahead.
+    #[prost(message, optional, tag = "7")]
+    pub send_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Not to be sent after. By default 24 hours after entering the queue, and never later.
+    #[prost(message, optional, tag = "8")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The kind of message for suppressions and opt-outs, as for e-mail.
+    #[prost(string, tag = "9")]
+    pub category: ::prost::alloc::string::String,
+    /// Mandatory by law: opt-outs do not stop it.
+    #[prost(bool, tag = "10")]
+    pub mandatory: bool,
+    /// The caller's own id of the transaction behind the message, at most 255 characters.
+    #[prost(string, tag = "11")]
+    pub transaction_id: ::prost::alloc::string::String,
+    /// What is sent, as plain text.
+    #[prost(oneof = "sms_envelope::Body", tags = "2, 3, 4")]
+    pub body: ::core::option::Option<sms_envelope::Body>,
+}
+/// Nested message and enum types in `SmsEnvelope`.
+pub mod sms_envelope {
+    /// What is sent, as plain text.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Body {
+        /// Sent as it stands; braces have no meaning.
+        #[prost(string, tag = "2")]
+        Text(::prost::alloc::string::String),
+        /// Rendered for each recipient with its parameters. Unknown variables are refused.
+        #[prost(string, tag = "3")]
+        InlineTemplate(::prost::alloc::string::String),
+        /// A stored template, of which the text is sent.
+        #[prost(message, tag = "4")]
+        Template(super::TemplateReference),
+    }
+}
+/// One recipient of a short message.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SmsRecipient {
+    /// A telephone number in its international form, with a plus. Spaces, hyphens, dots, slashes
+    /// and parentheses are dropped; a leading 00 stands for the plus. A leading 0 stands for the
+    /// operator's own country where one is set up.
+    #[prost(string, tag = "1")]
+    pub phone: ::prost::alloc::string::String,
+    /// BCP 47 language tag that chooses the template's variant.
+    #[prost(string, tag = "2")]
+    pub locale: ::prost::alloc::string::String,
+    /// Values for the template's variables, at most 64.
+    #[prost(map = "string, string", tag = "3")]
+    pub parameters: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// The case that the message to this recipient belongs to, as for e-mail.
+    #[prost(string, tag = "4")]
+    pub process_id: ::prost::alloc::string::String,
+}
+/// Request of SendSms.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SendSmsRequest {
+    /// What is sent and how.
+    #[prost(message, optional, tag = "1")]
+    pub envelope: ::core::option::Option<SmsEnvelope>,
+    /// Who receives it.
+    #[prost(message, optional, tag = "2")]
+    pub recipient: ::core::option::Option<SmsRecipient>,
+    /// Makes a repeat harmless: the same id with the same request gives the first answer. A UUID.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// Answer of SendSms.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SendSmsResponse {
+    /// Public handle of the request.
+    #[prost(string, tag = "1")]
+    pub request_uid: ::prost::alloc::string::String,
+    /// Id of the message, as in events.
+    #[prost(string, tag = "2")]
+    pub message_id: ::prost::alloc::string::String,
+    /// When it was accepted.
+    #[prost(message, optional, tag = "3")]
+    pub accept_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The request was seen before and nothing was queued by this call.
+    #[prost(bool, tag = "4")]
+    pub replayed: bool,
+}
+/// One part of the request of SendSmsBatch.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SendSmsBatchRequest {
+    /// What this part is.
+    #[prost(oneof = "send_sms_batch_request::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<send_sms_batch_request::Part>,
+}
+/// Nested message and enum types in `SendSmsBatchRequest`.
+pub mod send_sms_batch_request {
+    /// What this part is.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Part {
+        /// The first part.
+        #[prost(message, tag = "1")]
+        Header(super::SmsBatchHeader),
+        /// Any further part.
+        #[prost(message, tag = "2")]
+        Recipients(super::SmsRecipientList),
+    }
+}
+/// What opens a batch.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SmsBatchHeader {
+    /// What is sent and how, the same for all recipients.
+    #[prost(message, optional, tag = "1")]
+    pub envelope: ::core::option::Option<SmsEnvelope>,
+    /// Makes a repeat harmless, as for SendEmailBatch.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// Some recipients of a batch.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SmsRecipientList {
+    /// At most 1,000 a part.
+    #[prost(message, repeated, tag = "1")]
+    pub recipients: ::prost::alloc::vec::Vec<SmsRecipient>,
+}
+/// Answer of SendSmsBatch.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SendSmsBatchResponse {
+    /// Public handle of the request.
+    #[prost(string, tag = "1")]
+    pub request_uid: ::prost::alloc::string::String,
+    /// Number of messages.
+    #[prost(int64, tag = "2")]
+    pub message_count: i64,
+    /// How many of them were refused at acceptance and are already counted as not sent.
+    #[prost(int64, tag = "3")]
+    pub rejected_count: i64,
+    /// When the batch was accepted.
+    #[prost(message, optional, tag = "4")]
+    pub accept_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The request was seen before and nothing was queued by this call.
+    #[prost(bool, tag = "5")]
+    pub replayed: bool,
+}
+/// Request of PreviewSms.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PreviewSmsRequest {
+    /// The envelope as it would be sent; only its body is looked at.
+    #[prost(message, optional, tag = "1")]
+    pub envelope: ::core::option::Option<SmsEnvelope>,
+    /// Language and values of a recipient; the price is that of the number, if there is one.
+    #[prost(message, optional, tag = "2")]
+    pub recipient: ::core::option::Option<SmsRecipient>,
+}
+/// Answer of PreviewSms.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PreviewSmsResponse {
+    /// `GSM-7` or `UCS-2`.
+    #[prost(string, tag = "1")]
+    pub alphabet: ::prost::alloc::string::String,
+    /// The text of each part, as it is charged.
+    #[prost(string, repeated, tag = "2")]
+    pub parts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Units of the alphabet in all parts: septets, or pairs of octets.
+    #[prost(int32, tag = "3")]
+    pub unit_count: i32,
+    /// Units that the parts have room for.
+    #[prost(int32, tag = "4")]
+    pub unit_room: i32,
+    /// What all parts cost together, as a decimal number; empty where no price is set up.
+    #[prost(string, tag = "5")]
+    pub price: ::prost::alloc::string::String,
+    /// The currency of the price, ISO 4217.
+    #[prost(string, tag = "6")]
+    pub currency: ::prost::alloc::string::String,
+}
+/// Generated client implementations.
+pub mod sms_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Sends short messages. What became of them is told by MessageService, as for e-mail.
+    #[derive(Debug, Clone)]
+    pub struct SmsServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl SmsServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> SmsServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> SmsServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            SmsServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Queues one short message. The answer means that it is durably stored, not that it was sent.
+        ///
+        /// Errors: INVALID_ARGUMENT with the violated fields, PERMISSION_DENIED with reason
+        /// FORBIDDEN_SENDER, NOT_FOUND for an unknown template, RESOURCE_EXHAUSTED over the quota,
+        /// FAILED_PRECONDITION with reason POLICY_NOT_CONFIGURED where no message centre is set up.
+        pub async fn send_sms(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SendSmsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SendSmsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SoundCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.messaging.v1.SmsService/SendSms",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("publica.messaging.v1.SmsService", "SendSms"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Queues one short message a recipient, any number of them, as SendEmailBatch does e-mails.
+        pub async fn send_sms_batch(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::SendSmsBatchRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<super::SendSmsBatchResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SoundCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.messaging.v1.SmsService/SendSmsBatch",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("publica.messaging.v1.SmsService", "SendSmsBatch"),
+                );
+            self.inner.client_streaming(req, path, codec).await
+        }
+        /// How a text would be sent: its alphabet, its parts and, where prices are set up, what it
+        /// costs. Nothing is stored or sent.
+        pub async fn preview_sms(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PreviewSmsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PreviewSmsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SoundCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.messaging.v1.SmsService/PreviewSms",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("publica.messaging.v1.SmsService", "PreviewSms"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod sms_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with SmsServiceServer.
+    #[async_trait]
+    pub trait SmsService: std::marker::Send + std::marker::Sync + 'static {
+        /// Queues one short message. The answer means that it is durably stored, not that it was sent.
+        ///
+        /// Errors: INVALID_ARGUMENT with the violated fields, PERMISSION_DENIED with reason
+        /// FORBIDDEN_SENDER, NOT_FOUND for an unknown template, RESOURCE_EXHAUSTED over the quota,
+        /// FAILED_PRECONDITION with reason POLICY_NOT_CONFIGURED where no message centre is set up.
+        async fn send_sms(
+            &self,
+            request: tonic::Request<super::SendSmsRequest>,
+        ) -> std::result::Result<tonic::Response<super::SendSmsResponse>, tonic::Status>;
+        /// Queues one short message a recipient, any number of them, as SendEmailBatch does e-mails.
+        async fn send_sms_batch(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::SendSmsBatchRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<super::SendSmsBatchResponse>,
+            tonic::Status,
+        >;
+        /// How a text would be sent: its alphabet, its parts and, where prices are set up, what it
+        /// costs. Nothing is stored or sent.
+        async fn preview_sms(
+            &self,
+            request: tonic::Request<super::PreviewSmsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PreviewSmsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Sends short messages. What became of them is told by MessageService, as for e-mail.
+    #[derive(Debug)]
+    pub struct SmsServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> SmsServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for SmsServiceServer<T>
+    where
+        T: SmsService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/publica.messaging.v1.SmsService/SendSms" => {
+                    #[allow(non_camel_case_types)]
+                    struct SendSmsSvc<T: SmsService>(pub Arc<T>);
+                    impl<
+                        T: SmsService,
+                    > tonic::server::UnaryService<super::SendSmsRequest>
+                    for SendSmsSvc<T> {
+                        type Response = super::SendSmsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SendSmsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SmsService>::send_sms(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SendSmsSvc(inner);
+                        let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.messaging.v1.SmsService/SendSmsBatch" => {
+                    #[allow(non_camel_case_types)]
+                    struct SendSmsBatchSvc<T: SmsService>(pub Arc<T>);
+                    impl<
+                        T: SmsService,
+                    > tonic::server::ClientStreamingService<super::SendSmsBatchRequest>
+                    for SendSmsBatchSvc<T> {
+                        type Response = super::SendSmsBatchResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::SendSmsBatchRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SmsService>::send_sms_batch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SendSmsBatchSvc(inner);
+                        let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.messaging.v1.SmsService/PreviewSms" => {
+                    #[allow(non_camel_case_types)]
+                    struct PreviewSmsSvc<T: SmsService>(pub Arc<T>);
+                    impl<
+                        T: SmsService,
+                    > tonic::server::UnaryService<super::PreviewSmsRequest>
+                    for PreviewSmsSvc<T> {
+                        type Response = super::PreviewSmsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PreviewSmsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SmsService>::preview_sms(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PreviewSmsSvc(inner);
+                        let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for SmsServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "publica.messaging.v1.SmsService";
+    impl<T> tonic::server::NamedService for SmsServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// One address that is held back.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Suppression {

@@ -7,6 +7,7 @@ mod imports;
 mod inbound;
 mod operations;
 mod replies;
+mod sms;
 mod status;
 mod suppressions;
 mod templates;
@@ -24,14 +25,15 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::callbacks::Rules;
-use crate::config::{MessagingConfig, SigningConfig};
+use crate::config::{MessagingConfig, SenderConfig, SigningConfig};
 use crate::domain::address::ascii_domain;
 use crate::domain::dkim::{Key, Signer};
-use crate::domain::envelope::Checked;
+use crate::domain::envelope::{Channel, Checked};
 use crate::domain::uid;
 use crate::engine::{Engine, Setup};
 use crate::error::Error;
 use crate::sealed::SIGNING_KEY;
+use crate::smpp::Centre;
 use crate::smtp::Hop;
 use crate::store::template as keys;
 use crate::vault::Vault;
@@ -53,6 +55,8 @@ pub(crate) struct Parts {
     pub(crate) config: MessagingConfig,
     pub(crate) rules: Rules,
     pub(crate) hops: Vec<Arc<Hop>>,
+    /// Message centres, each with its sessions and their window.
+    pub(crate) centres: Vec<(Arc<Centre>, usize, usize)>,
 }
 
 /// The use cases of this block. Cheap to clone.
@@ -72,7 +76,27 @@ struct Inner {
 pub(crate) struct House {
     pub(crate) db: Db,
     pub(crate) vault: Vault,
+    /// Delivers e-mail, and looks after what all channels have in common.
     pub(crate) engine: Engine,
+    /// Delivers short messages.
+    pub(crate) sms: Engine,
+}
+
+impl House {
+    /// Has all engines learn which requests are held up.
+    pub(crate) async fn refresh_pauses(&self) -> Result<(), Error> {
+        self.engine.refresh_pauses().await?;
+        self.sms.refresh_pauses().await?;
+        Ok(())
+    }
+
+    /// The engine of a channel.
+    pub(crate) fn engine_of(&self, channel: Channel) -> &Engine {
+        match channel {
+            Channel::Email => &self.engine,
+            Channel::Sms => &self.sms,
+        }
+    }
 }
 
 /// On whose behalf a use case runs.
@@ -116,8 +140,10 @@ impl App {
             parts.keyring.clone(),
             Arc::clone(&parts.entropy),
         );
-        let relay = &parts.config.relay;
+        let (relay, short) = (&parts.config.relay, &parts.config.sms);
+        let receipts = short.receipt_hours;
         let setup = Setup {
+            channel: Channel::Email,
             hops: parts.hops.clone(),
             connections: relay.connections,
             signers: self.signers(&db, &vault).await?,
@@ -126,10 +152,27 @@ impl App {
             poll: Duration::from_millis(parts.config.poll_ms),
             idle: Duration::from_millis(relay.idle_ms),
             keep_failed: Duration::from_hours(parts.config.limits.keep_failed_hours),
+            centres: parts.centres.clone(),
+            parts: short.max_parts,
+            receipts: (receipts > 0).then(|| Duration::from_hours(receipts)),
+            stop_words: short.stop_words.clone(),
+            start_words: short.start_words.clone(),
         };
-        let (clock, entropy) = (Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
-        let engine = Engine::new(db.clone(), vault.clone(), setup, clock, entropy);
-        let house = Arc::new(House { db, vault, engine });
+        let engine = |setup: Setup| {
+            let (clock, entropy) = (Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
+            Engine::new(db.clone(), vault.clone(), setup, clock, entropy)
+        };
+        let sms = engine(Setup {
+            channel: Channel::Sms,
+            ..setup.clone()
+        });
+        let engine = engine(setup);
+        let house = Arc::new(House {
+            db,
+            vault,
+            engine,
+            sms,
+        });
         tenants.insert(tenant.clone(), Arc::clone(&house));
         Ok(house)
     }
@@ -201,15 +244,17 @@ impl App {
         if senders.is_empty() {
             return Ok(());
         }
-        let domain = checked.common.from.rsplit('@').next().unwrap_or_default();
-        let received = checked.common.received.as_ref();
-        let sender = received.and_then(|envelope| envelope.sender.as_ref());
-        let behalf = sender.map_or("", |sender| sender.on_behalf_of_name.as_str());
-        let organisation = &checked.common.organisation;
+        let common = &checked.common;
+        let behalf = common.on_behalf_of();
+        let granted = |grant: &SenderConfig| match checked.channel {
+            Channel::Email => grant.has_domain(common.from.rsplit('@').next().unwrap_or_default()),
+            Channel::Sms => grant.has_sender_id(&common.from),
+        };
         let actor = &who.origin.actor;
+        let organisation = &common.organisation;
         if senders
             .iter()
-            .any(|grant| grant.allows(actor, domain, organisation, behalf))
+            .any(|grant| granted(grant) && grant.allows(actor, organisation, behalf))
         {
             Ok(())
         } else {

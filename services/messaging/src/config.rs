@@ -1,5 +1,7 @@
 //! Settings of the block, the table `[messaging]`.
 
+mod sms;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,9 @@ use publica_journal::JournalConfig;
 use publica_store::DatabaseConfig;
 use publica_types::Secret;
 use serde::Deserialize;
+
+pub(crate) use sms::decimal;
+pub use sms::{CentreConfig, PriceConfig, SmsConfig};
 
 use crate::domain::address::{Mailbox, ascii_domain};
 use crate::smtp::{Hop, HopError, TlsMode};
@@ -30,6 +35,8 @@ pub struct MessagingConfig {
     pub signing: Vec<SigningConfig>,
     /// Who may send as whom. Empty: everybody who may send at all, as anybody.
     pub senders: Vec<SenderConfig>,
+    /// Short messages.
+    pub sms: SmsConfig,
     /// Callbacks to originators.
     pub callbacks: CallbackConfig,
     /// Bounds.
@@ -94,6 +101,8 @@ pub struct SenderConfig {
     pub callers: Vec<String>,
     /// Domains they may use in From; `*` for all.
     pub domains: Vec<String>,
+    /// Senders they may use in short messages; `*` for all.
+    pub sender_ids: Vec<String>,
     /// Organisations they may name; empty for all.
     pub organisations: Vec<String>,
     /// Organisations on whose behalf they may send.
@@ -133,6 +142,7 @@ impl Default for MessagingConfig {
             second_relay: RelayConfig::default(),
             signing: Vec::new(),
             senders: Vec::new(),
+            sms: SmsConfig::default(),
             callbacks: CallbackConfig::default(),
             limits: LimitConfig::default(),
             unsubscribe_url: String::new(),
@@ -274,6 +284,7 @@ impl Settings for MessagingConfig {
                 problems.require(selector, "selector", "is no selector");
             });
         }
+        problems.within("sms", |problems| self.sms.check(problems));
         if let Err(why) = self.callbacks.secret_bytes() {
             problems.add("callbacks.secret", why);
         }
@@ -317,25 +328,29 @@ impl MessagingConfig {
 }
 
 impl SenderConfig {
-    /// Whether this grant lets a caller send so.
-    pub(crate) fn allows(
-        &self,
-        caller: &str,
-        domain: &str,
-        organisation: &str,
-        on_behalf_of: &str,
-    ) -> bool {
-        let any = |list: &[String], value: &str| {
-            list.iter()
-                .any(|one| one == "*" || one.eq_ignore_ascii_case(value))
-        };
+    /// Whether mail may come from this domain.
+    pub(crate) fn has_domain(&self, domain: &str) -> bool {
+        any(&self.domains, domain)
+    }
+
+    /// Whether short messages may come from this sender.
+    pub(crate) fn has_sender_id(&self, sender_id: &str) -> bool {
+        any(&self.sender_ids, sender_id)
+    }
+
+    /// Whether this grant lets a caller send for these organisations.
+    pub(crate) fn allows(&self, caller: &str, organisation: &str, on_behalf_of: &str) -> bool {
         any(&self.callers, caller)
-            && any(&self.domains, domain)
             && (organisation.is_empty()
                 || self.organisations.is_empty()
                 || any(&self.organisations, organisation))
             && (on_behalf_of.is_empty() || any(&self.on_behalf_of, on_behalf_of))
     }
+}
+
+fn any(list: &[String], value: &str) -> bool {
+    list.iter()
+        .any(|one| one == "*" || one.eq_ignore_ascii_case(value))
 }
 
 #[cfg(test)]
@@ -388,18 +403,20 @@ mod tests {
         let grant = SenderConfig {
             callers: vec!["client:portal".to_owned()],
             domains: vec!["gov.example".to_owned()],
+            sender_ids: vec!["Ministry".to_owned()],
             organisations: vec!["Ministry".to_owned()],
             on_behalf_of: vec!["Agency".to_owned()],
         };
-        assert!(grant.allows("client:portal", "gov.example", "Ministry", ""));
-        assert!(grant.allows("client:portal", "gov.example", "", "Agency"));
-        for (caller, domain, organisation, behalf) in [
-            ("client:other", "gov.example", "", ""),
-            ("client:portal", "evil.example", "", ""),
-            ("client:portal", "gov.example", "Other", ""),
-            ("client:portal", "gov.example", "", "Other"),
+        assert!(grant.has_domain("gov.example") && !grant.has_domain("evil.example"));
+        assert!(grant.has_sender_id("Ministry") && !grant.has_sender_id("Other"));
+        assert!(grant.allows("client:portal", "Ministry", ""));
+        assert!(grant.allows("client:portal", "", "Agency"));
+        for (caller, organisation, behalf) in [
+            ("client:other", "", ""),
+            ("client:portal", "Other", ""),
+            ("client:portal", "", "Other"),
         ] {
-            assert!(!grant.allows(caller, domain, organisation, behalf));
+            assert!(!grant.allows(caller, organisation, behalf));
         }
     }
 }

@@ -12,7 +12,9 @@ mod lanes;
 mod liveness;
 mod outcome;
 mod plan;
+mod receipts;
 mod reporter;
+mod sms;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
@@ -26,9 +28,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::counters::State;
 use crate::domain::dkim::Signer;
-use crate::domain::envelope::Lane;
+use crate::domain::envelope::{Channel, Lane};
 use crate::domain::member::Member;
 use crate::domain::retry;
+use crate::smpp::Centre;
 use crate::smtp::Hop;
 use crate::store::chunk::Holder;
 use crate::store::{ChunkId, RequestId, SessionId};
@@ -52,6 +55,7 @@ const DEAD_AFTER: Duration = Duration::from_secs(20);
 /// How an engine is set up.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
+    pub(crate) channel: Channel,
     /// The next hops, in order: a later one serves while those before it cannot be reached.
     pub(crate) hops: Vec<Arc<Hop>>,
     pub(crate) connections: usize,
@@ -63,6 +67,24 @@ pub(crate) struct Setup {
     pub(crate) idle: Duration,
     /// Recipients that failed can be sent to again for so long.
     pub(crate) keep_failed: Duration,
+    /// Message centres, each with its sessions and their window.
+    pub(crate) centres: Vec<(Arc<Centre>, usize, usize)>,
+    /// Most parts of a short message.
+    pub(crate) parts: usize,
+    /// Receipts are waited for so long; without, what a centre took is delivered.
+    pub(crate) receipts: Option<Duration>,
+    pub(crate) stop_words: Vec<String>,
+    pub(crate) start_words: Vec<String>,
+}
+
+impl Setup {
+    /// Whether there is a next hop.
+    pub(crate) fn is_complete(&self) -> bool {
+        match self.channel {
+            Channel::Email => !self.hops.is_empty(),
+            Channel::Sms => !self.centres.is_empty(),
+        }
+    }
 }
 
 /// The engine of one tenant. Cheap to clone.
@@ -105,7 +127,8 @@ pub(crate) enum Health {
 pub(crate) struct Adopted {
     pub(crate) chunk_id: ChunkId,
     pub(crate) request: Arc<ActiveRequest>,
-    pub(crate) lane: Lane,
+    /// The number under which its lane is stored.
+    pub(crate) slot: i64,
     pub(crate) member: Member,
 }
 
@@ -118,7 +141,7 @@ impl Engine {
         entropy: SharedEntropy,
     ) -> Self {
         let (reports, inbox) = mpsc::channel(REPORTS_MAX);
-        let health = if !setup.hops.is_empty() {
+        let health = if setup.is_complete() {
             Health::Idle
         } else {
             Health::NotConfigured
@@ -169,16 +192,58 @@ impl Engine {
         reported.spawn(reporter.run(finished.clone()));
         reported.spawn(liveness::beat(Arc::clone(shared), finished.clone()));
         tracker.spawn(dispatch::run(Arc::clone(shared), stop.clone()));
-        if !shared.setup.hops.is_empty() {
-            for _ in 0..shared.setup.connections {
-                tracker.spawn(connection::run(Arc::clone(shared), stop.clone()));
+        let (kept, ended) = (TaskTracker::new(), CancellationToken::new());
+        match shared.setup.channel {
+            Channel::Email if shared.setup.is_complete() => {
+                for _ in 0..shared.setup.connections {
+                    tracker.spawn(connection::run(Arc::clone(shared), stop.clone()));
+                }
             }
+            Channel::Email => {}
+            Channel::Sms => self.keep_sessions(&tracker, &kept, &stop, &ended),
         }
         tracker.close();
         tracker.wait().await;
+        // Sessions end once nobody sends through them.
+        ended.cancel();
+        kept.close();
+        kept.wait().await;
         finished.cancel();
         reported.close();
         reported.wait().await;
+    }
+
+    /// Begins sessions with all centres, the slots that send through them, and the desk that
+    /// takes in what they bring.
+    fn keep_sessions(
+        &self,
+        slots: &TaskTracker,
+        kept: &TaskTracker,
+        stop: &CancellationToken,
+        ended: &CancellationToken,
+    ) {
+        let shared = &self.shared;
+        let (incoming, inbox) = mpsc::channel(REPORTS_MAX);
+        for (centre, binds, window) in &shared.setup.centres {
+            for _ in 0..*binds {
+                let bind = Arc::new(sms::Bind::new(Arc::clone(centre), *window));
+                let keep = Arc::clone(&bind);
+                kept.spawn(keep.keep(Arc::clone(shared), incoming.clone(), ended.clone()));
+                for _ in 0..*window {
+                    let (shared, bind) = (Arc::clone(shared), Arc::clone(&bind));
+                    slots.spawn(sms::run(shared, bind, stop.clone()));
+                }
+            }
+        }
+        // Without a centre the desk still settles what waits for receipts no longer.
+        let idle = (shared.setup.centres.is_empty()).then(|| (incoming.clone(), ended.clone()));
+        if let Some((incoming, ended)) = idle {
+            kept.spawn(async move {
+                ended.cancelled().await;
+                drop(incoming);
+            });
+        }
+        kept.spawn(receipts::run(Arc::clone(shared), inbox));
     }
 
     /// The session under which this engine claims chunks; it lives once [`Self::run`] runs.
@@ -188,7 +253,7 @@ impl Engine {
 
     /// Whether the call that accepts a single message may claim it as well.
     pub(crate) fn can_adopt(&self, lane: Lane) -> bool {
-        !self.shared.setup.hops.is_empty()
+        self.shared.setup.is_complete()
             && self.shared.liveness.is_alive()
             && self.shared.lanes.len(lane) < ADOPT_BELOW
     }

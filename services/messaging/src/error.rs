@@ -30,6 +30,8 @@ pub(crate) enum Error {
     MissingScope(&'static str),
     #[error("no request has this handle")]
     UnknownRequest,
+    #[error("this channel is not set up here")]
+    NotSetUp,
     #[error("every message of the request has come to its end")]
     Finished,
     #[error("no template has this name and version, or it is not approved")]
@@ -65,7 +67,9 @@ impl Fault for Error {
             | Self::UnknownTemplate
             | Self::UnknownSuppression
             | Self::UnknownSubscription => Code::NotFound,
-            Self::NotADraft | Self::FourEyes | Self::Finished => Code::FailedPrecondition,
+            Self::NotADraft | Self::FourEyes | Self::Finished | Self::NotSetUp => {
+                Code::FailedPrecondition
+            }
             Self::Quota { .. } => Code::ResourceExhausted,
             Self::Journal(error) => error.code(),
             Self::Seal(SealError::Store(error)) | Self::Store(error) => store_code(error),
@@ -87,6 +91,7 @@ impl Fault for Error {
             Self::UnknownTemplate => "UNKNOWN_TEMPLATE",
             Self::NotADraft => "NOT_A_DRAFT",
             Self::Finished => "REQUEST_FINISHED",
+            Self::NotSetUp => "POLICY_NOT_CONFIGURED",
             Self::FourEyes => "FOUR_EYES",
             Self::UnknownSuppression => "UNKNOWN_SUPPRESSION",
             Self::UnknownSubscription => "UNKNOWN_SUBSCRIPTION",

@@ -5,6 +5,7 @@ mod delivery;
 mod imports;
 mod inbound;
 mod messages;
+mod sms;
 mod suppressions;
 mod templates;
 
@@ -13,6 +14,7 @@ use publica_proto::messaging::v1::channel_service_server::ChannelServiceServer;
 use publica_proto::messaging::v1::delivery_service_server::DeliveryServiceServer;
 use publica_proto::messaging::v1::inbound_service_server::InboundServiceServer;
 use publica_proto::messaging::v1::message_service_server::MessageServiceServer;
+use publica_proto::messaging::v1::sms_service_server::SmsServiceServer;
 use publica_proto::messaging::v1::suppression_service_server::SuppressionServiceServer;
 use publica_proto::messaging::v1::template_service_server::TemplateServiceServer;
 use tonic::Request;
@@ -34,6 +36,7 @@ pub(crate) fn routes(app: &App) -> Routes {
     let routes = Routes::new(
         MessageServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_MAX),
     )
+    .add_service(SmsServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_MAX))
     .add_service(TemplateServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_MAX))
     .add_service(SuppressionServiceServer::new(service.clone()))
     .add_service(ChannelServiceServer::new(service.clone()))

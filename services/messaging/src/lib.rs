@@ -2,11 +2,12 @@
 //! each, without keeping a contact for longer than its delivery needs.
 //!
 //! Parts: `domain` holds the rules, `app` the use cases, `engine` the delivery, `smtp` the
-//! client that hands mail over, `store` the tables, `vault` the keys of content, `grpc` the
+//! client that hands mail over, `smpp` the one for short messages, `store` the tables, `vault` the keys of content, `grpc` the
 //! services, `callbacks` the events to originators. [`Messaging`] is the block that a host
-//! opens; [`sink`] is a local mail server for trying out, tests and measurements.
+//! opens; [`sink`] is a local mail server and [`smsc`] a local message centre, for trying out, tests
+//! and measurements.
 //!
-//! Leaves out: published REST shapes (the gateway's), and channels other than e-mail, which
+//! Leaves out: published REST shapes (the gateway's), and channels other than e-mail and short messages, which
 //! docs/requirements/messaging.md lists.
 
 mod app;
@@ -19,6 +20,8 @@ mod grpc;
 mod policy;
 mod sealed;
 pub mod sink;
+mod smpp;
+pub mod smsc;
 mod smtp;
 mod store;
 mod vault;
@@ -37,7 +40,8 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 pub use config::{
-    CallbackConfig, LimitConfig, MessagingConfig, RelayConfig, SenderConfig, SigningConfig,
+    CallbackConfig, CentreConfig, LimitConfig, MessagingConfig, PriceConfig, RelayConfig,
+    SenderConfig, SigningConfig, SmsConfig,
 };
 pub use domain::address::mailbox;
 
@@ -86,6 +90,11 @@ impl Block for Messaging {
         for relay in [&config.relay, &config.second_relay] {
             hops.extend(relay.hop().map_err(failed("setting up its relay"))?);
         }
+        let mut centres = Vec::new();
+        for setting in &config.sms.centres {
+            let centre = setting.centre().map_err(failed("setting up its centres"))?;
+            centres.push((centre, setting.binds, setting.window));
+        }
         let keyring = env.keyring.scoped(Self::NAME);
         let secret = match config.callbacks.secret_bytes() {
             Ok(Some(secret)) => secret,
@@ -123,6 +132,7 @@ impl Block for Messaging {
             config,
             rules,
             hops,
+            centres,
         });
         for tenant in &env.tenants {
             app.house(tenant)
@@ -155,7 +165,9 @@ impl Block for Messaging {
             match self.app.house(&tenant).await {
                 Ok(house) => {
                     let stop = stop.clone();
+                    let short = (Arc::clone(&house), stop.clone());
                     tracker.spawn(async move { house.engine.run(stop).await });
+                    tracker.spawn(async move { short.0.sms.run(short.1).await });
                 }
                 Err(error) => tracing::error!(%error, "a tenant's delivery cannot run"),
             }

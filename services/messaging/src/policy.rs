@@ -34,6 +34,18 @@ pub(crate) const POLICY: &[(&str, Access)] = publica_journal::policy! {
         Access::Scope("messaging:reply:write"),
     ),
     (
+        "/publica.messaging.v1.SmsService/SendSms",
+        Access::Scope("messaging:message:send"),
+    ),
+    (
+        "/publica.messaging.v1.SmsService/SendSmsBatch",
+        Access::Scope("messaging:message:send"),
+    ),
+    (
+        "/publica.messaging.v1.SmsService/PreviewSms",
+        Access::Scope("messaging:message:send"),
+    ),
+    (
         "/publica.messaging.v1.TemplateService/GetTemplate",
         Access::Scope("messaging:template:read"),
     ),

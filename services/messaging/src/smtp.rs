@@ -9,4 +9,4 @@ mod connection;
 mod hop;
 
 pub(crate) use connection::{Body, Connection, Head, Transaction};
-pub(crate) use hop::{Hop, HopError, TlsMode};
+pub(crate) use hop::{Hop, HopError, Io, TlsMode, connector};

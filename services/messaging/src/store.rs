@@ -5,6 +5,7 @@ pub(crate) mod inbound;
 pub(crate) mod operation;
 pub(crate) mod report;
 pub(crate) mod request;
+pub(crate) mod sms;
 pub(crate) mod suppression;
 pub(crate) mod template;
 
@@ -29,5 +30,6 @@ pub(crate) static MIGRATIONS: MigrationSet = migration_set!(
         "request", "chunk", "wrapping_hour", "session", "beat", "chunk_step", "event", "tally",
         "cancellation", "completion", "reply", "template_version", "template_step",
         "suppression", "suppression_lift", "signing_key", "pause_step", "dead_letter", "redrive",
+        "sms_part", "sms_wait", "sms_receipt",
     ],
 );

@@ -11,9 +11,9 @@ use serde_json::json;
 
 use super::{App, House, Who};
 use crate::callbacks;
-use crate::domain::envelope::{self, Checked, Code, Lane, Violation};
+use crate::domain::envelope::{self, Channel, Checked, Code, Lane, Violation};
 use crate::domain::member::{Member, Members};
-use crate::domain::template::Compiled;
+use crate::domain::template::{Compiled, Rendered};
 use crate::domain::uid;
 use crate::engine::{ActiveRequest, Adopted};
 use crate::error::Error;
@@ -30,6 +30,15 @@ struct Fingerprint {
     envelope: Option<api::Envelope>,
     #[prost(message, optional, tag = "2")]
     member: Option<Member>,
+    #[prost(message, optional, tag = "3")]
+    sms: Option<api::SmsEnvelope>,
+}
+
+/// The call that brings one message.
+pub(super) struct Taking {
+    pub(super) name: &'static str,
+    pub(super) rpc: &'static str,
+    pub(super) request_id: String,
 }
 
 /// What the unit that accepts one message writes.
@@ -64,8 +73,8 @@ pub(super) fn accepted_entry(row: &RequestRow, rejected: i64) -> Entry {
     Entry::new("messaging.request.accepted")
         .subject("message_request", &row.request_uid)
         .body(json!({
-            "channel": "email",
-            "lane": row.lane,
+            "channel": Channel::of_slot(row.lane).name(),
+            "lane": Lane::of_slot(row.lane).number(),
             "messages": row.n,
             "rejected": rejected,
             "planned": row.not_before > row.received_at,
@@ -93,16 +102,35 @@ impl App {
         };
         let house = self.house(&who.origin.tenant).await?;
         let checked = self.admit(who, &house, checked).await?;
-        check_values(&checked, &member)?;
+        values_of(&checked, &member)?;
+        let taking = Taking {
+            name: "messaging.send_email",
+            rpc: "/publica.messaging.v1.MessageService/SendEmail",
+            request_id: message.request_id,
+        };
+        self.take_in(who, &house, (checked, member), taking).await
+    }
+
+    /// Stores one message of any channel, and takes it up where nothing stands in its way.
+    pub(super) async fn take_in(
+        &self,
+        who: &Who,
+        house: &House,
+        (checked, member): (Checked, Member),
+        taking: Taking,
+    ) -> Result<api::SendEmailResponse, Error> {
+        let now = self.now();
         self.charge(who, 1)?;
+        let engine = house.engine_of(checked.channel);
         let fingerprint = Fingerprint {
             envelope: checked.common.received.clone(),
             member: Some(member.clone()),
+            sms: checked.common.received_sms.clone(),
         };
         let fingerprint = publica_journal::fingerprint(&fingerprint);
-        let adopts = self.adopts(&house, &checked, &member, now).await?;
+        let adopts = self.adopts(house, &checked, &member, now).await?;
         let prepared = self
-            .prepare(who, &house, &checked, &member, (now, adopts), &fingerprint)
+            .prepare(who, house, &checked, &member, (now, adopts), &fingerprint)
             .await?;
         let (uid, row, chunk_id) = (
             prepared.response.request_uid.clone(),
@@ -110,10 +138,10 @@ impl App {
             prepared.chunk.chunk_id,
         );
         let call = Call {
-            name: "messaging.send_email",
+            name: taking.name,
             origin: &who.origin,
-            rpc: "/publica.messaging.v1.MessageService/SendEmail",
-            request_id: Some(message.request_id),
+            rpc: taking.rpc,
+            request_id: Some(taking.request_id),
             fingerprint,
         };
         let write = publica_journal::write(&house.db, call, prepared, |tx, input| {
@@ -127,19 +155,16 @@ impl App {
         if adopts {
             let tenant = &who.origin.tenant;
             let request = Arc::new(ActiveRequest::new(&row, checked.common, tenant));
-            house.engine.requests().put(&request);
-            let lane = checked.lane;
-            house
-                .engine
-                .adopt(Adopted {
-                    chunk_id,
-                    request,
-                    lane,
-                    member,
-                })
-                .await;
+            engine.requests().put(&request);
+            let adopted = Adopted {
+                chunk_id,
+                request,
+                slot: row.lane,
+                member,
+            };
+            engine.adopt(adopted).await;
         } else {
-            house.engine.wake();
+            engine.wake();
         }
         Ok(response)
     }
@@ -173,7 +198,7 @@ impl App {
         member: &Member,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        if checked.planned || !house.engine.can_adopt(checked.lane) {
+        if checked.planned || !house.engine_of(checked.channel).can_adopt(checked.lane) {
             return Ok(false);
         }
         if !suppression::any(&house.db).await? {
@@ -241,7 +266,7 @@ impl App {
             mhash,
             request_key,
             chunk,
-            session: adopts.then(|| house.engine.session()),
+            session: adopts.then(|| house.engine_of(checked.channel).session()),
             response,
         })
     }
@@ -259,7 +284,7 @@ impl App {
             request_id,
             request_uid: self.new_request_uid(),
             n,
-            lane: checked.lane.number(),
+            lane: checked.slot(),
             claimed,
             received_at: now,
             not_before: checked.not_before,
@@ -283,11 +308,9 @@ impl App {
     }
 }
 
-/// A single message whose template lacks a value is refused at the door.
-fn check_values(checked: &Checked, member: &Member) -> Result<(), Error> {
-    if !checked.common.templated {
-        return Ok(());
-    }
+/// What the recipient of a single message reads; one whose template lacks a value is refused at
+/// the door.
+pub(super) fn values_of(checked: &Checked, member: &Member) -> Result<Rendered, Error> {
     let locales: Vec<&str> = checked
         .common
         .variants
@@ -295,16 +318,21 @@ fn check_values(checked: &Checked, member: &Member) -> Result<(), Error> {
         .map(|variant| variant.locale.as_str())
         .collect();
     let index = crate::domain::template::choose(&locales, &member.locale);
-    let Some(variant) = checked.common.variants.get(index) else {
-        return Ok(());
-    };
-    let rendered = Compiled::new(variant).and_then(|compiled| compiled.render(&member.parameters));
-    match rendered {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Error::Unsound(vec![Violation::new(
+    let variant = checked.common.variants.get(index).cloned();
+    let variant = variant.unwrap_or_default();
+    if !checked.common.templated {
+        return Ok(Rendered {
+            subject: variant.subject,
+            text: variant.text,
+            html: variant.html,
+        });
+    }
+    let rendered = Compiled::new(&variant).and_then(|compiled| compiled.render(&member.parameters));
+    rendered.map_err(|error| {
+        Error::Unsound(vec![Violation::new(
             Code::SchemaViolation,
             "recipient.parameters",
             error.to_string(),
-        )])),
-    }
+        )])
+    })
 }

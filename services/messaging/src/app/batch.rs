@@ -16,7 +16,7 @@ use publica_types::{Origin, Timestamp, Uuid};
 use super::accept::accepted_entry;
 use super::{App, House, Who};
 use crate::domain::counters::{Counters, State};
-use crate::domain::envelope::{self, Checked, Code};
+use crate::domain::envelope::{self, Channel, Checked, Code, Violation, check_recipient};
 use crate::domain::member::{Member, Members};
 use crate::error::Error;
 use crate::store::chunk::{self, NewChunk, NewKey, REQUEST_LANE};
@@ -30,6 +30,9 @@ const CHUNK: usize = 500;
 const STAGED: usize = 50;
 /// Most recipients of one part of the stream.
 const PART_MAX: usize = 1_000;
+
+/// A recipient in a form that tells repeats, and what checking it gave.
+type Entry = (Vec<u8>, Result<Member, Vec<Violation>>);
 
 /// A batch that is being taken in.
 pub(crate) struct Batch {
@@ -103,14 +106,23 @@ impl App {
         who: Who,
         header: api::BatchHeader,
     ) -> Result<Batch, Error> {
-        let now = self.now();
         let envelope = header.envelope.unwrap_or_default();
-        let checked = envelope::check(envelope, true, now).map_err(Error::Unsound)?;
+        let checked = envelope::check(envelope, true, self.now()).map_err(Error::Unsound)?;
+        self.begin(who, checked, header.request_id).await
+    }
+
+    /// Begins a batch of any channel.
+    pub(super) async fn begin(
+        &self,
+        who: Who,
+        checked: Checked,
+        call_id: String,
+    ) -> Result<Batch, Error> {
+        let now = self.now();
         let house = self.house(&who.origin.tenant).await?;
         let checked = self.admit(&who, &house, checked).await?;
         let mut digest = Context::new(&SHA256);
-        let received = checked.common.received.clone().unwrap_or_default();
-        digest.update(&received.encode_to_vec());
+        digest.update(&checked.common.as_received());
         Ok(Batch {
             request_id: RequestId::from_uuid(self.new_id()),
             chunk_id: ChunkId::from_uuid(self.new_id()),
@@ -118,7 +130,7 @@ impl App {
             who,
             house,
             checked,
-            call_id: header.request_id,
+            call_id,
             now,
             digest,
             members: Vec::with_capacity(CHUNK),
@@ -132,19 +144,44 @@ impl App {
 }
 
 impl Batch {
-    /// Takes in some recipients.
+    /// Takes in some recipients of e-mail.
     pub(crate) async fn add(&mut self, recipients: Vec<api::Recipient>) -> Result<(), Error> {
-        if recipients.len() > PART_MAX {
+        let entries = recipients
+            .into_iter()
+            .map(|one| (canonical(&one), Member::check(one, "recipient")));
+        self.add_entries(entries.collect()).await
+    }
+
+    /// Takes in some recipients of short messages.
+    pub(crate) async fn add_sms(
+        &mut self,
+        recipients: Vec<api::SmsRecipient>,
+    ) -> Result<(), Error> {
+        let rules = self.app.sms_rules();
+        let entries = recipients.into_iter().map(|one| {
+            let raw = api::Recipient {
+                email: one.phone.clone(),
+                locale: one.locale.clone(),
+                parameters: one.parameters.clone(),
+                ..api::Recipient::default()
+            };
+            (canonical(&raw), check_recipient(one, &rules, "recipient"))
+        });
+        self.add_entries(entries.collect()).await
+    }
+
+    async fn add_entries(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
+        if entries.len() > PART_MAX {
             return Err(Error::Stream("a part holds at most 1000 recipients"));
         }
-        for recipient in recipients {
+        for (canonical, checked) in entries {
             let limit = self.app.config().limits.batch_recipients;
             if self.count >= limit {
                 return Err(Error::BatchTooLarge(limit));
             }
             self.count += 1;
-            self.digest.update(&canonical(&recipient));
-            match Member::check(recipient, "recipient") {
+            self.digest.update(&canonical);
+            match checked {
                 Ok(mut member) => {
                     member.pos = self.places;
                     self.members.push(member);
@@ -193,7 +230,7 @@ impl Batch {
             chunk_id,
             request_id: self.request_id,
             root_id: chunk_id.as_uuid(),
-            lane: self.checked.lane.number(),
+            lane: self.checked.slot(),
             attempt: 1,
             not_before: self.checked.not_before,
             n,
@@ -275,10 +312,20 @@ impl Batch {
             rejected: self.rejected,
             response,
         };
+        let (name, rpc) = match self.checked.channel {
+            Channel::Email => (
+                "messaging.send_email_batch",
+                "/publica.messaging.v1.MessageService/SendEmailBatch",
+            ),
+            Channel::Sms => (
+                "messaging.send_sms_batch",
+                "/publica.messaging.v1.SmsService/SendSmsBatch",
+            ),
+        };
         let call = Call {
-            name: "messaging.send_email_batch",
+            name,
             origin: &self.who.origin,
-            rpc: "/publica.messaging.v1.MessageService/SendEmailBatch",
+            rpc,
             request_id: Some(self.call_id.clone()),
             fingerprint,
         };
@@ -287,7 +334,7 @@ impl Batch {
         });
         let mut response: api::SendEmailBatchResponse = write.await?;
         response.replayed = response.request_uid != uid;
-        self.house.engine.wake();
+        self.house.engine_of(self.checked.channel).wake();
         Ok(response)
     }
 

@@ -3,6 +3,7 @@
 use publica_proto::messaging::v1 as api;
 
 use super::{App, Who};
+use crate::domain::envelope::Channel;
 use crate::engine::Health;
 use crate::error::Error;
 
@@ -10,20 +11,23 @@ impl App {
     /// The channels and the state of their next hops.
     pub(crate) async fn channels(&self, who: &Who) -> Result<api::ListChannelsResponse, Error> {
         let house = self.house(&who.origin.tenant).await?;
-        let health = match house.engine.health() {
-            Health::NotConfigured => api::ChannelHealth::NotConfigured,
-            Health::Idle => api::ChannelHealth::Idle,
-            Health::Up => api::ChannelHealth::Up,
-            Health::Down => api::ChannelHealth::Down,
-        };
-        let channel = api::Channel {
-            name: "email".to_owned(),
-            health: health.into(),
-            sent_count: house.engine.sent(),
-            waiting_count: i64::try_from(house.engine.waiting()).unwrap_or(i64::MAX),
-        };
+        let channels = [Channel::Email, Channel::Sms].map(|channel| {
+            let engine = house.engine_of(channel);
+            let health = match engine.health() {
+                Health::NotConfigured => api::ChannelHealth::NotConfigured,
+                Health::Idle => api::ChannelHealth::Idle,
+                Health::Up => api::ChannelHealth::Up,
+                Health::Down => api::ChannelHealth::Down,
+            };
+            api::Channel {
+                name: channel.name().to_owned(),
+                health: health.into(),
+                sent_count: engine.sent(),
+                waiting_count: i64::try_from(engine.waiting()).unwrap_or(i64::MAX),
+            }
+        });
         Ok(api::ListChannelsResponse {
-            channels: vec![channel],
+            channels: channels.into(),
         })
     }
 

@@ -14,7 +14,7 @@ use super::status::{state, to_proto};
 use super::{App, House, Who};
 use crate::callbacks;
 use crate::domain::counters::{Counters, State};
-use crate::domain::envelope::{Code, Lane, Violation};
+use crate::domain::envelope::{Channel, Code, Lane, Violation};
 use crate::domain::member::Members;
 use crate::domain::retry;
 use crate::error::Error;
@@ -172,7 +172,7 @@ impl App {
             })
         });
         let response = write.await?;
-        house.engine.refresh_pauses().await?;
+        house.refresh_pauses().await?;
         Ok(response)
     }
 
@@ -203,7 +203,7 @@ impl App {
             })
         });
         let response = write.await?;
-        house.engine.refresh_pauses().await?;
+        house.refresh_pauses().await?;
         Ok(response)
     }
 
@@ -271,7 +271,7 @@ impl App {
                     StoreError::UniqueViolation { .. } | StoreError::Conflict { .. },
                 )) if tries < TRIES => tries += 1,
                 done => {
-                    house.engine.wake();
+                    house.engine_of(Channel::of_slot(row.lane)).wake();
                     return done;
                 }
             }
@@ -310,6 +310,7 @@ impl App {
                 // What was refused gets another chance; dead addresses are suppressed anyway.
                 member.dropped.clear();
                 member.unknown = 0;
+                member.parts.clear();
                 member.expires = now.plus(retry::LIFETIME).micros();
             }
             let places = members.iter().map(|member| member.pos).collect();
@@ -345,7 +346,7 @@ fn redrives(row: &RequestRow) -> Uuid {
 
 async fn summary(house: &House, row: &RequestRow) -> Result<api::RequestSummary, Error> {
     let counters = request::counters(&house.db, row).await?;
-    let priority = match Lane::from_number(row.lane) {
+    let priority = match Lane::of_slot(row.lane) {
         Lane::Emergency => api::Priority::Emergency,
         Lane::Urgent => api::Priority::Urgent,
         Lane::Normal => api::Priority::Normal,

@@ -7,6 +7,7 @@ use publica_types::{Origin, Uuid};
 
 use super::{App, Who};
 use crate::domain::counters::{Counters, State};
+use crate::domain::envelope::Channel;
 use crate::domain::uid;
 use crate::error::Error;
 use crate::store::operation;
@@ -67,7 +68,7 @@ impl App {
         let fingerprint = publica_journal::fingerprint(&message);
         let house = self.house(&who.origin.tenant).await?;
         let row = self.find(who, &message.request_uid).await?;
-        let id = row.request_id;
+        let (id, channel) = (row.request_id, Channel::of_slot(row.lane));
         let call = Call {
             name: "messaging.cancel_request",
             origin: &who.origin,
@@ -92,7 +93,7 @@ impl App {
             })
         });
         let response = write.await?;
-        house.engine.cancel(id).await?;
+        house.engine_of(channel).cancel(id).await?;
         Ok(response)
     }
 

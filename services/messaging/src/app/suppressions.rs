@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{App, Who};
 use crate::domain::address::Mailbox;
 use crate::domain::envelope::{Code, Violation, is_name};
+use crate::domain::phone;
 use crate::error::Error;
 use crate::store::suppression::{self, OPT_OUT, SuppressionRow};
 
@@ -21,9 +22,9 @@ impl App {
         who: &Who,
         address: &str,
     ) -> Result<api::CheckAddressResponse, Error> {
-        let mailbox = mailbox(address)?;
+        let contact = contact(address)?;
         let house = self.house(&who.origin.tenant).await?;
-        let hash = house.vault.address_hash(mailbox.as_str());
+        let hash = house.vault.address_hash(&contact);
         let rows = suppression::in_force(&house.db, &[hash], self.now()).await?;
         Ok(api::CheckAddressResponse {
             suppressions: rows.into_iter().map(to_proto).collect(),
@@ -60,7 +61,7 @@ impl App {
         message: api::CreateSuppressionRequest,
     ) -> Result<api::CreateSuppressionResponse, Error> {
         let fingerprint = publica_journal::fingerprint(&message);
-        let mailbox = mailbox(&message.address)?;
+        let contact = contact(&message.address)?;
         let reason = i64::from(message.reason);
         let expires_at = message
             .expire_time
@@ -78,7 +79,7 @@ impl App {
         let house = self.house(&who.origin.tenant).await?;
         let row = SuppressionRow {
             suppression_id: self.new_id(),
-            address_hash: house.vault.address_hash(mailbox.as_str()),
+            address_hash: house.vault.address_hash(&contact),
             category: message.category,
             reason,
             created_at: self.now(),
@@ -193,14 +194,17 @@ impl App {
     }
 }
 
-fn mailbox(address: &str) -> Result<Mailbox, Error> {
-    Mailbox::parse(address).map_err(|error| {
-        Error::Unsound(vec![Violation::new(
-            Code::InvalidAddress,
-            "address",
-            error.to_string(),
-        )])
-    })
+/// A mail address, or a telephone number with its plus, in the form in which it is looked up.
+fn contact(address: &str) -> Result<String, Error> {
+    let read = if address.trim_start().starts_with('+') {
+        phone::parse(address, "").map_err(|error| error.to_string())
+    } else {
+        let mailbox = Mailbox::parse(address);
+        mailbox
+            .map(|one| one.to_string())
+            .map_err(|error| error.to_string())
+    };
+    read.map_err(|why| Error::Unsound(vec![Violation::new(Code::InvalidAddress, "address", why)]))
 }
 
 fn to_proto(row: SuppressionRow) -> api::Suppression {

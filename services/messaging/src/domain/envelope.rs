@@ -1,7 +1,10 @@
 //! What the messages of a request have in common: checked, and in the form that is sealed.
 
+mod sms;
+
 use std::time::Duration;
 
+use prost::Message as _;
 use publica_proto::messaging::v1 as api;
 use publica_types::Timestamp;
 
@@ -10,6 +13,8 @@ use super::encode::Charset;
 use super::member;
 use super::retry;
 use super::template::{CONTENT_MAX, Compiled, Variant};
+
+pub(crate) use sms::{SmsRules, check_recipient, check_sms};
 
 /// How far ahead a message may be planned.
 const PLAN_MAX: Duration = Duration::from_hours(24 * 90);
@@ -72,15 +77,45 @@ impl Lane {
         self as i64
     }
 
-    pub(crate) fn from_number(number: i64) -> Self {
+    /// A lane by its number, whatever the channel.
+    pub(crate) fn of_slot(slot: i64) -> Self {
         Self::ALL
             .into_iter()
-            .find(|lane| lane.number() == number)
+            .find(|lane| lane.number() == slot.rem_euclid(10))
             .unwrap_or(Self::Bulk)
     }
 
     pub(crate) fn index(self) -> usize {
         self as usize
+    }
+}
+
+/// A way to reach people. The numbers are stored, as tens of the number of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Channel {
+    Email = 0,
+    Sms = 1,
+}
+
+impl Channel {
+    /// The number under which a lane of this channel is stored.
+    pub(crate) fn slot(self, lane: Lane) -> i64 {
+        self as i64 * 10 + lane.number()
+    }
+
+    pub(crate) fn of_slot(slot: i64) -> Self {
+        if slot.div_euclid(10) == 1 {
+            Self::Sms
+        } else {
+            Self::Email
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Sms => "sms",
+        }
     }
 }
 
@@ -108,11 +143,40 @@ pub(crate) struct Common {
     /// The request exactly as it came.
     #[prost(message, optional, tag = "9")]
     pub(crate) received: Option<api::Envelope>,
+    /// The same of short messages.
+    #[prost(message, optional, tag = "10")]
+    pub(crate) received_sms: Option<api::SmsEnvelope>,
+}
+
+impl Common {
+    /// The request as it came, in one form for all channels.
+    pub(crate) fn as_received(&self) -> Vec<u8> {
+        match (&self.received, &self.received_sms) {
+            (Some(envelope), _) => envelope.encode_to_vec(),
+            (None, Some(envelope)) => envelope.encode_to_vec(),
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// The organisation on whose behalf the request was made; may be empty.
+    pub(crate) fn on_behalf_of(&self) -> &str {
+        let mail = self.received.as_ref().and_then(|one| one.sender.as_ref());
+        let short = self
+            .received_sms
+            .as_ref()
+            .and_then(|one| one.sender.as_ref());
+        match (mail, short) {
+            (Some(sender), _) => &sender.on_behalf_of_name,
+            (None, Some(sender)) => &sender.on_behalf_of_name,
+            (None, None) => "",
+        }
+    }
 }
 
 /// A checked envelope.
 #[derive(Debug, Clone)]
 pub(crate) struct Checked {
+    pub(crate) channel: Channel,
     pub(crate) common: Common,
     pub(crate) lane: Lane,
     pub(crate) not_before: Timestamp,
@@ -123,18 +187,43 @@ pub(crate) struct Checked {
     pub(crate) planned: bool,
 }
 
+impl Checked {
+    /// The number under which its lane is stored.
+    pub(crate) fn slot(&self) -> i64 {
+        self.channel.slot(self.lane)
+    }
+}
+
 /// Checks everything that can be known without the store.
 pub(crate) fn check(
-    envelope: api::Envelope,
+    mut envelope: api::Envelope,
     batch: bool,
     now: Timestamp,
 ) -> Result<Checked, Vec<Violation>> {
     let mut violations = Vec::new();
     let received = envelope.clone();
+    let from = envelope.sender.take().unwrap_or_default();
+    let mut common = sender(&mut violations, from);
+    let template = body(&mut violations, &mut common, envelope.body.take());
+    common.received = Some(received);
+    let found = (violations, common, template);
+    finish(found, envelope, Channel::Email, batch, now)
+}
+
+/// Checks what envelopes of all channels have in common.
+fn finish(
+    (mut violations, mut common, template): (
+        Vec<Violation>,
+        Common,
+        Option<api::TemplateReference>,
+    ),
+    envelope: api::Envelope,
+    channel: Channel,
+    batch: bool,
+    now: Timestamp,
+) -> Result<Checked, Vec<Violation>> {
     let lane = lane(envelope.priority(), batch);
     let (not_before, expires, planned) = times(&mut violations, &envelope, now);
-    let mut common = sender(&mut violations, envelope.sender.unwrap_or_default());
-    let template = body(&mut violations, &mut common, envelope.body);
     if !envelope.category.is_empty() && !is_name(&envelope.category, 64) {
         violations.push(Violation::new(
             Code::SchemaViolation,
@@ -150,7 +239,6 @@ pub(crate) fn check(
     );
     common.category = envelope.category;
     common.mandatory = envelope.mandatory;
-    common.received = Some(received);
     if !violations.is_empty() {
         return Err(violations);
     }
@@ -159,6 +247,7 @@ pub(crate) fn check(
         .map(|callback| callback.url)
         .filter(|url| !url.is_empty());
     Ok(Checked {
+        channel,
         common,
         lane,
         not_before,

@@ -46,6 +46,9 @@ pub(crate) struct Member {
     /// Not to be sent after, in microseconds; 0 leaves it at what the request says.
     #[prost(int64, tag = "12")]
     pub(crate) expires: i64,
+    /// Parts of a short message that earlier attempts got through; they are not sent again.
+    #[prost(int64, repeated, tag = "13")]
+    pub(crate) parts: Vec<i64>,
 }
 
 /// The members of a chunk.
@@ -85,6 +88,28 @@ impl Member {
                 "has more than 50 addresses, copies included",
             ));
         }
+        let rest = Recipient {
+            email: String::new(),
+            cc: String::new(),
+            bcc: String::new(),
+            ..recipient
+        };
+        let rest = Self::check_rest(rest, path).map_err(|found| violations.extend(found));
+        let (Ok(rest), true) = (rest, violations.is_empty()) else {
+            return Err(violations);
+        };
+        let strings = |list: Vec<Mailbox>| list.into_iter().map(|one| one.to_string()).collect();
+        Ok(Self {
+            to: strings(to),
+            cc: strings(cc),
+            bcc: strings(bcc),
+            ..rest
+        })
+    }
+
+    /// Checks what entries of all channels have in common.
+    pub(crate) fn check_rest(recipient: Recipient, path: &str) -> Result<Self, Vec<Violation>> {
+        let mut violations = Vec::new();
         text(
             &mut violations,
             &format!("{path}.name"),
@@ -108,11 +133,7 @@ impl Member {
         if !violations.is_empty() {
             return Err(violations);
         }
-        let strings = |list: Vec<Mailbox>| list.into_iter().map(|one| one.to_string()).collect();
         Ok(Self {
-            to: strings(to),
-            cc: strings(cc),
-            bcc: strings(bcc),
             name: recipient.name,
             locale: recipient.locale,
             parameters: recipient.parameters.into_iter().collect(),

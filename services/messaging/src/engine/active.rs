@@ -117,6 +117,8 @@ impl ActiveRequest {
 pub(crate) struct ActiveChunk {
     pub(crate) chunk_id: ChunkId,
     pub(crate) root_id: Uuid,
+    /// The number under which its lane is stored.
+    pub(crate) slot: i64,
     pub(crate) lane: Lane,
     pub(crate) attempt: i64,
     pub(crate) request: Arc<ActiveRequest>,
@@ -129,7 +131,7 @@ pub(crate) struct ActiveChunk {
 impl ActiveChunk {
     pub(crate) fn new(
         ids: (ChunkId, Uuid),
-        lane: Lane,
+        slot: i64,
         attempt: i64,
         request: Arc<ActiveRequest>,
         members: Vec<Member>,
@@ -139,7 +141,8 @@ impl ActiveChunk {
         Self {
             chunk_id: ids.0,
             root_id: ids.1,
-            lane,
+            slot,
+            lane: Lane::of_slot(slot),
             attempt,
             request,
             members,
@@ -150,7 +153,7 @@ impl ActiveChunk {
 
     pub(crate) fn single(adopted: Adopted) -> Self {
         let ids = (adopted.chunk_id, adopted.chunk_id.as_uuid());
-        Self::new(ids, adopted.lane, 1, adopted.request, vec![adopted.member])
+        Self::new(ids, adopted.slot, 1, adopted.request, vec![adopted.member])
     }
 
     /// Somebody else holds the chunk: nothing more is sent from here.
@@ -184,7 +187,7 @@ impl ActiveChunk {
         let members = vec![Member::default()];
         Self::new(
             (chunk_id, chunk_id.as_uuid()),
-            lane,
+            lane.number(),
             1,
             Arc::new(request),
             members,

@@ -19,7 +19,7 @@ use super::outcome::Outcome;
 use super::plan::{self, Dead};
 use super::reporter::{Claim, Message};
 use crate::domain::counters::State;
-use crate::domain::envelope::{Common, Lane};
+use crate::domain::envelope::{Channel, Common, Lane};
 use crate::domain::member::{Member, Members};
 use crate::store::chunk::{self, DueRow, NewKey};
 use crate::store::report::{self, StepKind};
@@ -59,7 +59,9 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             };
             stop.run_until_cancelled(pause).await;
         }
-        if swept.elapsed() > SWEEP_EVERY {
+        // One engine of a tenant does this for all.
+        let sweeps = shared.setup.channel == Channel::Email;
+        if sweeps && swept.elapsed() > SWEEP_EVERY {
             swept = tokio::time::Instant::now();
             if let Err(error) = sweep(&shared).await {
                 tracing::warn!(%error, "spent keys could not be swept");
@@ -75,7 +77,7 @@ async fn round(shared: &Arc<Shared>) -> Result<bool, SealError> {
         .lanes
         .unpark_if(|item| !item.chunk.request.is_paused());
     expire(shared).await;
-    if shared.setup.hops.is_empty() {
+    if !shared.setup.is_complete() {
         // Nothing can be sent: what is due waits in the store, and what is overdue ends.
         return claim_expired(shared).await;
     }
@@ -91,7 +93,8 @@ async fn round(shared: &Arc<Shared>) -> Result<bool, SealError> {
         };
         let now = shared.now();
         let holder = shared.holder();
-        let rows = chunk::due(&shared.db, lane.number(), (now, now), holder, limit).await?;
+        let slot = shared.setup.channel.slot(lane);
+        let rows = chunk::due(&shared.db, slot, (now, now), holder, limit).await?;
         let full = i64::try_from(rows.len()).unwrap_or(limit) == limit;
         let taken = join_all(rows.into_iter().map(|row| take(shared, row))).await;
         more |= full && taken.iter().any(|taken| *taken);
@@ -106,7 +109,8 @@ async fn claim_expired(shared: &Arc<Shared>) -> Result<bool, SealError> {
     let mut more = false;
     for lane in Lane::ALL {
         let holder = shared.holder();
-        let rows = chunk::due(&shared.db, lane.number(), since, holder, FETCH_SMALL).await?;
+        let slot = shared.setup.channel.slot(lane);
+        let rows = chunk::due(&shared.db, slot, since, holder, FETCH_SMALL).await?;
         let taken = join_all(rows.into_iter().map(|row| take(shared, row))).await;
         more |= taken.iter().any(|taken| *taken);
     }
@@ -199,8 +203,8 @@ async fn try_take(shared: &Arc<Shared>, row: DueRow) -> Result<bool, SealError> 
     }
     let blocked = hold_back(shared, &request, &mut members).await?;
     let ids = (row.chunk_id, row.root_id);
-    let lane = Lane::from_number(row.lane);
-    let chunk = Arc::new(ActiveChunk::new(ids, lane, row.attempt, request, members));
+    let chunk = ActiveChunk::new(ids, row.lane, row.attempt, request, members);
+    let chunk = Arc::new(chunk);
     let (open, later, dead) = split(shared, &chunk, &outcomes);
     let from = match (row.step, row.attempt) {
         (0.., _) => None,
@@ -390,6 +394,14 @@ async fn sweep(shared: &Arc<Shared>) -> Result<(), SealError> {
 }
 
 async fn finish(shared: &Arc<Shared>, id: RequestId) -> Result<(), SealError> {
+    // Most of them wait for receipts.
+    let open = match request::find(&shared.db, id).await? {
+        Some(row) => !request::counters(&shared.db, &row).await?.is_complete(),
+        None => true,
+    };
+    if open {
+        return Ok(());
+    }
     let Some(active) = active_request(shared, id).await? else {
         return Ok(());
     };

@@ -19,6 +19,20 @@ pub(crate) struct Outcome {
     pub(crate) again: Option<(Member, Timestamp)>,
     /// Addresses that turned out not to exist.
     pub(crate) dead: Vec<String>,
+    /// Parts of a short message that the centre took in this attempt.
+    pub(crate) parts: Vec<SentPart>,
+    /// Until when receipts decide.
+    pub(crate) until: Option<Timestamp>,
+}
+
+/// A part of a short message that a centre took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SentPart {
+    /// Its place, counted from 1, and how many there are.
+    pub(crate) part: i64,
+    pub(crate) parts: i64,
+    pub(crate) centre: String,
+    pub(crate) centre_id: String,
 }
 
 /// What an attempt is judged by.
@@ -48,6 +62,45 @@ impl Outcome {
             reason,
             again: None,
             dead: Vec::new(),
+            parts: Vec::new(),
+            until: None,
+        }
+    }
+
+    /// The centre took all parts. Receipts decide until a time, or nothing does any more.
+    pub(crate) fn submitted(parts: Vec<SentPart>, until: Option<Timestamp>) -> Self {
+        let state = match until {
+            Some(_) => State::Processing,
+            None => State::Delivered,
+        };
+        Self {
+            state,
+            parts,
+            until,
+            ..Self::not_sent("accepted")
+        }
+    }
+
+    /// The centre took some parts and not all; the others are tried again.
+    pub(crate) fn interrupted(
+        member: Member,
+        parts: Vec<SentPart>,
+        reason: &'static str,
+        attempt: &Attempt,
+    ) -> Self {
+        Self {
+            parts,
+            ..Self::again(member, Reply::new(0), reason, attempt)
+        }
+    }
+
+    /// The centre refused a part for good, and so the message cannot arrive as a whole.
+    pub(crate) fn refused_part(parts: Vec<SentPart>, status: u32, reason: &'static str) -> Self {
+        Self {
+            state: State::Bounced,
+            code: i64::from(status),
+            parts,
+            ..Self::not_sent(reason)
         }
     }
 
@@ -68,9 +121,8 @@ impl Outcome {
             Some(at) => Self {
                 state: State::Deferred,
                 code: i64::from(reply.code),
-                reason,
                 again: Some((member, at)),
-                dead: Vec::new(),
+                ..Self::not_sent(reason)
             },
             None => Self {
                 code: i64::from(reply.code),
@@ -89,10 +141,7 @@ impl Outcome {
         if member.unknown > 0 {
             return Self {
                 state: State::Bounced,
-                code: 0,
-                reason: "unknown",
-                again: None,
-                dead: Vec::new(),
+                ..Self::not_sent("unknown")
             };
         }
         member.unknown += 1;
@@ -154,9 +203,8 @@ impl Outcome {
         Self {
             state,
             code: i64::from(reply.code),
-            reason,
-            again: None,
             dead,
+            ..Self::not_sent(reason)
         }
     }
 }

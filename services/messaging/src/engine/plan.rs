@@ -12,12 +12,14 @@ use publica_types::{Clock, Entropy, Timestamp, Uuid, new_uuid};
 use serde_json::json;
 
 use super::active::{ActiveChunk, ActiveRequest};
+use super::outcome::Outcome;
 use crate::callbacks;
 use crate::domain::counters::{Counters, State};
 use crate::domain::member::{Member, Members};
 use crate::store::chunk::NewChunk;
 use crate::store::operation::{self, NewLetter};
 use crate::store::report::{NewEvent, StepKind};
+use crate::store::sms::{self, NewPart, NewWait};
 use crate::store::suppression::SuppressionRow;
 use crate::store::{ChunkId, RequestId, SessionId, chunk, report, request, suppression};
 use crate::vault::Sealer;
@@ -38,6 +40,9 @@ pub(crate) struct Plan {
     pub(crate) tallies: Vec<(RequestId, i64, Counters)>,
     pub(crate) chunks: Vec<NewChunk>,
     pub(crate) letters: Vec<NewLetter>,
+    /// Parts of short messages that a centre took, and messages that wait for receipts.
+    pub(crate) parts: Vec<NewPart>,
+    pub(crate) waits: Vec<NewWait>,
     pub(crate) keys: Vec<Uuid>,
     pub(crate) suppressions: Vec<SuppressionRow>,
     pub(crate) closed: Vec<Closed>,
@@ -95,6 +100,8 @@ impl Plan {
         for new in &self.letters {
             operation::insert_letter(tx, new).await?;
         }
+        sms::parts(tx, &self.parts, tx.now()).await?;
+        sms::waits(tx, &self.waits).await?;
         for row in &self.suppressions {
             suppression::insert(tx, row).await?;
         }
@@ -119,6 +126,33 @@ impl Plan {
             callbacks::enqueue_state(tx, request).await?;
         }
         Ok(())
+    }
+
+    /// Notes what a centre took of a message, and whether receipts decide about it.
+    pub(crate) fn submitted(&mut self, (chunk, pos): (&ActiveChunk, i64), outcome: &Outcome) {
+        let request_id = chunk.request.request_id;
+        self.parts.extend(outcome.parts.iter().map(|sent| NewPart {
+            root_id: chunk.root_id,
+            pos,
+            attempt: chunk.attempt,
+            part: sent.part,
+            parts: sent.parts,
+            request_id,
+            centre: sent.centre.clone(),
+            centre_id: sent.centre_id.clone(),
+        }));
+        if let Some(until) = outcome.until {
+            let member = chunk.members.iter().find(|member| member.pos == pos);
+            let process_id = member.map(|member| member.process_id.clone());
+            self.waits.push(NewWait {
+                root_id: chunk.root_id,
+                pos,
+                attempt: chunk.attempt,
+                request_id,
+                until,
+                process_id: process_id.filter(|id| !id.is_empty()),
+            });
+        }
     }
 
     async fn close(
@@ -224,7 +258,7 @@ pub(crate) fn retries(
                 chunk_id,
                 request_id: chunk.request.request_id,
                 root_id: chunk.root_id,
-                lane: chunk.lane.number(),
+                lane: chunk.slot,
                 attempt: chunk.attempt + 1,
                 not_before: due,
                 n: i64::try_from(part.len()).unwrap_or(i64::MAX),
@@ -259,7 +293,7 @@ pub(crate) fn letters(
             letter_id,
             request_id: chunk.request.request_id,
             root_id: chunk.root_id,
-            lane: chunk.lane.number(),
+            lane: chunk.slot,
             attempt: chunk.attempt,
             state,
             reason,

@@ -417,6 +417,7 @@ impl Reporter {
         });
         let tally = self.tally(chunk.request.request_id, change);
         tally.changes.shift(State::Processing, outcome.state, 1);
+        plan.submitted((chunk, pos), outcome);
         let progress = change.progress.entry(chunk.chunk_id).or_default();
         progress.settled += 1;
         progress.counts.0[outcome.state as usize] += 1;
@@ -434,6 +435,7 @@ impl Reporter {
             plan.suppressions.push(dead_address(id, hash, now));
         }
         if outcome.again.is_none()
+            && outcome.until.is_none()
             && chunk.has_cases
             && let Some(member) = chunk.members.iter().find(|member| member.pos == pos)
             && !member.process_id.is_empty()

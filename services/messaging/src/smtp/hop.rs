@@ -68,22 +68,6 @@ impl Hop {
         tls: TlsMode,
         ca_pem: Option<&str>,
     ) -> Result<Self, HopError> {
-        let roots = |error: &dyn std::fmt::Display| HopError::Roots(error.to_string());
-        let mut store = rustls::RootCertStore::empty();
-        if let Some(pem) = ca_pem {
-            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                let certificate = certificate.map_err(|error| roots(&error))?;
-                store.add(certificate).map_err(|error| roots(&error))?;
-            }
-        } else {
-            store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| roots(&error))?
-            .with_root_certificates(store)
-            .with_no_client_auth();
         Ok(Self {
             host,
             port,
@@ -93,7 +77,7 @@ impl Hop {
             connect_timeout: Duration::from_secs(30),
             command_timeout: Duration::from_mins(5),
             answer_timeout: Duration::from_mins(10),
-            connector: TlsConnector::from(Arc::new(config)),
+            connector: connector(ca_pem)?,
         })
     }
 
@@ -178,6 +162,27 @@ impl std::fmt::Debug for Hop {
             .field("tls", &self.tls)
             .finish_non_exhaustive()
     }
+}
+
+/// TLS that trusts the certificates in `ca_pem`, or the public roots when there are none.
+pub(crate) fn connector(ca_pem: Option<&str>) -> Result<TlsConnector, HopError> {
+    let roots = |error: &dyn std::fmt::Display| HopError::Roots(error.to_string());
+    let mut store = rustls::RootCertStore::empty();
+    if let Some(pem) = ca_pem {
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            let certificate = certificate.map_err(|error| roots(&error))?;
+            store.add(certificate).map_err(|error| roots(&error))?;
+        }
+    } else {
+        store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| roots(&error))?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 async fn greeting(connection: &mut Connection) -> Result<(), HopError> {

@@ -179,6 +179,14 @@ pub(crate) async fn find(db: &Db, id: RequestId) -> Result<Option<RequestRow>, S
     db.query(FIND).bind(id).fetch_optional().await
 }
 
+/// A request as a transaction sees it.
+pub(crate) async fn find_in(
+    tx: &mut Tx<'_>,
+    id: RequestId,
+) -> Result<Option<RequestRow>, StoreError> {
+    tx.query(FIND).bind(id).fetch_optional().await
+}
+
 pub(crate) async fn by_uid(db: &Db, uid: &str) -> Result<Option<RequestRow>, StoreError> {
     db.query(BY_UID).bind(uid).fetch_optional().await
 }

@@ -3,7 +3,7 @@
 use publica_store::{Engine, Sql};
 use publica_testkit::{both_engines, prepare_all};
 
-use super::{chunk, inbound, operation, report, request, suppression, template};
+use super::{chunk, inbound, operation, report, request, sms, suppression, template};
 
 fn all() -> Vec<(&'static str, Sql)> {
     [
@@ -12,6 +12,7 @@ fn all() -> Vec<(&'static str, Sql)> {
         operation::ALL,
         report::ALL,
         request::ALL,
+        sms::ALL,
         suppression::ALL,
         template::ALL,
     ]

@@ -13,6 +13,7 @@ mod operations;
 mod policy;
 mod privacy;
 mod send;
+mod sms;
 mod support;
 mod suppressions;
 mod templates;

@@ -1,0 +1,379 @@
+//! Handing short messages to a message centre: sessions that are kept up, and slots that each
+//! send one message at a time through whichever session there is.
+//!
+//! A slot sends nothing before its previous outcome is durable, so what a crash leaves without
+//! one is at most a message a slot.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::lanes::Item;
+use super::outcome::{Attempt, Outcome, SentPart, reconnect_pause};
+use super::reporter::Message;
+use super::{Health, Shared};
+use crate::domain::receipt::{Verdict, reason, verdict};
+use crate::domain::sms::Cut;
+use crate::smpp::{Answer, Centre, Incoming, Session, Submission, Window};
+
+/// A message whose sessions broke so often before anything was sent waits for its retry.
+const TRIES_MAX: u32 = 3;
+/// A message that the centre asked so often to wait for waits for its retry.
+const THROTTLED_MAX: u32 = 12;
+
+/// One session with a centre, opened anew whenever it ends.
+#[derive(Debug)]
+pub(super) struct Bind {
+    centre: Arc<Centre>,
+    window: Window,
+    session: watch::Sender<Option<Session>>,
+}
+
+/// A message that is ready to go.
+struct Ready {
+    cut: Cut,
+    destination: String,
+    reference: u8,
+    expires_in: Duration,
+}
+
+enum Next {
+    Report(Box<Outcome>),
+    /// Nothing was sent; the item goes back.
+    PutBack,
+}
+
+fn report(outcome: Outcome) -> Next {
+    Next::Report(Box::new(outcome))
+}
+
+struct Slot {
+    shared: Arc<Shared>,
+    bind: Arc<Bind>,
+    /// The outcome of the previous message, not durable yet.
+    previous: Option<oneshot::Receiver<bool>>,
+}
+
+impl Bind {
+    pub(super) fn new(centre: Arc<Centre>, window: usize) -> Self {
+        Self {
+            centre,
+            window: Window::new(window),
+            session: watch::Sender::new(None),
+        }
+    }
+
+    /// Keeps a session up until it is stopped, and then ends it in good order.
+    pub(super) async fn keep(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        incoming: mpsc::Sender<Incoming>,
+        stop: CancellationToken,
+    ) {
+        let mut failures = 0;
+        while !stop.is_cancelled() {
+            let opened = stop.run_until_cancelled(self.centre.open(incoming.clone()));
+            match opened.await {
+                None => break,
+                Some(Ok((session, driver))) => {
+                    failures = 0;
+                    shared.set_health(Health::Up);
+                    self.session.send_replace(Some(session));
+                    driver.run(stop.clone()).await;
+                    self.session.send_replace(None);
+                    if !stop.is_cancelled() {
+                        tracing::warn!(centre = ?self.centre, "a session with a centre ended");
+                    }
+                }
+                Some(Err(error)) => {
+                    tracing::warn!(centre = ?self.centre, %error, "no session with a centre");
+                    shared.set_health(Health::Down);
+                }
+            }
+            failures += 1;
+            let pause = tokio::time::sleep(reconnect_pause(failures));
+            stop.run_until_cancelled(pause).await;
+        }
+    }
+
+    /// The session, once there is one.
+    async fn session(&self) -> Option<Session> {
+        let mut session = self.session.subscribe();
+        let up = session.wait_for(|one| one.as_ref().is_some_and(|one| !one.is_over()));
+        let found = up.await.ok()?.clone();
+        found
+    }
+}
+
+/// Sends until it is stopped. The message in hand is finished first.
+pub(super) async fn run(shared: Arc<Shared>, bind: Arc<Bind>, stop: CancellationToken) {
+    let mut slot = Slot {
+        shared,
+        bind,
+        previous: None,
+    };
+    loop {
+        let (shared, bind) = (Arc::clone(&slot.shared), Arc::clone(&slot.bind));
+        let session = match stop.run_until_cancelled(bind.session()).await {
+            Some(Some(session)) => session,
+            Some(None) | None => break,
+        };
+        if stop
+            .run_until_cancelled(bind.window.enter())
+            .await
+            .is_none()
+        {
+            break;
+        }
+        let item = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            () = session.over() => None,
+            item = shared.lanes.take() => Some(item),
+        };
+        if let Some(item) = item {
+            slot.handle(&session, item, &stop).await;
+        }
+        bind.window.leave();
+        if stop.is_cancelled() {
+            break;
+        }
+    }
+    slot.settle().await;
+}
+
+impl Slot {
+    async fn handle(&mut self, session: &Session, item: Item, stop: &CancellationToken) {
+        let request = &item.chunk.request;
+        if item.chunk.is_fenced() {
+            return;
+        }
+        let unsent = if request.is_cancelled() {
+            Some("cancelled")
+        } else if self.shared.now() >= item.expires() {
+            Some("expired")
+        } else {
+            None
+        };
+        if unsent.is_none() && request.is_paused() {
+            self.shared.lanes.park(item);
+            return;
+        }
+        let ready = match unsent {
+            Some(reason) => Err(reason),
+            None => self.prepare(&item),
+        };
+        let ready = match ready {
+            Ok(ready) => ready,
+            Err(reason) => {
+                self.report(&item, Outcome::unsent(item.member(), reason), false)
+                    .await;
+                return;
+            }
+        };
+        if !self.shared.liveness.is_alive() {
+            // Others may think us dead: nothing is sent until the store says otherwise.
+            self.shared.lanes.push_front(item);
+            let pause = tokio::time::sleep(Duration::from_millis(500));
+            stop.run_until_cancelled(pause).await;
+            return;
+        }
+        // Nothing before the previous outcome is durable.
+        self.settle().await;
+        if item.chunk.is_fenced() {
+            return;
+        }
+        match self.send(session, &item, &ready, stop).await {
+            Next::Report(outcome) => {
+                if !outcome.parts.is_empty() && outcome.again.is_none() {
+                    self.shared.sent.fetch_add(1, Ordering::Relaxed);
+                }
+                self.report(&item, *outcome, true).await;
+            }
+            Next::PutBack => self.put_back(item).await,
+        }
+    }
+
+    /// Renders and cuts.
+    fn prepare(&self, item: &Item) -> Result<Ready, &'static str> {
+        let (request, member) = (&item.chunk.request, item.member());
+        let pending = member.pending();
+        let destination = pending.first().ok_or("no_recipient_left")?;
+        let (rendered, _) = request.render(member).map_err(|error| error.reason())?;
+        let cut = Cut::new(&rendered.text, self.shared.setup.parts);
+        let cut = cut.map_err(|_| "message_too_large")?;
+        let bytes = item.chunk.root_id.into_bytes().into_iter();
+        // The same at every attempt, so that parts of two attempts fit together.
+        let reference = bytes
+            .chain(member.pos.to_be_bytes())
+            .fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
+        Ok(Ready {
+            cut,
+            destination: (*destination).to_owned(),
+            reference,
+            expires_in: item.expires().since(self.shared.now()),
+        })
+    }
+
+    /// Submits the parts that no earlier attempt got through, one after the other.
+    async fn send(
+        &self,
+        session: &Session,
+        item: &Item,
+        ready: &Ready,
+        stop: &CancellationToken,
+    ) -> Next {
+        let attempt = self.attempt(item);
+        let mut member = item.member().clone();
+        let total = i64::try_from(ready.cut.parts.len()).unwrap_or(i64::MAX);
+        let mut sent: Vec<SentPart> = Vec::new();
+        for index in 0..ready.cut.parts.len() {
+            let part = i64::try_from(index).unwrap_or(i64::MAX).saturating_add(1);
+            if member.parts.contains(&part) {
+                continue;
+            }
+            let Some(submission) = submission(item, ready, index) else {
+                return report(Outcome::unsent(&member, "message_too_large"));
+            };
+            let (status, id) = match self.submit(session, submission, item, stop).await {
+                Answer::Answered { status, id } => (status, id),
+                Answer::Unsent if sent.is_empty() => return Next::PutBack,
+                Answer::Unsent => {
+                    return report(Outcome::interrupted(
+                        member,
+                        sent,
+                        "connection_lost",
+                        &attempt,
+                    ));
+                }
+                Answer::Unknown => {
+                    let mut outcome = Outcome::unknown(member, &attempt);
+                    outcome.parts = sent;
+                    return report(outcome);
+                }
+            };
+            match verdict(status) {
+                Verdict::Accepted => {
+                    member.parts.push(part);
+                    sent.push(SentPart {
+                        part,
+                        parts: total,
+                        centre: self.bind.centre.name.clone(),
+                        centre_id: id,
+                    });
+                }
+                Verdict::Session if sent.is_empty() => return Next::PutBack,
+                Verdict::Throttled | Verdict::Transient | Verdict::Session => {
+                    let mut outcome = Outcome::interrupted(member, sent, reason(status), &attempt);
+                    outcome.code = i64::from(status);
+                    return report(outcome);
+                }
+                Verdict::Permanent => {
+                    return report(Outcome::refused_part(sent, status, reason(status)));
+                }
+            }
+        }
+        let until = self
+            .shared
+            .setup
+            .receipts
+            .map(|span| attempt.now.plus(span));
+        report(Outcome::submitted(sent, until))
+    }
+
+    /// Submits one part; while the centre asks for patience, again and again.
+    async fn submit(
+        &self,
+        session: &Session,
+        submission: Submission,
+        item: &Item,
+        stop: &CancellationToken,
+    ) -> Answer {
+        let window = &self.bind.window;
+        let mut throttled = 0;
+        loop {
+            window.patience().await;
+            let answer = session.submit(submission.clone()).await;
+            let Answer::Answered { status, .. } = &answer else {
+                return answer;
+            };
+            match verdict(*status) {
+                Verdict::Throttled => {}
+                Verdict::Accepted => {
+                    window.went_well();
+                    return answer;
+                }
+                _ => return answer,
+            }
+            metrics::counter!("publica_messaging_throttled_total").increment(1);
+            window.throttled();
+            throttled += 1;
+            let over = self.shared.now() >= item.expires() || stop.is_cancelled();
+            if over || throttled >= THROTTLED_MAX || !self.shared.liveness.is_alive() {
+                return answer;
+            }
+        }
+    }
+
+    fn attempt(&self, item: &Item) -> Attempt {
+        Attempt {
+            number: item.chunk.attempt,
+            now: self.shared.now(),
+            expires: item.expires(),
+            noise: self.shared.noise(),
+        }
+    }
+
+    async fn put_back(&mut self, mut item: Item) {
+        item.tries += 1;
+        if item.tries < TRIES_MAX {
+            self.shared.lanes.push_front(item);
+            return;
+        }
+        let outcome = Outcome::unreachable(item.member().clone(), &self.attempt(&item));
+        self.report(&item, outcome, true).await;
+    }
+
+    /// Hands an outcome to the reporter. What was handed over to the centre is waited for before
+    /// the next submission.
+    async fn report(&mut self, item: &Item, outcome: Outcome, handed_over: bool) {
+        let mut done = None;
+        if handed_over {
+            self.settle().await;
+            let (sender, receiver) = oneshot::channel();
+            self.previous = Some(receiver);
+            done = Some(sender);
+        }
+        let message = Message::Outcome {
+            chunk: Arc::clone(&item.chunk),
+            pos: item.member().pos,
+            outcome: Box::new(outcome),
+            done,
+        };
+        // Without a reporter the process is ending, and the next one sends again what has no
+        // outcome.
+        let _ = self.shared.reports.send(message).await;
+    }
+
+    /// Waits until the previous outcome is durable, or known to be nobody's business any more.
+    async fn settle(&mut self) {
+        if let Some(previous) = self.previous.take() {
+            let _ = previous.await;
+        }
+    }
+}
+
+/// One part as it is submitted; `None` if there is no such part.
+fn submission(item: &Item, ready: &Ready, index: usize) -> Option<Submission> {
+    Some(Submission {
+        source: item.chunk.request.common.from.clone(),
+        destination: ready.destination.clone(),
+        alphabet: ready.cut.alphabet,
+        data: ready.cut.user_data(index, ready.reference)?,
+        header: ready.cut.parts.len() > 1,
+        validity: ready.expires_in,
+    })
+}
