@@ -132,7 +132,7 @@ fn long_functions(lines: &[&str]) -> Vec<(usize, usize)> {
     for (start, line) in lines.iter().enumerate() {
         let indent = line.len() - line.trim_start().len();
         let header = line.trim_start();
-        if !is_function(header) || header.ends_with('}') || header.ends_with(';') {
+        if !is_function(header) || header.ends_with('}') || !has_body(&lines[start..]) {
             continue;
         }
         let closing = format!("{}}}", &line[..indent]);
@@ -146,6 +146,12 @@ fn long_functions(lines: &[&str]) -> Vec<(usize, usize)> {
         }
     }
     found
+}
+
+/// Whether the function that begins here has a body; in a trait it may not.
+fn has_body(lines: &[&str]) -> bool {
+    let end = lines.iter().find(|line| line.ends_with(['{', '}', ';']));
+    end.is_some_and(|line| !line.ends_with(';'))
 }
 
 /// Whether a line begins a function, whoever sees it and whatever it may do.
@@ -412,6 +418,21 @@ mod tests {
         table.extend(std::iter::repeat_n("        F => 1,", 80));
         table.extend(["    }", "}"]);
         assert_eq!(long_functions(&table), []);
+    }
+
+    #[test]
+    fn what_a_trait_leaves_open_has_no_length() {
+        let mut lines = vec![
+            "    fn a(",
+            "        &self,",
+            "    ) -> u8;",
+            "}",
+            "impl B {",
+        ];
+        lines.extend(["    fn b() {"]);
+        lines.extend(std::iter::repeat_n("        c();", 70));
+        lines.extend(["    }", "}"]);
+        assert_eq!(long_functions(&lines), []);
     }
 
     #[test]
