@@ -81,33 +81,6 @@ impl From<RailError> for Error {
     }
 }
 
-/// A way to pay.
-trait Rail: Send + Sync {
-    /// Hands over a message. A message that the rail has already has no second effect.
-    fn submit<'a>(
-        &'a self,
-        tenant: &'a Tenant,
-        message: &'a Message,
-    ) -> BoxFuture<'a, Result<(), RailError>>;
-
-    /// What became of a message, in the order of its items; `None` if it never arrived.
-    fn query<'a>(
-        &'a self,
-        tenant: &'a Tenant,
-        message_id: Uuid,
-    ) -> BoxFuture<'a, Result<Option<Vec<Report>>, RailError>>;
-
-    /// What so many payments of so much together cost, in minor units.
-    fn fee(&self, item_count: i64, amount_minor: i64) -> i64;
-
-    /// What the institution's statement shows for a message: settled payments only.
-    fn statement<'a>(
-        &'a self,
-        tenant: &'a Tenant,
-        message_id: Uuid,
-    ) -> BoxFuture<'a, Result<Vec<Report>, RailError>>;
-}
-
 /// All rails, and which of them serves whom. Where a message went is remembered, so a change of
 /// settings sends nothing a second time over another rail.
 pub(crate) struct Rails {
@@ -224,4 +197,31 @@ fn fee((each_minor, per_mille): (i64, i64), item_count: i64, amount_minor: i64) 
     let each = item_count.saturating_mul(each_minor);
     let share = i128::from(amount_minor) * i128::from(per_mille) / 1_000;
     each.saturating_add(i64::try_from(share).unwrap_or(i64::MAX))
+}
+
+/// A way to pay.
+trait Rail: Send + Sync {
+    /// Hands over a message. A message that the rail has already has no second effect.
+    fn submit<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        message: &'a Message,
+    ) -> BoxFuture<'a, Result<(), RailError>>;
+
+    /// What became of a message, in the order of its items; `None` if it never arrived.
+    fn query<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        message_id: Uuid,
+    ) -> BoxFuture<'a, Result<Option<Vec<Report>>, RailError>>;
+
+    /// What so many payments of so much together cost, in minor units.
+    fn fee(&self, item_count: i64, amount_minor: i64) -> i64;
+
+    /// What the institution's statement shows for a message: settled payments only.
+    fn statement<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        message_id: Uuid,
+    ) -> BoxFuture<'a, Result<Vec<Report>, RailError>>;
 }

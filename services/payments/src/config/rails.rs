@@ -233,8 +233,9 @@ impl FileRailConfig {
             );
         }
         let plain = |byte: u8| byte.is_ascii_alphanumeric();
-        let number = (1..=35).contains(&self.debtor_agent.len());
-        if !is_bic(&self.debtor_agent) && !(number && self.debtor_agent.bytes().all(plain)) {
+        let agent = &self.debtor_agent;
+        let is_number = (1..=35).contains(&agent.len()) && agent.bytes().all(plain);
+        if !is_bic(agent) && !is_number {
             add(
                 "debtor_agent",
                 "must be a BIC or at most 35 letters and digits",
