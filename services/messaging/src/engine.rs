@@ -326,6 +326,16 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Shared {
+    /// The next recipient; waits for one. What waits in the store is fetched while there is
+    /// still something to send.
+    pub(crate) async fn take(&self) -> Item {
+        let (item, runs_low) = self.lanes.take().await;
+        if runs_low {
+            self.wake.notify_one();
+        }
+        item
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }

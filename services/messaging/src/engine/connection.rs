@@ -64,19 +64,15 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     };
     loop {
         let shared = Arc::clone(&sender.shared);
-        let (item, runs_low) = tokio::select! {
+        let item = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            taken = shared.lanes.take() => taken,
+            item = shared.take() => item,
             () = tokio::time::sleep(idle), if sender.connection.is_some() => {
                 sender.close().await;
                 continue;
             }
         };
-        if runs_low {
-            // What waits in the store is fetched while there is still something to send.
-            shared.wake.notify_one();
-        }
         sender.handle(item, &stop).await;
     }
     sender.settle().await;

@@ -132,7 +132,7 @@ pub(super) async fn run(shared: Arc<Shared>, bind: Arc<Bind>, stop: Cancellation
             biased;
             () = stop.cancelled() => None,
             () = session.over() => None,
-            item = shared.lanes.take() => Some(item),
+            item = shared.take() => Some(item),
         };
         if let Some(item) = item {
             slot.handle(&session, item, &stop).await;
