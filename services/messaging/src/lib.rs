@@ -1,13 +1,13 @@
-//! The messaging block: takes messages in, delivers them by e-mail and tells what became of
-//! each, without keeping a contact for longer than its delivery needs.
+//! The messaging block: takes messages in, delivers them by e-mail and as short messages, and
+//! tells what became of each, without keeping a contact for longer than its delivery needs.
 //!
 //! Parts: `domain` holds the rules, `app` the use cases, `engine` the delivery, `smtp` the
-//! client that hands mail over, `smpp` the one for short messages, `store` the tables, `vault` the keys of content, `grpc` the
-//! services, `callbacks` the events to originators. [`Messaging`] is the block that a host
-//! opens; [`sink`] is a local mail server and [`smsc`] a local message centre, for trying out, tests
-//! and measurements.
+//! client that hands mail over, `smpp` the one for short messages, `store` the tables, `vault`
+//! the keys of content, `grpc` the services, `callbacks` the events to originators.
+//! [`Messaging`] is the block that a host opens; [`sink`] is a local mail server and [`smsc`] a
+//! local message centre, for trying out, tests and measurements.
 //!
-//! Leaves out: published REST shapes (the gateway's), and channels other than e-mail and short messages, which
+//! Leaves out: published REST shapes (the gateway's), and further channels, which
 //! docs/requirements/messaging.md lists.
 
 mod app;
