@@ -34,6 +34,7 @@ pub(crate) const SURFACE: Surface = Surface {
         "publica.messaging.v1.SuppressionService",
         "publica.messaging.v1.ChannelService",
         "publica.messaging.v1.DeliveryService",
+        "publica.messaging.v1.SmsService",
     ],
 };
 

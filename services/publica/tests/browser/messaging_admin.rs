@@ -134,7 +134,7 @@ async fn an_operator_holds_a_request_up_and_watches_it() {
         ..Faults::default()
     });
     let browser = Browser::open().await;
-    let uid = send(&suite, 900).await;
+    let uid = send(&suite, 4_000).await;
     browser.go(&suite.at("/admin/messaging")).await;
     browser.fill("#token", suite.admin_token()).await;
     browser.press(ENTER).await;
@@ -160,17 +160,17 @@ async fn an_operator_holds_a_request_up_and_watches_it() {
         (mails == suite.mails()).then_some(mails)
     })
     .await;
-    assert!(before < 901, "everything was sent before it was held up");
+    assert!(before < 4_001, "everything was sent before it was held up");
     suite.mail_fails(Faults::default());
     browser.click("#resume").await;
     browser.wait_text("#status", "The request goes on.").await;
     browser
-        .wait_text("#progress-words", "901 of 901 messages are finished.")
+        .wait_text("#progress-words", "4001 of 4001 messages are finished.")
         .await;
     browser
         .wait_text("#status", "This request is finished.")
         .await;
-    assert_eq!(suite.mails(), 901);
+    assert_eq!(suite.mails(), 4_001);
     assert!(!browser.sees("#pause").await && !browser.sees("#resume").await);
 }
 

@@ -150,11 +150,12 @@ async fn redrive(
 }
 
 fn unreadable(fault: &BodyFault) -> Problem {
-    let status = match fault {
-        BodyFault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        _ => StatusCode::BAD_REQUEST,
+    let (status, code) = match fault {
+        BodyFault::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE"),
+        BodyFault::Interrupted => (StatusCode::BAD_REQUEST, "BODY_UNREADABLE"),
+        _ => (StatusCode::BAD_REQUEST, "BODY_MALFORMED"),
     };
-    Problem::new(status, "SCHEMA_VIOLATION", fault.to_string())
+    Problem::new(status, code, fault.to_string())
 }
 
 fn summary(one: &api::RequestSummary) -> Value {
