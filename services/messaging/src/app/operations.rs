@@ -31,6 +31,9 @@ const REASONS_MAX: usize = 32;
 /// Another change may come first; then the case is looked at anew.
 const TRIES: u32 = 5;
 
+/// Failed recipients, the chunk that sends to them again, and their places.
+type Anew = (LetterRow, NewChunk, Vec<i64>);
+
 /// What pauses or resumes a request.
 struct Holding {
     origin: Origin,
@@ -42,7 +45,7 @@ struct Holding {
 struct Redriving {
     origin: Origin,
     row: RequestRow,
-    letters: Vec<(LetterRow, NewChunk, Vec<i64>)>,
+    letters: Vec<Anew>,
     more: bool,
 }
 
@@ -285,7 +288,7 @@ impl App {
         house: &House,
         row: &RequestRow,
         reasons: &[String],
-    ) -> Result<(Vec<(LetterRow, NewChunk, Vec<i64>)>, bool), Error> {
+    ) -> Result<(Vec<Anew>, bool), Error> {
         let now = self.now();
         let limit = i64::try_from(LETTERS_MAX + 1).unwrap_or(i64::MAX);
         let id = row.request_id;

@@ -345,7 +345,7 @@ impl Settling {
                 rows.insert(case.request, (active, Counters::default()));
             }
             if let Some((Some(request), changes)) = rows.get_mut(&case.request) {
-                self.change(tx, &case, request, changes).await?;
+                change(tx, &case, request, changes).await?;
             }
         }
         for (request, changes) in rows.into_values() {
@@ -354,74 +354,6 @@ impl Settling {
             }
         }
         Ok(unknown)
-    }
-
-    /// Moves one message to the state that its receipts tell.
-    async fn change(
-        &self,
-        tx: &mut Tx<'_>,
-        case: &Case,
-        request: &ActiveRequest,
-        changes: &mut Counters,
-    ) -> Result<(), StoreError> {
-        let told: Vec<Told> = sms::told(tx, case.root, case.pos)
-            .await?
-            .into_iter()
-            .map(|row| {
-                let fits = row.told_at.is_some_and(|at| at.plus(SKEW) > row.sent_at);
-                let fate = row.fate.filter(|_| fits).and_then(Fate::from_number);
-                Told {
-                    part: row.part,
-                    parts: row.parts,
-                    fate,
-                    code: row.code.unwrap_or_default(),
-                }
-            })
-            .collect();
-        let (to, reason, code) = match settle(&told) {
-            Some(settled) => settled,
-            // What was taken and not refused within its time counts as delivered.
-            None if case.overdue => (State::Delivered, "no_receipt", 0),
-            None => return Ok(()),
-        };
-        let Some(after) = inbound::last_event(tx, case.root, case.pos).await? else {
-            return Ok(());
-        };
-        let from = State::from_number(after.state);
-        let moves = match (from, to) {
-            (Some(State::Processing), _) => true,
-            // A late receipt corrects what was thought before.
-            (Some(State::Delivered), State::Bounced) => true,
-            (Some(State::Bounced), State::Delivered) => !case.overdue,
-            _ => false,
-        };
-        let (Some(from), true) = (from, moves && after.seq < EVENTS_MAX) else {
-            return Ok(());
-        };
-        let event = Correction {
-            root: case.root,
-            pos: case.pos,
-            after,
-            state: to.number(),
-            code,
-            reason,
-            at: tx.now(),
-        };
-        inbound::add_event(tx, &event).await?;
-        changes.shift(from, to, 1);
-        if let Some(process_id) = sms::process(tx, case.root, case.pos).await? {
-            let body = json!({
-                "request": request.request_uid,
-                "outcome": to.name(),
-                "attempt": after.attempt,
-            });
-            let entry = Entry::new("messaging.message.ended")
-                .subject("message", &uid::message_id(case.root, case.pos))
-                .process(&process_id)
-                .body(body);
-            publica_journal::append(tx, &request.origin(), entry);
-        }
-        Ok(())
     }
 
     /// Counts the changes of one request, and ends it when they were its last.
@@ -450,4 +382,70 @@ impl Settling {
         }
         Ok(())
     }
+}
+
+/// Moves one message to the state that its receipts tell.
+async fn change(
+    tx: &mut Tx<'_>,
+    case: &Case,
+    request: &ActiveRequest,
+    changes: &mut Counters,
+) -> Result<(), StoreError> {
+    let told: Vec<Told> = sms::told(tx, case.root, case.pos)
+        .await?
+        .into_iter()
+        .map(|row| {
+            let fits = row.told_at.is_some_and(|at| at.plus(SKEW) > row.sent_at);
+            let fate = row.fate.filter(|_| fits).and_then(Fate::from_number);
+            Told {
+                part: row.part,
+                parts: row.parts,
+                fate,
+                code: row.code.unwrap_or_default(),
+            }
+        })
+        .collect();
+    let (to, reason, code) = match settle(&told) {
+        Some(settled) => settled,
+        // What was taken and not refused within its time counts as delivered.
+        None if case.overdue => (State::Delivered, "no_receipt", 0),
+        None => return Ok(()),
+    };
+    let Some(after) = inbound::last_event(tx, case.root, case.pos).await? else {
+        return Ok(());
+    };
+    let from = State::from_number(after.state);
+    let moves = match (from, to) {
+        // A late receipt corrects what was thought before.
+        (Some(State::Processing), _) | (Some(State::Delivered), State::Bounced) => true,
+        (Some(State::Bounced), State::Delivered) => !case.overdue,
+        _ => false,
+    };
+    let (Some(from), true) = (from, moves && after.seq < EVENTS_MAX) else {
+        return Ok(());
+    };
+    let event = Correction {
+        root: case.root,
+        pos: case.pos,
+        after,
+        state: to.number(),
+        code,
+        reason,
+        at: tx.now(),
+    };
+    inbound::add_event(tx, &event).await?;
+    changes.shift(from, to, 1);
+    if let Some(process_id) = sms::process(tx, case.root, case.pos).await? {
+        let body = json!({
+            "request": request.request_uid,
+            "outcome": to.name(),
+            "attempt": after.attempt,
+        });
+        let entry = Entry::new("messaging.message.ended")
+            .subject("message", &uid::message_id(case.root, case.pos))
+            .process(&process_id)
+            .body(body);
+        publica_journal::append(tx, &request.origin(), entry);
+    }
+    Ok(())
 }

@@ -103,8 +103,7 @@ impl Bind {
     async fn session(&self) -> Option<Session> {
         let mut session = self.session.subscribe();
         let up = session.wait_for(|one| one.as_ref().is_some_and(|one| !one.is_over()));
-        let found = up.await.ok()?.clone();
-        found
+        up.await.ok()?.clone()
     }
 }
 

@@ -465,12 +465,9 @@ fn read(deliver: &DeliverSm) -> Option<Content> {
     if let (true, Some(payload)) = (data.is_empty(), &payload) {
         data = payload.as_ref();
     }
-    match deliver.esm_class.message_type {
-        MessageType::Default => {}
-        _ => {
-            let text = String::from_utf8_lossy(data);
-            return receipt::read(&text, id.as_deref(), state).map(Content::Receipt);
-        }
+    if deliver.esm_class.message_type != MessageType::Default {
+        let text = String::from_utf8_lossy(data);
+        return receipt::read(&text, id.as_deref(), state).map(Content::Receipt);
     }
     let features = deliver.esm_class.gsm_features;
     if matches!(

@@ -3,6 +3,8 @@
 //! Nothing is lost; nothing is sent twice but the last message of a connection that died with
 //! the process; the counters sum at all times and are exact in the end.
 
+mod sms;
+
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -41,6 +43,8 @@ struct Order {
     folder: PathBuf,
     database: String,
     port: u16,
+    /// Where the message centre is, if short messages are sent; no mail is then.
+    centre: Option<u16>,
     /// The handle of the batch.
     uid: String,
 }
@@ -52,7 +56,7 @@ impl Order {
             ..Default::default()
         };
         database.migrate_on_open = Some(true);
-        MessagingConfig {
+        let mut config = MessagingConfig {
             database,
             relay: RelayConfig {
                 host: "127.0.0.1".to_owned(),
@@ -63,7 +67,12 @@ impl Order {
             },
             poll_ms: 20,
             ..MessagingConfig::default()
+        };
+        if let Some(port) = self.centre {
+            config.relay.host.clear();
+            config.sms = sms::settings(port);
         }
+        config
     }
 
     fn env(&self) -> Env {
@@ -213,6 +222,7 @@ async fn killed(folder: &Path, database: String, kills: u64) {
         folder: folder.to_owned(),
         database,
         port,
+        centre: None,
         uid: String::new(),
     };
     let uid = accept(&order).await;
