@@ -4,7 +4,7 @@
 //! follows from the receipts of all its parts; one that comes before the part itself is known is
 //! looked at again, and every message once more when its time for receipts is over.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque, btree_map};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,9 +127,9 @@ impl Desk {
         let written = self.settle(receipts, Vec::new(), Vec::new()).await;
         for ack in acks {
             if written {
-                ack.taken().await
+                ack.taken().await;
             } else {
-                ack.later().await
+                ack.later().await;
             }
         }
     }
@@ -338,13 +338,16 @@ impl Settling {
         }
         let mut rows: BTreeMap<RequestId, (Option<ActiveRequest>, Counters)> = BTreeMap::new();
         for case in cases.into_values() {
-            if !rows.contains_key(&case.request) {
-                let row = request::find_in(tx, case.request).await?;
-                let active =
-                    row.map(|row| ActiveRequest::new(&row, Common::default(), &self.tenant));
-                rows.insert(case.request, (active, Counters::default()));
-            }
-            if let Some((Some(request), changes)) = rows.get_mut(&case.request) {
+            let known = match rows.entry(case.request) {
+                btree_map::Entry::Occupied(known) => known.into_mut(),
+                btree_map::Entry::Vacant(place) => {
+                    let row = request::find_in(tx, case.request).await?;
+                    let active =
+                        row.map(|row| ActiveRequest::new(&row, Common::default(), &self.tenant));
+                    place.insert((active, Counters::default()))
+                }
+            };
+            if let (Some(request), changes) = known {
                 change(tx, &case, request, changes).await?;
             }
         }
@@ -442,7 +445,7 @@ async fn change(
             "attempt": after.attempt,
         });
         let entry = Entry::new("messaging.message.ended")
-            .subject("message", &uid::message_id(case.root, case.pos))
+            .subject("message", uid::message_id(case.root, case.pos))
             .process(&process_id)
             .body(body);
         publica_journal::append(tx, &request.origin(), entry);
