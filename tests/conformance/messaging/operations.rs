@@ -3,7 +3,7 @@
 use http::StatusCode;
 use publica_host::Profile;
 use publica_messaging::sink::Faults;
-use publica_testkit::{TestDatabase, both_engines, eventually};
+use publica_testkit::{both_engines, eventually};
 use serde_json::json;
 
 use super::{single, suite};
