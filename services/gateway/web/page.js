@@ -95,6 +95,9 @@ export const attempt = async (work, button) => {
   }
 };
 
+// Whether something that a person asked for is under way.
+export const busy = () => running;
+
 export const tell = (text) => { byId("status").textContent = text; };
 
 export const day = (time) => new Date(time).toLocaleDateString(document.documentElement.lang);

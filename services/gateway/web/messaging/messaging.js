@@ -1,6 +1,6 @@
 // Shows an operator which requests go on, how far one is and how fast, what failed and why, and
 // lets them hold it up, let it go on, stop it, and send again what failed.
-import { attempt, byId, call, confirmed, make, moment, onceKey, tell } from "/web/page.js";
+import { attempt, busy, byId, call, confirmed, make, moment, onceKey, tell } from "/web/page.js";
 
 const BASE = "/messaging/api/v1/requests";
 const PAGE = 1000;
@@ -27,6 +27,9 @@ let uid = "";
 // What was last seen of the request: when, and how many messages were finished.
 let seen = null;
 let listed = "";
+// Looks so far, and whether the last one saw the end.
+let looks = 0;
+let ended = false;
 
 const ask = (method, path, more, body = {}) => call(
   token,
@@ -121,8 +124,13 @@ const showDeadLetters = async () => {
 };
 
 const look = async () => {
+  looks += 1;
+  const mine = looks;
   const { counters, completed, paused } = await ask("GET", "");
+  // What a later look has overtaken may be older than what is shown.
+  if (mine !== looks) return ended;
   const over = showCounters(counters) && completed;
+  ended = over;
   byId("paused-words").hidden = !paused || over;
   byId("pause").hidden = over || paused;
   byId("resume").hidden = over || !paused;
@@ -194,7 +202,7 @@ const list = async (more) => {
 // Looks again by itself while somebody watches; what fails is left to the button.
 setInterval(async () => {
   const watched = !byId("request").hidden && byId("live").checked && !document.hidden;
-  if (!watched || byId("stop").hidden) return;
+  if (!watched || busy() || byId("stop").hidden) return;
   try {
     if (await look()) await show();
     else await showDeadLetters();
