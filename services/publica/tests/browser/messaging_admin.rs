@@ -149,7 +149,7 @@ async fn an_operator_holds_a_request_up_and_watches_it() {
     browser
         .wait_text("#status", "What was not sent yet is held up.")
         .await;
-    browser.wait_focus("resume").await;
+    browser.wait_focus("#resume").await;
     browser
         .wait_text("#paused-words", "An operator holds this request up.")
         .await;
