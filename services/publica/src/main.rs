@@ -21,8 +21,7 @@ use commands::{
 };
 
 /// A call through gateway and block makes some hundred small allocations and a few of 8 KiB, which
-/// the system's allocator is slow at. It stands in for the C functions as well: SQLite is a thread
-/// for each connection here, and the system's allocator keeps for each what all together let go.
+/// the system's allocator is slow at.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
