@@ -8,6 +8,7 @@
 mod active;
 mod connection;
 mod dispatch;
+mod handover;
 mod lanes;
 mod liveness;
 mod outcome;

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::handover::Handover;
 use super::lanes::Item;
-use super::outcome::{Attempt, Outcome, reconnect_pause};
-use super::reporter::Message;
+use super::outcome::{Outcome, reconnect_pause};
 use super::{Health, Shared};
 use crate::domain::compose::{Letter, compose};
 use crate::domain::counters::State;
@@ -18,9 +17,6 @@ use crate::domain::envelope::Common;
 use crate::domain::member::Member;
 use crate::domain::uid;
 use crate::smtp::{Body, Connection, Head, Transaction};
-
-/// A recipient whose connections broke so often before anything was sent waits for its retry.
-const TRIES_MAX: u32 = 3;
 
 /// A message that is ready to go.
 struct Ready {
@@ -48,8 +44,7 @@ fn report(outcome: Outcome) -> Next {
 struct Sender {
     shared: Arc<Shared>,
     connection: Option<Connection>,
-    /// The outcome of the previous message, not durable yet.
-    previous: Option<oneshot::Receiver<bool>>,
+    handover: Handover,
     failures: u32,
 }
 
@@ -57,9 +52,9 @@ struct Sender {
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let idle = shared.setup.idle;
     let mut sender = Sender {
+        handover: Handover::new(Arc::clone(&shared)),
         shared,
         connection: None,
-        previous: None,
         failures: 0,
     };
     loop {
@@ -75,46 +70,22 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         };
         sender.handle(item, &stop).await;
     }
-    sender.settle().await;
+    sender.handover.settle().await;
     sender.close().await;
 }
 
 impl Sender {
     async fn handle(&mut self, item: Item, stop: &CancellationToken) {
-        let request = &item.chunk.request;
-        if item.chunk.is_fenced() {
+        let Some(item) = self.handover.admit(item).await else {
             return;
-        }
-        let unsent = if request.is_cancelled() {
-            Some("cancelled")
-        } else if self.shared.now() >= item.expires() {
-            Some("expired")
-        } else {
-            None
         };
-        if unsent.is_none() && request.is_paused() {
-            self.shared.lanes.park(item);
-            return;
-        }
-        let ready = match unsent {
-            Some(reason) => Err(reason),
-            None => self.prepare(&item).await,
-        };
-        let ready = match ready {
+        let ready = match self.prepare(&item).await {
             Ok(ready) => ready,
-            Err(reason) => {
-                self.report(&item, Outcome::unsent(item.member(), reason), false)
-                    .await;
-                return;
-            }
+            Err(reason) => return self.handover.end(&item, reason).await,
         };
-        if !self.shared.liveness.is_alive() {
-            // Others may think us dead: nothing is sent until the store says otherwise.
-            self.shared.lanes.push_front(item);
-            let pause = tokio::time::sleep(Duration::from_millis(500));
-            stop.run_until_cancelled(pause).await;
+        let Some(item) = self.handover.alive(item, stop).await else {
             return;
-        }
+        };
         if !self.connect(stop).await {
             self.shared.lanes.push_front(item);
             return;
@@ -124,9 +95,9 @@ impl Sender {
                 if outcome.state == State::Delivered {
                     self.shared.sent.fetch_add(1, Ordering::Relaxed);
                 }
-                self.report(&item, *outcome, true).await;
+                self.handover.sent(&item, *outcome).await;
             }
-            Next::PutBack => self.put_back(item).await,
+            Next::PutBack => self.handover.put_back(item).await,
             Next::Drop => {}
         }
     }
@@ -258,7 +229,7 @@ impl Sender {
     }
 
     async fn send(&mut self, item: &Item, ready: &Ready) -> Next {
-        let attempt = self.attempt(item);
+        let attempt = self.handover.attempt(item);
         let Some(connection) = self.connection.as_mut() else {
             return Next::PutBack;
         };
@@ -295,7 +266,7 @@ impl Sender {
             Head::Ready(replies) => with_answers(replies),
         };
         // The one rule of this engine: no dot before the previous outcome is durable.
-        self.settle().await;
+        self.handover.settle().await;
         if item.chunk.is_fenced() {
             self.connection = None;
             return Next::Drop;
@@ -313,53 +284,6 @@ impl Sender {
             }
             Body::Lost => Next::PutBack,
             Body::Unknown => report(Outcome::unknown(member, &attempt)),
-        }
-    }
-
-    fn attempt(&self, item: &Item) -> Attempt {
-        Attempt {
-            number: item.chunk.attempt,
-            now: self.shared.now(),
-            expires: item.expires(),
-            noise: self.shared.noise(),
-        }
-    }
-
-    async fn put_back(&mut self, mut item: Item) {
-        item.tries += 1;
-        if item.tries < TRIES_MAX {
-            self.shared.lanes.push_front(item);
-            return;
-        }
-        let outcome = Outcome::unreachable(item.member().clone(), &self.attempt(&item));
-        self.report(&item, outcome, true).await;
-    }
-
-    /// Hands an outcome to the reporter. What was handed over to the hop is waited for before
-    /// the next dot.
-    async fn report(&mut self, item: &Item, outcome: Outcome, handed_over: bool) {
-        let mut done = None;
-        if handed_over {
-            self.settle().await;
-            let (sender, receiver) = oneshot::channel();
-            self.previous = Some(receiver);
-            done = Some(sender);
-        }
-        let message = Message::Outcome {
-            chunk: Arc::clone(&item.chunk),
-            pos: item.member().pos,
-            outcome: Box::new(outcome),
-            done,
-        };
-        // Without a reporter the process is ending, and the next one sends again what has no
-        // outcome.
-        let _ = self.shared.reports.send(message).await;
-    }
-
-    /// Waits until the previous outcome is durable, or known to be nobody's business any more.
-    async fn settle(&mut self) {
-        if let Some(previous) = self.previous.take() {
-            let _ = previous.await;
         }
     }
 

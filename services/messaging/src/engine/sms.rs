@@ -8,19 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::handover::Handover;
 use super::lanes::Item;
-use super::outcome::{Attempt, Outcome, SentPart, reconnect_pause};
-use super::reporter::Message;
+use super::outcome::{Outcome, SentPart, reconnect_pause};
 use super::{Health, Shared};
 use crate::domain::receipt::{Verdict, reason, verdict};
 use crate::domain::sms::Cut;
 use crate::smpp::{Answer, Centre, Incoming, Session, Submission, Window};
 
-/// A message whose sessions broke so often before anything was sent waits for its retry.
-const TRIES_MAX: u32 = 3;
 /// A message that the centre asked so often to wait for waits for its retry.
 const THROTTLED_MAX: u32 = 12;
 
@@ -53,8 +51,7 @@ fn report(outcome: Outcome) -> Next {
 struct Slot {
     shared: Arc<Shared>,
     bind: Arc<Bind>,
-    /// The outcome of the previous message, not durable yet.
-    previous: Option<oneshot::Receiver<bool>>,
+    handover: Handover,
 }
 
 impl Bind {
@@ -110,9 +107,9 @@ impl Bind {
 /// Sends until it is stopped. The message in hand is finished first.
 pub(super) async fn run(shared: Arc<Shared>, bind: Arc<Bind>, stop: CancellationToken) {
     let mut slot = Slot {
+        handover: Handover::new(Arc::clone(&shared)),
         shared,
         bind,
-        previous: None,
     };
     loop {
         let (shared, bind) = (Arc::clone(&slot.shared), Arc::clone(&slot.bind));
@@ -141,47 +138,23 @@ pub(super) async fn run(shared: Arc<Shared>, bind: Arc<Bind>, stop: Cancellation
             break;
         }
     }
-    slot.settle().await;
+    slot.handover.settle().await;
 }
 
 impl Slot {
     async fn handle(&mut self, session: &Session, item: Item, stop: &CancellationToken) {
-        let request = &item.chunk.request;
-        if item.chunk.is_fenced() {
+        let Some(item) = self.handover.admit(item).await else {
             return;
-        }
-        let unsent = if request.is_cancelled() {
-            Some("cancelled")
-        } else if self.shared.now() >= item.expires() {
-            Some("expired")
-        } else {
-            None
         };
-        if unsent.is_none() && request.is_paused() {
-            self.shared.lanes.park(item);
-            return;
-        }
-        let ready = match unsent {
-            Some(reason) => Err(reason),
-            None => self.prepare(&item),
-        };
-        let ready = match ready {
+        let ready = match self.prepare(&item) {
             Ok(ready) => ready,
-            Err(reason) => {
-                self.report(&item, Outcome::unsent(item.member(), reason), false)
-                    .await;
-                return;
-            }
+            Err(reason) => return self.handover.end(&item, reason).await,
         };
-        if !self.shared.liveness.is_alive() {
-            // Others may think us dead: nothing is sent until the store says otherwise.
-            self.shared.lanes.push_front(item);
-            let pause = tokio::time::sleep(Duration::from_millis(500));
-            stop.run_until_cancelled(pause).await;
+        let Some(item) = self.handover.alive(item, stop).await else {
             return;
-        }
+        };
         // Nothing before the previous outcome is durable.
-        self.settle().await;
+        self.handover.settle().await;
         if item.chunk.is_fenced() {
             return;
         }
@@ -190,9 +163,9 @@ impl Slot {
                 if !outcome.parts.is_empty() && outcome.again.is_none() {
                     self.shared.sent.fetch_add(1, Ordering::Relaxed);
                 }
-                self.report(&item, *outcome, true).await;
+                self.handover.sent(&item, *outcome).await;
             }
-            Next::PutBack => self.put_back(item).await,
+            Next::PutBack => self.handover.put_back(item).await,
         }
     }
 
@@ -225,7 +198,7 @@ impl Slot {
         ready: &Ready,
         stop: &CancellationToken,
     ) -> Next {
-        let attempt = self.attempt(item);
+        let attempt = self.handover.attempt(item);
         let mut member = item.member().clone();
         let total = i64::try_from(ready.cut.parts.len()).unwrap_or(i64::MAX);
         let mut sent: Vec<SentPart> = Vec::new();
@@ -314,53 +287,6 @@ impl Slot {
             if over || throttled >= THROTTLED_MAX || !self.shared.liveness.is_alive() {
                 return answer;
             }
-        }
-    }
-
-    fn attempt(&self, item: &Item) -> Attempt {
-        Attempt {
-            number: item.chunk.attempt,
-            now: self.shared.now(),
-            expires: item.expires(),
-            noise: self.shared.noise(),
-        }
-    }
-
-    async fn put_back(&mut self, mut item: Item) {
-        item.tries += 1;
-        if item.tries < TRIES_MAX {
-            self.shared.lanes.push_front(item);
-            return;
-        }
-        let outcome = Outcome::unreachable(item.member().clone(), &self.attempt(&item));
-        self.report(&item, outcome, true).await;
-    }
-
-    /// Hands an outcome to the reporter. What was handed over to the centre is waited for before
-    /// the next submission.
-    async fn report(&mut self, item: &Item, outcome: Outcome, handed_over: bool) {
-        let mut done = None;
-        if handed_over {
-            self.settle().await;
-            let (sender, receiver) = oneshot::channel();
-            self.previous = Some(receiver);
-            done = Some(sender);
-        }
-        let message = Message::Outcome {
-            chunk: Arc::clone(&item.chunk),
-            pos: item.member().pos,
-            outcome: Box::new(outcome),
-            done,
-        };
-        // Without a reporter the process is ending, and the next one sends again what has no
-        // outcome.
-        let _ = self.shared.reports.send(message).await;
-    }
-
-    /// Waits until the previous outcome is durable, or known to be nobody's business any more.
-    async fn settle(&mut self) {
-        if let Some(previous) = self.previous.take() {
-            let _ = previous.await;
         }
     }
 }
