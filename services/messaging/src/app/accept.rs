@@ -92,14 +92,7 @@ impl App {
         let envelope = message.envelope.unwrap_or_default();
         let checked = envelope::check(envelope, false, now);
         let member = Member::check(message.recipient.unwrap_or_default(), "recipient");
-        let (checked, member) = match (checked, member) {
-            (Ok(checked), Ok(member)) => (checked, member),
-            (checked, member) => {
-                let mut violations = checked.err().unwrap_or_default();
-                violations.extend(member.err().unwrap_or_default());
-                return Err(Error::Unsound(violations));
-            }
-        };
+        let (checked, member) = both(checked, member)?;
         let house = self.house(&who.origin.tenant).await?;
         let checked = self.admit(who, &house, checked).await?;
         values_of(&checked, &member)?;
@@ -305,6 +298,21 @@ impl App {
             metrics::counter!("publica_messaging_duplicate_suspected_total").increment(1);
         }
         Ok(mhash)
+    }
+}
+
+/// An envelope and its recipient, or everything that is wrong with either.
+pub(super) fn both(
+    checked: Result<Checked, Vec<Violation>>,
+    member: Result<Member, Vec<Violation>>,
+) -> Result<(Checked, Member), Error> {
+    match (checked, member) {
+        (Ok(checked), Ok(member)) => Ok((checked, member)),
+        (checked, member) => {
+            let mut violations = checked.err().unwrap_or_default();
+            violations.extend(member.err().unwrap_or_default());
+            Err(Error::Unsound(violations))
+        }
     }
 }
 

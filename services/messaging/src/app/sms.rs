@@ -2,7 +2,7 @@
 
 use publica_proto::messaging::v1 as api;
 
-use super::accept::{Taking, values_of};
+use super::accept::{Taking, both, values_of};
 use super::batch::Batch;
 use super::{App, Who};
 use crate::config::decimal;
@@ -41,14 +41,7 @@ impl App {
         let checked = check_sms(envelope, &rules, false, self.now());
         let recipient = message.recipient.unwrap_or_default();
         let member = check_recipient(recipient, &rules, "recipient");
-        let (checked, member) = match (checked, member) {
-            (Ok(checked), Ok(member)) => (checked, member),
-            (checked, member) => {
-                let mut violations = checked.err().unwrap_or_default();
-                violations.extend(member.err().unwrap_or_default());
-                return Err(Error::Unsound(violations));
-            }
-        };
+        let (checked, member) = both(checked, member)?;
         let house = self.house(&who.origin.tenant).await?;
         let checked = self.admit(who, &house, checked).await?;
         let text = values_of(&checked, &member)?.text;
