@@ -73,27 +73,9 @@ statements! {
             r.delegation_void, a.lifecycle, a.published_revision_id \
             FROM consent_record r JOIN agreement a ON a.agreement_id = r.agreement_id \
             WHERE r.record_id = $1",
-    // Writers of one record wait for each other; SQLite has one writer anyway.
+    // Writers of a record wait for each other; SQLite has one writer anyway. Records are locked in
+    // one order, so that nobody waits for each other in a circle.
     LOCK = {
-        sqlite: "SELECT r.record_id, r.individual_id, r.agreement_id, \
-            r.agreement_revision_id, r.agreement_revision_hash, r.opt_in, r.ever_given, \
-            r.state, r.is_current, r.valid_from, r.valid_until, r.sealed, r.revision_id, \
-            r.revision_sha256, r.signature_id, r.created, r.updated, r.delegation_id, \
-            r.reconfirm_from, r.delegation_void, a.lifecycle, \
-            a.published_revision_id \
-            FROM consent_record r JOIN agreement a ON a.agreement_id = r.agreement_id \
-            WHERE r.record_id = $1",
-        postgres: "SELECT r.record_id, r.individual_id, r.agreement_id, \
-            r.agreement_revision_id, r.agreement_revision_hash, r.opt_in, r.ever_given, \
-            r.state, r.is_current, r.valid_from, r.valid_until, r.sealed, r.revision_id, \
-            r.revision_sha256, r.signature_id, r.created, r.updated, r.delegation_id, \
-            r.reconfirm_from, r.delegation_void, a.lifecycle, \
-            a.published_revision_id \
-            FROM consent_record r JOIN agreement a ON a.agreement_id = r.agreement_id \
-            WHERE r.record_id = $1 FOR UPDATE OF r",
-    },
-    // The same for many records, in one order, so that nobody waits for each other in a circle.
-    LOCK_MANY = {
         sqlite: "SELECT r.record_id, r.individual_id, r.agreement_id, \
             r.agreement_revision_id, r.agreement_revision_hash, r.opt_in, r.ever_given, \
             r.state, r.is_current, r.valid_from, r.valid_until, r.sealed, r.revision_id, \
@@ -340,12 +322,12 @@ pub(crate) async fn find(db: &Db, record_id: &str) -> Result<Option<Row>, StoreE
 
 /// A record that is about to change.
 pub(crate) async fn lock(tx: &mut Tx<'_>, record_id: &str) -> Result<Option<Row>, StoreError> {
-    tx.query(LOCK).bind(record_id).fetch_optional().await
+    Ok(lock_many(tx, &[record_id]).await?.pop())
 }
 
 /// Those of these records that there are, about to change.
 pub(crate) async fn lock_many(tx: &mut Tx<'_>, records: &[&str]) -> Result<Vec<Row>, StoreError> {
-    tx.query(LOCK_MANY).bind_list(records).fetch_all().await
+    tx.query(LOCK).bind_list(records).fetch_all().await
 }
 
 /// The person's current answer to an agreement.
