@@ -11,6 +11,7 @@ use publica_testkit::{both_engines, eventually};
 use publica_types::{Clock as _, SystemClock};
 use serde_json::Value;
 
+use crate::resume::{Running, order, start_with};
 use crate::support::{World, instruction, tally, world_with};
 
 /// A bank's side of a rail's folder.
@@ -202,6 +203,15 @@ async fn pays(world: &World, payees: usize) -> String {
     let rows = (0..payees).map(|n| instruction(n, n, "10.00")).collect();
     let batch = world.upload(&batch.batch_id, rows).await.unwrap();
     world.approve(&batch).await.unwrap();
+    batch.batch_id
+}
+
+/// A batch of ten dollars for the first payee, approved by somebody else.
+async fn sends(running: &Running, request: &str, instruction_no: usize) -> String {
+    let batch = running.clients.create_batch(request).await;
+    let rows = vec![instruction(instruction_no, 0, "10.00")];
+    let batch = running.clients.upload(&batch.batch_id, rows).await.unwrap();
+    running.approver.approve(&batch).await.unwrap();
     batch.batch_id
 }
 
@@ -407,5 +417,34 @@ both_engines! {
         bank.puts("good.xml", &status_report("R1", &value(&text, "MsgId"), &all)).await;
         world.reaches(&batch, api::BatchState::Completed).await;
         assert_eq!(bank.names("outgoing").len(), 1);
+    }
+
+    async fn what_is_out_stays_with_its_rail(database: TestDatabase) {
+        let (bank, order) = (Bank::new(), order(&database));
+        let with_bank = |config: &mut Config| {
+            config.rails = [("bank".to_owned(), bank.rail(&["BANK"]))].into();
+        };
+        let running = start_with(&order, with_bank).await;
+        running.clients.programme(100_000, false).await;
+        running.clients.register("REQUEST00001", &[(0, "1000001")]).await;
+        let out = sends(&running, "REQUEST00001", 0).await;
+        let text = bank.takes(1).await.remove(0);
+        running.clients.reaches(&out, api::BatchState::InProgress).await;
+        running.stop().await;
+
+        // No bank any more: what comes now is simulated, what is out is not.
+        let running = start_with(&order, |_| {}).await;
+        let other = sends(&running, "REQUEST00002", 1).await;
+        running.clients.reaches(&other, api::BatchState::Completed).await;
+        running.clients.reaches(&out, api::BatchState::InProgress).await;
+        running.stop().await;
+
+        let running = start_with(&order, with_bank).await;
+        let all = status(&orders(&text)[0], "ACSC", "");
+        bank.puts("good.xml", &status_report("R1", &value(&text, "MsgId"), &all)).await;
+        running.clients.reaches(&out, api::BatchState::Completed).await;
+        assert_eq!(bank.names("outgoing").len(), 1);
+        running.clients.assert_balanced().await;
+        running.stop().await;
     }
 }

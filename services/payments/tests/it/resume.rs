@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use publica_host::Block as _;
-use publica_payments::Payments;
+use publica_payments::{Config, Payments};
 use publica_proto::payments::v1 as api;
 use publica_proto::work::v1 as work;
 use publica_proto::work::v1::work_service_client::WorkServiceClient;
@@ -17,15 +17,23 @@ use crate::kill::{Order, link, settings};
 use crate::support::{Clients, SOURCE, instruction, payee_id, tally};
 
 /// A block that runs until told to stop.
-struct Running {
-    clients: Clients,
-    approver: Clients,
+pub(crate) struct Running {
+    pub(crate) clients: Clients,
+    pub(crate) approver: Clients,
     stop: CancellationToken,
     tracker: TaskTracker,
 }
 
 /// Starts the block; `reaches` says whether its rail gets any message.
 async fn start(order: &Order, reaches: bool) -> Running {
+    start_with(order, |config| {
+        config.rail.drop_per_mille = if reaches { 0 } else { 1_000 };
+    })
+    .await
+}
+
+/// Starts the block with settings of the test's own.
+pub(crate) async fn start_with(order: &Order, change: impl FnOnce(&mut Config)) -> Running {
     let mut config = settings(DatabaseConfig {
         url: order.database.clone().into(),
         migrate_on_open: Some(true),
@@ -33,7 +41,8 @@ async fn start(order: &Order, reaches: bool) -> Running {
     });
     config.rail.reject_per_mille = 0;
     config.rail.lose_per_mille = 0;
-    config.rail.drop_per_mille = if reaches { 0 } else { 1_000 };
+    config.rail.drop_per_mille = 0;
+    change(&mut config);
     let block = Arc::new(Payments::open(config, &order.env()).await.unwrap());
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     tracker.spawn({
@@ -49,7 +58,7 @@ async fn start(order: &Order, reaches: bool) -> Running {
 }
 
 impl Running {
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.tracker.close();
         self.tracker.wait().await;
@@ -106,7 +115,7 @@ async fn move_to(clients: &Clients, request: &str, payee: usize, address: &str) 
     assert_eq!(answer.unwrap().into_inner().updated_count, 1);
 }
 
-fn order(database: &TestDatabase) -> Order {
+pub(crate) fn order(database: &TestDatabase) -> Order {
     Order {
         folder: database.dir().to_owned(),
         database: database.config().url.expose().clone(),
