@@ -162,21 +162,8 @@ impl App {
             request_id: Some(message.request_id),
             fingerprint,
         };
-        let (row, house) = self.held(who, &message.request_uid).await?;
-        let input = Holding {
-            origin: who.origin.clone(),
-            row,
-            paused: true,
-        };
-        let write = publica_journal::write(&house.db, call, input, |tx, input| {
-            Box::pin(async move {
-                let counters = Some(input.write(tx).await?);
-                Ok::<_, Error>(api::PauseRequestResponse { counters })
-            })
-        });
-        let response = write.await?;
-        house.refresh_pauses().await?;
-        Ok(response)
+        let counters = Some(self.hold(who, &message.request_uid, call, true).await?);
+        Ok(api::PauseRequestResponse { counters })
     }
 
     /// Lets a request go on.
@@ -193,21 +180,29 @@ impl App {
             request_id: Some(message.request_id),
             fingerprint,
         };
-        let (row, house) = self.held(who, &message.request_uid).await?;
+        let counters = Some(self.hold(who, &message.request_uid, call, false).await?);
+        Ok(api::ResumeRequestResponse { counters })
+    }
+
+    async fn hold(
+        &self,
+        who: &Who,
+        request_uid: &str,
+        call: Call<'_>,
+        paused: bool,
+    ) -> Result<api::Counters, Error> {
+        let (row, house) = self.held(who, request_uid).await?;
         let input = Holding {
             origin: who.origin.clone(),
             row,
-            paused: false,
+            paused,
         };
         let write = publica_journal::write(&house.db, call, input, |tx, input| {
-            Box::pin(async move {
-                let counters = Some(input.write(tx).await?);
-                Ok::<_, Error>(api::ResumeRequestResponse { counters })
-            })
+            Box::pin(input.write(tx))
         });
-        let response = write.await?;
+        let counters = write.await?;
         house.refresh_pauses().await?;
-        Ok(response)
+        Ok(counters)
     }
 
     /// Whether a request is held up.
