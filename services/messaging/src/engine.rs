@@ -236,14 +236,12 @@ impl Engine {
                 }
             }
         }
-        // Without a centre the desk still settles what waits for receipts no longer.
-        let idle = (shared.setup.centres.is_empty()).then(|| (incoming.clone(), ended.clone()));
-        if let Some((incoming, ended)) = idle {
-            kept.spawn(async move {
-                ended.cancelled().await;
-                drop(incoming);
-            });
-        }
+        // Without a centre, too, the desk settles what waits for receipts no longer.
+        let ended = ended.clone();
+        kept.spawn(async move {
+            ended.cancelled().await;
+            drop(incoming);
+        });
         kept.spawn(receipts::run(Arc::clone(shared), inbox));
     }
 
