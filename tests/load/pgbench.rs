@@ -1,17 +1,16 @@
 //! What a PostgreSQL server does by its own measure: pgbench's transfers between accounts,
 //! tellers and branches (TPC-B), prepared, a commit each.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use publica_testkit::Database;
+use publica_testkit::{Database, postgres_programs};
 
 /// The name of the limit.
 pub(crate) const TPC_B: &str = "pgbench TPC-B, 8 clients";
 
-/// Hundred thousands of accounts, so that branches are not all that is waited for.
+/// A million accounts in ten branches, which not all clients wait for at once.
 const SCALE: &str = "10";
 
 /// Transactions a second in a database of its own, on the server that tests use.
@@ -35,7 +34,9 @@ pub(crate) async fn tpc_b(span: Duration) -> anyhow::Result<f64> {
 }
 
 fn run(arguments: &[&str]) -> anyhow::Result<String> {
-    let ended = Command::new(program()).args(arguments).output();
+    let ended = Command::new(postgres_programs().join("pgbench"))
+        .args(arguments)
+        .output();
     let ended = ended.context("pgbench is not installed: apt-get install -y postgresql")?;
     anyhow::ensure!(
         ended.status.success(),
@@ -43,16 +44,4 @@ fn run(arguments: &[&str]) -> anyhow::Result<String> {
         String::from_utf8_lossy(&ended.stderr)
     );
     Ok(String::from_utf8(ended.stdout)?)
-}
-
-/// Debian keeps it beside the server; elsewhere it is found by name.
-fn program() -> PathBuf {
-    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .filter_map(|version| Some(version.ok()?.path().join("bin/pgbench")))
-        .filter(|path| path.exists())
-        .collect();
-    found.sort();
-    found.pop().unwrap_or_else(|| PathBuf::from("pgbench"))
 }

@@ -1,9 +1,10 @@
 //! Calls whose answers matter: read up to a limit, and never guessed.
 
+use std::fmt;
+
 use crate::client::{Client, Method};
 
 /// A call to make.
-#[derive(Debug)]
 pub struct Question {
     /// How.
     pub method: Method,
@@ -17,13 +18,30 @@ pub struct Question {
     pub most: usize,
 }
 
+// Headers hold keys, and bodies hold people.
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question")
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a target said.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The status of HTTP.
     pub status: u16,
     /// The body.
     pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why there is no answer. Whatever it is, the target may have acted, but for the first.

@@ -28,4 +28,5 @@ pub use database::{Database, TestDatabase, prepare_all};
 pub use entropy::SeededEntropy;
 pub use imports::schemas_hold;
 pub use mobile_money::{MOBILE_MONEY_KEY, MobileMoney};
+pub use server::postgres_programs;
 pub use wait::eventually;

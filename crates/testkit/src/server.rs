@@ -165,8 +165,9 @@ fn number_of(which: &str, user: Option<&str>) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// The folder with the server's programs: the newest version from 15 on.
-fn programs() -> PathBuf {
+/// The folder with the programs of PostgreSQL: the newest version from 15 on. Panics, saying what
+/// to install, where there is none.
+pub fn postgres_programs() -> PathBuf {
     let versions = |folder: &str, prefix: &str| {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let prefix = prefix.to_owned();
@@ -223,7 +224,7 @@ fn start(durability: Durability) -> Server {
 }
 
 fn launch(account: Account, base: &Path, socket: &Path, durability: Durability) {
-    let bin = programs();
+    let bin = postgres_programs();
     let data = base.join("data");
     if base.exists() {
         std::fs::remove_dir_all(base).expect("the last server's folder goes away");
