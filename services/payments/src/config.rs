@@ -42,7 +42,8 @@ pub struct Config {
     /// The rails that pay, by name.
     pub rails: BTreeMap<String, RailSettings>,
     /// The rail of institutions that none is for: its name, `simulated`, or empty for none, so
-    /// that payments to them are rejected. Unset: the simulated one as long as there is no other.
+    /// that payments to them are rejected. Unset: the simulated one as long as there is no other,
+    /// and none in the production profile.
     pub default_rail: Option<String>,
 }
 

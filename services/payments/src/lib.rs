@@ -87,7 +87,7 @@ impl Block for Payments {
         let open_partners = config
             .open_partners
             .unwrap_or(env.profile != Profile::Production);
-        let rails = rail::Rails::new(&stores, &env.keyring, &config)
+        let rails = rail::Rails::new(&stores, &env.keyring, &config, env.profile)
             .map_err(|error| OpenError::new(Self::NAME, "preparing its rails", error))?;
         let app = App {
             stores,

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use publica_journal::append;
 use publica_proto::payments::v1 as pb;
 use publica_store::{Db, Tx};
@@ -21,6 +23,11 @@ use crate::store::batch::{self as batches, BatchRow};
 use crate::store::chunk::{self as sql, ChunkRow, InstructionRow};
 use crate::store::ledger::{self, Ending, Opening, Order};
 use crate::store::programme;
+
+/// Chunks in work at a time; the rows of each are held in memory.
+pub(crate) const ABREAST: usize = 3;
+/// Chunks that are taken on before the batch is looked at again.
+pub(crate) const A_STEP: i64 = 12;
 
 /// How far a run of background work came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,30 +193,61 @@ impl App {
     }
 
     async fn dispatch_next(&self, db: &Db, batch: BatchRow) -> Result<Progress, Error> {
-        let next = sql::next_below(&mut db.clone(), batch.batch_id, chunk::SENT).await?;
-        let Some(next) = next else {
+        let next = sql::below(&mut db.clone(), batch.batch_id, chunk::SENT, A_STEP).await?;
+        if next.is_empty() {
             self.put_state(db, batch, State::InProgress, "").await?;
             return Ok(Progress::More);
-        };
-        match next.state {
-            chunk::STORED => {
-                let step = self.step(batch, next.chunk_no);
-                db.write("payments.post_chunk", step, |tx, step| {
-                    Box::pin(post(tx, step))
-                })
-                .await?;
-            }
-            _ => match self.send_chunk(db, &batch, &next).await {
-                Err(error @ Error::Altered(_)) => {
-                    let why = "stored rows are not those that were approved";
-                    self.put_state(db, batch, State::Paused, why).await?;
-                    return Err(error);
-                }
-                sent => sent?,
-            },
         }
-        Ok(Progress::More)
+        match abreast(next, |next| self.dispatch(db, &batch, next)).await {
+            Err(error @ Error::Altered(_)) => {
+                let why = "stored rows are not those that were approved";
+                self.put_state(db, batch, State::Paused, why).await?;
+                Err(error)
+            }
+            sent => sent.map(|()| Progress::More),
+        }
     }
+
+    /// Posts a chunk and sends it.
+    async fn dispatch(&self, db: &Db, batch: &BatchRow, next: ChunkRow) -> Result<(), Error> {
+        if next.state != chunk::STORED {
+            return self.send_chunk(db, batch, &next).await;
+        }
+        let step = self.step(batch.clone(), next.chunk_no);
+        db.write("payments.post_chunk", step, |tx, step| {
+            Box::pin(post(tx, step))
+        })
+        .await?;
+        match sql::find(&mut db.clone(), batch.batch_id, next.chunk_no).await? {
+            Some(posted) if posted.state != chunk::STORED => {
+                self.send_chunk(db, batch, &posted).await
+            }
+            // Somebody has stopped the batch.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Takes chunks on, some of them at a time: while one waits for the store or for its rail,
+/// another computes. None is begun after a failure, and those that were begun come to their end.
+pub(crate) async fn abreast<F>(
+    chunks: Vec<ChunkRow>,
+    take_on: impl Fn(ChunkRow) -> F,
+) -> Result<(), Error>
+where
+    F: Future<Output = Result<(), Error>>,
+{
+    let mut waiting = chunks.into_iter();
+    let first = waiting.by_ref().take(ABREAST).map(&take_on);
+    let mut begun: FuturesUnordered<F> = first.collect();
+    let mut all = Ok(());
+    while let Some(done) = begun.next().await {
+        all = all.and(done);
+        if all.is_ok() {
+            begun.extend(waiting.next().map(&take_on));
+        }
+    }
+    all
 }
 
 /// The hashes of all rows of a chunk, refused ones included, in order.

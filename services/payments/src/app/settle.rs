@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt as _, stream};
 use publica_journal::append;
 use publica_store::{Db, Tx};
 use publica_types::{Money, Timestamp, Uuid};
@@ -10,10 +11,12 @@ use serde_json::json;
 
 use crate::app::batch::system;
 use crate::app::programme::{NewFunding, open_funding};
-use crate::app::release::{Progress, account, open, posted, voucher_institution};
+use crate::app::release::{
+    A_STEP, ABREAST, Progress, abreast, account, open, posted, voucher_institution,
+};
 use crate::app::{App, callback, entry};
 use crate::domain::batch::{State, chunk};
-use crate::domain::ids::GroupId;
+use crate::domain::ids::{BatchId, GroupId};
 use crate::domain::instruction::Verdict;
 use crate::domain::outcome::Outcome;
 use crate::domain::voucher::fresh_number;
@@ -66,18 +69,23 @@ pub(crate) struct Reconciliation {
 
 impl App {
     pub(crate) async fn settle_next(&self, db: &Db, batch: BatchRow) -> Result<Progress, Error> {
-        let next = sql::next_below(&mut db.clone(), batch.batch_id, chunk::DONE).await?;
-        match next {
-            Some(next) if next.state == chunk::SETTLED => {
-                self.issue(db, &batch, &next).await?;
-                Ok(Progress::More)
-            }
-            Some(next) => {
-                self.settle(db, &batch, &next).await?;
-                Ok(Progress::More)
-            }
-            None => self.finish(db, batch).await,
+        let next = sql::below(&mut db.clone(), batch.batch_id, chunk::DONE, A_STEP).await?;
+        if next.is_empty() {
+            return self.finish(db, batch).await;
         }
+        abreast(next, |next| self.close(db, &batch, next)).await?;
+        Ok(Progress::More)
+    }
+
+    /// Records what became of a chunk's payments, and gives vouchers for those that failed.
+    async fn close(&self, db: &Db, batch: &BatchRow, next: ChunkRow) -> Result<(), Error> {
+        if next.state == chunk::SETTLED {
+            return self.issue(db, batch, &next).await;
+        }
+        self.settle(db, batch, &next).await?;
+        let settled = sql::find(&mut db.clone(), batch.batch_id, next.chunk_no).await?;
+        let settled = settled.ok_or(Error::corrupt("a chunk of a batch is missing"))?;
+        self.issue(db, batch, &settled).await
     }
 
     /// What the rail says about a chunk, by end-to-end id.
@@ -268,8 +276,8 @@ impl App {
     /// All chunks are settled: reconcile, and end the batch unless outcomes are still unknown.
     async fn finish(&self, db: &Db, batch: BatchRow) -> Result<Progress, Error> {
         let unknown = self.ask_again(db, &batch).await?;
-        let next = sql::next_below(&mut db.clone(), batch.batch_id, chunk::DONE).await?;
-        if next.is_some() {
+        let next = sql::below(&mut db.clone(), batch.batch_id, chunk::DONE, 1).await?;
+        if !next.is_empty() {
             return Ok(Progress::More);
         }
         if unknown && batch.reconciliation.is_some() {
@@ -319,20 +327,36 @@ impl App {
         })
     }
 
+    /// What the store and the statement of its rails say of a chunk: its rows, and amounts by
+    /// end-to-end id.
+    async fn facts(
+        &self,
+        db: &Db,
+        batch_id: BatchId,
+        row: ChunkRow,
+    ) -> Result<(ChunkRow, Vec<InstructionRow>, BTreeMap<Uuid, i64>), Error> {
+        let mut lines = BTreeMap::new();
+        for total in sql::totals(&mut db.clone(), batch_id, row.chunk_no).await? {
+            let id = self.message_id(batch_id, row.chunk_no, &total.institution);
+            for line in self.rails.statement(db.tenant(), id).await? {
+                lines.insert(line.end_to_end_id, line.amount_minor);
+            }
+        }
+        let (from, to) = (row.first_ordinal, row.end());
+        let rows = sql::rows(&mut db.clone(), batch_id, from, to).await?;
+        Ok((row, rows, lines))
+    }
+
     /// Lets instructions, ledger and statement meet, chunk by chunk.
     async fn reconcile(&self, db: &Db, batch: &BatchRow) -> Result<Reconciliation, Error> {
         let mut found = Reconciliation::default();
         let mut settled: BTreeMap<String, i64> = BTreeMap::new();
-        for row in sql::all(&mut db.clone(), batch.batch_id).await? {
-            let mut lines = BTreeMap::new();
-            for total in sql::totals(&mut db.clone(), batch.batch_id, row.chunk_no).await? {
-                let id = self.message_id(batch.batch_id, row.chunk_no, &total.institution);
-                for line in self.rails.statement(db.tenant(), id).await? {
-                    lines.insert(line.end_to_end_id, line.amount_minor);
-                }
-            }
-            let (from, to) = (row.first_ordinal, row.end());
-            for instruction in sql::rows(&mut db.clone(), batch.batch_id, from, to).await? {
+        let chunks = stream::iter(sql::all(&mut db.clone(), batch.batch_id).await?);
+        let facts = chunks.map(|row| self.facts(db, batch.batch_id, row));
+        let mut facts = std::pin::pin!(facts.buffered(ABREAST));
+        while let Some(facts) = facts.next().await {
+            let (row, rows, mut lines) = facts?;
+            for instruction in rows {
                 let byte = place(&row, &instruction).and_then(|at| row.outcomes.get(at));
                 let outcome = byte.copied().map_or(Outcome::None, Outcome::of_byte);
                 let line = lines.remove(&self.end_to_end_id(batch.batch_id, instruction.ordinal));
@@ -495,7 +519,15 @@ async fn issue(
                 voucher_group: group.clone(),
             }
             .check()?;
-            open_funding(tx, &system(batch), &new).await?.account_id
+            match open_funding(tx, &system(batch), &new).await {
+                // Another chunk's first voucher was a moment sooner.
+                Err(Error::Exists { .. }) => {
+                    programme::find_funding_of_group(tx, group, &batch.currency).await?
+                }
+                opened => Some(opened?),
+            }
+            .ok_or(Error::corrupt("the pool of a group is missing"))?
+            .account_id
         }
     };
     let mut orders = Vec::new();

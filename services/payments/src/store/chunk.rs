@@ -55,9 +55,9 @@ statements! {
         outcomes, intent FROM batch_chunk WHERE batch_id = $1 ORDER BY chunk_no",
     CHUNK = "SELECT chunk_no, first_ordinal, row_count, content, root, hold_id, state, \
         outcomes, intent FROM batch_chunk WHERE batch_id = $1 AND chunk_no = $2",
-    NEXT_BELOW = "SELECT chunk_no, first_ordinal, row_count, content, root, hold_id, state, \
+    BELOW = "SELECT chunk_no, first_ordinal, row_count, content, root, hold_id, state, \
         outcomes, intent FROM batch_chunk WHERE batch_id = $1 AND state < $2 \
-        ORDER BY chunk_no LIMIT 1",
+        ORDER BY chunk_no LIMIT $3",
     ROOTS = "SELECT root FROM batch_chunk WHERE batch_id = $1 ORDER BY chunk_no",
     TOTALS = "SELECT institution, verdict, item_count, amount_minor FROM chunk_total \
         WHERE batch_id = $1 AND chunk_no = $2 ORDER BY institution, verdict",
@@ -307,16 +307,18 @@ pub(crate) async fn all(
     ask.ask(CHUNKS).bind(batch_id).fetch_all().await
 }
 
-/// The first chunk that has not come as far as `state`.
-pub(crate) async fn next_below(
+/// The first chunks that have not come as far as `state`, at most so many.
+pub(crate) async fn below(
     ask: &mut impl Ask,
     batch_id: BatchId,
     state: i64,
-) -> Result<Option<ChunkRow>, StoreError> {
-    ask.ask(NEXT_BELOW)
+    most: i64,
+) -> Result<Vec<ChunkRow>, StoreError> {
+    ask.ask(BELOW)
         .bind(batch_id)
         .bind(state)
-        .fetch_optional()
+        .bind(most)
+        .fetch_all()
         .await
 }
 

@@ -1,14 +1,15 @@
 //! A batch from announcement to report.
 
+use publica_host::Profile;
 use publica_proto::journal::v1::ListEntriesRequest;
 use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
 use publica_proto::payments::v1 as api;
 use publica_proto::payments::v1::batch_service_client::BatchServiceClient;
-use publica_testkit::{both_engines, eventually};
+use publica_testkit::{both_engines, env, eventually};
 use tonic::Code;
 
 use crate::support::{
-    SOURCE, World, instruction, new_batch, payee_id, refusal, tally, world, world_with,
+    SOURCE, World, instruction, new_batch, payee_id, refusal, tally, world, world_in, world_with,
 };
 
 /// Payees 0 to 9: seven with good accounts, one whose account is closed, one who is paid by
@@ -45,6 +46,26 @@ async fn states(world: &World, batch_id: &str) -> Vec<(api::InstructionState, St
 }
 
 both_engines! {
+    async fn in_production_nothing_counts_as_paid_without_a_rail(database: TestDatabase) {
+        let production = env("payments").with_profile(Profile::Production);
+        let world = world_in(database, production, |config| {
+            config.open_partners = Some(true);
+        })
+        .await;
+        world.programme(100_000, true).await;
+        world.register("REQUEST00001", &[(0, "1234567"), (1, "1234567")]).await;
+        let batch = world.create_batch("REQUEST00001").await;
+        let rows = (0..2).map(|number| instruction(number, number, "10.00")).collect();
+        let batch = world.upload(&batch.batch_id, rows).await.unwrap();
+        world.approve(&batch).await.unwrap();
+        world.reaches(&batch.batch_id, api::BatchState::PartiallyCompleted).await;
+        let report = world.report(&batch.batch_id).await;
+        assert_eq!((report.settled, report.vouchers), (tally(0, 0), tally(2, 2_000)));
+        assert_eq!(report.reasons.len(), 1);
+        assert_eq!(report.reasons[0].reason_code, "RC04");
+        world.assert_balanced().await;
+    }
+
     async fn a_batch_is_paid_and_failures_get_vouchers(database: TestDatabase) {
         let world = world(database).await;
         world.programme(100_000, true).await;

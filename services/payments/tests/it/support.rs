@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+use publica_host::Profile;
 use publica_payments::{Config, Payments};
 use publica_proto::payments::v1 as api;
 use publica_proto::payments::v1::account_service_client::AccountServiceClient;
@@ -66,8 +67,20 @@ pub(crate) async fn world_with(
     if let Some(clock) = clock {
         env = env.with_clock(clock);
     }
+    world_in(database, env, change).await
+}
+
+/// A block in an environment of the test's own.
+pub(crate) async fn world_in(
+    database: TestDatabase,
+    env: TestEnv,
+    change: impl FnOnce(&mut Config),
+) -> World {
     let mut config = Config {
-        database: database.config(),
+        database: match env.profile {
+            Profile::Production => database.production_config().await,
+            _ => database.config(),
+        },
         chunk_rows: 64,
         ..Config::default()
     };
