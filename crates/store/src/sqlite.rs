@@ -106,7 +106,7 @@ fn common(path: &Path) -> SqliteConnectOptions {
 
 /// Bytes that all embedded stores of the process hold together before their caches give pages
 /// back instead of taking more: there may be many stores, one for each block and tenant.
-const HEAP_LIMIT: u64 = 48 * 1024 * 1024;
+const HEAP_LIMIT: u64 = 24 * 1024 * 1024;
 
 /// Bytes that the write-ahead log may reach before readers are made to step aside.
 const WAL_LIMIT: u64 = 64 * 1024 * 1024;

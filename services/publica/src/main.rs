@@ -1,6 +1,7 @@
 //! One program, many roles: the whole suite in one process, one block, the gateway, or one of
 //! the tools around them. Every role is a subcommand.
 
+mod arenas;
 mod base;
 mod cli;
 mod client;
@@ -27,6 +28,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if serves(&cli.command) {
+        arenas::keep_few();
+    }
     // The first provider stays; there is no other in this process.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -48,6 +52,33 @@ fn main() -> ExitCode {
             print::error(&format!("publica: {error:#}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Whether a command opens many stores and stays.
+fn serves(command: &Command) -> bool {
+    match command {
+        Command::Up(_)
+        | Command::Journey(_)
+        | Command::Identity(_)
+        | Command::Signature(_)
+        | Command::Payments(_)
+        | Command::Messaging(_)
+        | Command::Registration(_)
+        | Command::Consent(_)
+        | Command::Gateway(_) => true,
+        Command::Migrate(_)
+        | Command::CheckConfig { .. }
+        | Command::Import(_)
+        | Command::Export(_)
+        | Command::Verify(_)
+        | Command::VerifyReceipt { .. }
+        | Command::Keys(_)
+        | Command::Token(_)
+        | Command::Completions { .. }
+        | Command::Backup(_)
+        | Command::Restore(_)
+        | Command::Doctor(_) => false,
     }
 }
 
