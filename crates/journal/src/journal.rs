@@ -31,6 +31,9 @@ const LOOKS: [Duration; 4] = [
     Duration::from_millis(50),
     Duration::from_millis(250),
 ];
+/// The least time between steps that found entries. Each step is a transaction of its own, for
+/// which writers wait as for any other; under load many entries so share one.
+const BREATH: Duration = Duration::from_millis(25);
 /// How often to look for what other processes wrote.
 const POLL: Duration = Duration::from_secs(1);
 /// How often old answers are deleted.
@@ -266,6 +269,7 @@ impl Journal {
         let mut looks = 0;
         let mut failures = 0_u32;
         let mut pruned = Instant::now();
+        let mut earliest = Instant::now();
         while !stop.is_cancelled() {
             if written.has_changed().unwrap_or(false) {
                 written.mark_unchanged();
@@ -273,8 +277,12 @@ impl Journal {
             }
             let hurry = urgent.has_changed().unwrap_or(false);
             urgent.mark_unchanged();
+            let before = sequencer.size();
             let progress = sequencer.step(&keeper, hurry).await;
             signals.tell(&sequencer);
+            if sequencer.size() > before {
+                earliest = Instant::now() + BREATH;
+            }
             let pause = match progress {
                 Ok(Progress::More) => continue,
                 Ok(Progress::Idle { unsigned }) => {
@@ -297,9 +305,10 @@ impl Journal {
                 pruned = Instant::now();
                 self.prune(db).await;
             }
+            let next = earliest.max(Instant::now() + pause);
             tokio::select! {
-                () = tokio::time::sleep(pause) => looks += 1,
-                _ = written.changed() => {}
+                () = tokio::time::sleep_until(next) => looks += 1,
+                () = told_after(earliest, &mut written) => looks = 0,
                 _ = urgent.changed() => urgent.mark_changed(),
                 () = stop.cancelled() => {}
             }
@@ -324,6 +333,13 @@ impl Journal {
             }
         }
     }
+}
+
+/// Waits until entries are announced, but at least until a moment.
+async fn told_after(earliest: Instant, written: &mut watch::Receiver<u64>) {
+    tokio::time::sleep_until(earliest).await;
+    // The journal holds the sender, and so is there.
+    let _ = written.changed().await;
 }
 
 impl Log {

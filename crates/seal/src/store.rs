@@ -8,7 +8,7 @@ statements! {
     // A list is a JSON array on SQLite and an array on PostgreSQL.
     FIND_MANY = {
         sqlite: "SELECT subject, wrapped FROM subject_key \
-                 WHERE subject IN (SELECT value FROM json_each($1))",
+                 WHERE subject IN (SELECT value FROM jsonb_each($1))",
         postgres: "SELECT subject, wrapped FROM subject_key WHERE subject = ANY($1::text[])",
     },
     INSERT = "INSERT INTO subject_key (subject, wrapped, kek_id, create_time) \
@@ -17,7 +17,7 @@ statements! {
     INSERT_MANY = {
         sqlite: "INSERT INTO subject_key (subject, wrapped, kek_id, create_time) \
                  SELECT value ->> 0, unhex(value ->> 1), $2, $3 \
-                 FROM json_each($1) WHERE true ON CONFLICT (subject) DO NOTHING",
+                 FROM jsonb_each($1) WHERE true ON CONFLICT (subject) DO NOTHING",
         postgres: "INSERT INTO subject_key (subject, wrapped, kek_id, create_time) \
                    SELECT e ->> 0, decode(e ->> 1, 'hex'), $2, $3 \
                    FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) AS e \

@@ -100,9 +100,14 @@ fn common(path: &Path) -> SqliteConnectOptions {
         .pragma("temp_store", "MEMORY")
         .pragma("cache_size", "-8000")
         .pragma("soft_heap_limit", HEAP_LIMIT.to_string())
+        .row_buffer_size(ROWS_AHEAD)
         .statement_cache_capacity(STATEMENTS_KEPT);
     sqlx::ConnectOptions::disable_statement_logging(connect)
 }
+
+/// Rows that the driver's thread may be ahead of who reads them: those of a gathered look-up, so
+/// that it need not stop half-way.
+const ROWS_AHEAD: usize = 512;
 
 /// Bytes that all embedded stores of the process hold together before their caches give pages
 /// back instead of taking more: there may be many stores, one for each block and tenant.

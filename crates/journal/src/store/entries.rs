@@ -35,7 +35,7 @@ publica_store::statements! {
             journal.subject_kind, journal.subject_id, journal.process_id, journal.request_id, \
             journal.trace_id, journal.body_sha256, journal.body FROM journal \
             JOIN journal_leaf AS leaf ON leaf.entry_id = journal.entry_id \
-            WHERE journal.subject_id IN (SELECT value FROM json_each($1)) \
+            WHERE journal.subject_id IN (SELECT value FROM jsonb_each($1)) \
             AND journal.action <> $2 AND leaf.position < $3 \
             ORDER BY leaf.position DESC LIMIT $4",
         postgres: "SELECT leaf.position, leaf.leaf_hash, leaf.entry_id, journal.time, \

@@ -18,9 +18,9 @@ publica_store::statements! {
     // A list of pairs is one JSON text on SQLite and two arrays on PostgreSQL.
     SEQUENCE = {
         sqlite: "INSERT INTO journal_leaf (position, entry_id, leaf_hash) \
-            SELECT $1 + key, unhex(value ->> 0), unhex(value ->> 1) FROM json_each($2); \
+            SELECT $1 + key, unhex(value ->> 0), unhex(value ->> 1) FROM jsonb_each($2); \
             DELETE FROM journal_pending \
-            WHERE entry_id IN (SELECT unhex(value ->> 0) FROM json_each($2))",
+            WHERE entry_id IN (SELECT unhex(value ->> 0) FROM jsonb_each($2))",
         postgres: "WITH given AS (SELECT entry_id, leaf_hash, number FROM \
             UNNEST($2::UUID[], $3::BYTEA[]) WITH ORDINALITY \
             AS given (entry_id, leaf_hash, number)), \

@@ -2,8 +2,8 @@
 
 use publica_store::{StoreError, Tx};
 use publica_types::{Timestamp, Uuid};
-use serde_json::{Value, json};
 
+use crate::canonical;
 use crate::entry::EntryRow;
 use crate::ledger::Sealed;
 
@@ -39,15 +39,16 @@ publica_store::statements! {
     ANSWER = "INSERT INTO request_ledger \
         (caller, rpc, request_id, fingerprint, sealed_answer, attempt, time) \
         VALUES ($1, $2, $3, $4, $5, 1, $6)",
-    // A list of rows is one JSON text on SQLite and one array a column on PostgreSQL.
+    // A list of rows is one JSON text on SQLite and one array a column on PostgreSQL. Of
+    // `json_each`, SQLite would write and read each row's text again for every value.
     ENTRIES = {
         sqlite: "INSERT INTO journal (entry_id, time, actor, on_behalf_of, action, outcome, \
             subject_kind, subject_id, process_id, request_id, trace_id, body_sha256, body) \
             SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, \
             value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, \
-            unhex(value ->> 11), unhex(value ->> 12) FROM json_each($1); \
+            unhex(value ->> 11), unhex(value ->> 12) FROM jsonb_each($1); \
             INSERT INTO journal_pending (entry_id, leaf_hash) \
-            SELECT unhex(value ->> 0), unhex(value ->> 13) FROM json_each($1)",
+            SELECT unhex(value ->> 0), unhex(value ->> 13) FROM jsonb_each($1)",
         postgres: "WITH given AS (SELECT * FROM UNNEST($1::UUID[], $2::TIMESTAMPTZ[], \
             $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[], $8::TEXT[], $9::TEXT[], \
             $10::TEXT[], $11::TEXT[], $12::BYTEA[], $13::BYTEA[], $14::BYTEA[]) AS given \
@@ -117,32 +118,61 @@ pub(crate) async fn answer(tx: &mut Tx<'_>, kept: &Sealed) -> Result<(), StoreEr
 }
 
 pub(crate) async fn entries_sqlite(tx: &mut Tx<'_>, rows: &[EntryRow]) -> Result<(), StoreError> {
-    let list: Vec<Value> = rows
-        .iter()
-        .map(|row| {
-            json!([
-                hex::encode(row.entry_id.as_bytes()),
-                row.time.micros(),
-                row.actor,
-                row.on_behalf_of,
-                row.action,
-                row.outcome.as_str(),
-                row.subject_kind,
-                row.subject_id,
-                row.process_id,
-                row.request_id,
-                row.trace_id,
-                hex::encode(row.body_sha256),
-                row.body.as_ref().map(hex::encode),
-                hex::encode(row.leaf_hash()),
-            ])
-        })
-        .collect();
-    tx.query(ENTRIES)
-        .bind(Value::Array(list).to_string())
-        .execute()
-        .await
-        .map(drop)
+    // Written straight into one text: there are many rows under load.
+    let mut list = Vec::with_capacity(rows.len() * 1_024 + 2);
+    for row in rows {
+        list.push(if list.is_empty() { b'[' } else { b',' });
+        write_row(&mut list, row);
+    }
+    list.push(b']');
+    let list = String::from_utf8(list).map_err(|error| StoreError::corrupt(error.to_string()))?;
+    tx.query(ENTRIES).bind(list).execute().await.map(drop)
+}
+
+/// One row as a JSON array, its bytes in hexadecimal digits.
+fn write_row(out: &mut Vec<u8>, row: &EntryRow) {
+    out.push(b'[');
+    write_hex(out, row.entry_id.as_bytes());
+    out.push(b',');
+    out.extend_from_slice(row.time.micros().to_string().as_bytes());
+    let texts = [
+        Some(row.actor.as_str()),
+        row.on_behalf_of.as_deref(),
+        Some(row.action.as_str()),
+        Some(row.outcome.as_str()),
+        Some(row.subject_kind.as_str()),
+        Some(row.subject_id.as_str()),
+        row.process_id.as_deref(),
+        row.request_id.as_deref(),
+        row.trace_id.as_deref(),
+    ];
+    for text in texts {
+        out.push(b',');
+        match text {
+            Some(text) => canonical::write_string(out, text),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    out.push(b',');
+    write_hex(out, &row.body_sha256);
+    out.push(b',');
+    match &row.body {
+        Some(body) => write_hex(out, body),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.push(b',');
+    write_hex(out, &row.leaf_hash());
+    out.push(b']');
+}
+
+fn write_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    for byte in bytes {
+        out.push(DIGITS[usize::from(byte >> 4)]);
+        out.push(DIGITS[usize::from(byte & 15)]);
+    }
+    out.push(b'"');
 }
 
 pub(crate) async fn entries_postgres(tx: &mut Tx<'_>, rows: &[EntryRow]) -> Result<(), StoreError> {
@@ -175,4 +205,40 @@ pub(crate) async fn entries_postgres(tx: &mut Tx<'_>, rows: &[EntryRow]) -> Resu
         .execute()
         .await
         .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::entry::tests::row;
+
+    #[test]
+    fn rows_are_written_as_json() {
+        let mut row = row(5, "case \"1\"");
+        let body = row.body.take().unwrap_or_default();
+        for body in [Some(body), None] {
+            row.body = body;
+            let mut out = Vec::new();
+            write_row(&mut out, &row);
+            let expected = json!([
+                hex::encode(row.entry_id.as_bytes()),
+                row.time.micros(),
+                row.actor,
+                row.on_behalf_of,
+                row.action,
+                row.outcome.as_str(),
+                row.subject_kind,
+                row.subject_id,
+                row.process_id,
+                row.request_id,
+                row.trace_id,
+                hex::encode(row.body_sha256),
+                row.body.as_ref().map(hex::encode),
+                hex::encode(row.leaf_hash()),
+            ]);
+            assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected);
+        }
+    }
 }

@@ -64,7 +64,7 @@ statements! {
     // Each engine unpacks lists in its own way.
     STALE = {
         sqlite: "SELECT COUNT(*) FROM consent_record WHERE agreement_id = $1 AND is_current \
-                 AND agreement_revision_id NOT IN (SELECT value FROM json_each($2))",
+                 AND agreement_revision_id NOT IN (SELECT value FROM jsonb_each($2))",
         postgres: "SELECT COUNT(*) FROM consent_record WHERE agreement_id = $1 \
                    AND is_current AND agreement_revision_id <> ALL ($2::TEXT[])",
     },

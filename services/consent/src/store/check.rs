@@ -12,20 +12,21 @@ statements! {
             AS individual_id, a.agreement_id, a.lifecycle, a.published_revision_id, \
             r.record_id, r.agreement_revision_id, r.opt_in, r.ever_given, r.state, \
             r.valid_from, r.valid_until, r.sealed, r.revision_sha256, r.delegation_void \
-            FROM json_each($1) k \
+            FROM jsonb_each($1) k \
             LEFT JOIN individual i ON i.individual_id = k.value ->> 0 AND i.erased IS NULL \
             LEFT JOIN individual j ON j.identity_hash = unhex(k.value ->> 1) \
             LEFT JOIN agreement a ON a.agreement_id IN ( \
                 SELECT k.value ->> 2 UNION ALL \
-                SELECT q.agreement_id FROM json_each(k.value ->> 4) c JOIN agreement q \
+                SELECT q.agreement_id FROM jsonb_each(k.value ->> 4) c JOIN agreement q \
                 ON q.published_purpose_code = c.value UNION ALL \
                 SELECT q.agreement_id FROM agreement q WHERE k.value ->> 2 = '' \
                 AND q.published_purpose = k.value ->> 3) \
             LEFT JOIN consent_record r \
             ON r.individual_id = COALESCE(i.individual_id, j.individual_id) \
             AND r.agreement_id = a.agreement_id AND r.is_current",
-        postgres: "SELECT k.n, COALESCE(i.individual_id, j.individual_id) \
-            AS individual_id, a.agreement_id, a.lifecycle, a.published_revision_id, \
+        // Without statistics yet, joins would read whole tables; LIMIT holds them to an index.
+        postgres: "SELECT k.n, p.individual_id, a.agreement_id, a.lifecycle, \
+            a.published_revision_id, \
             r.record_id, r.agreement_revision_id, r.opt_in, r.ever_given, r.state, \
             r.valid_from, r.valid_until, r.sealed, r.revision_sha256, r.delegation_void \
             FROM (SELECT e ->> 0 AS person, decode(e ->> 1, 'hex') AS hash, \
@@ -33,20 +34,23 @@ statements! {
                 ARRAY(SELECT jsonb_array_elements_text(e -> 4)) AS codes, place - 1 AS n \
                 FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) \
                 WITH ORDINALITY AS t (e, place)) k \
-            LEFT JOIN individual i ON i.individual_id = k.person AND i.erased IS NULL \
-            LEFT JOIN individual j ON j.identity_hash = k.hash \
+            LEFT JOIN LATERAL (SELECT i.individual_id FROM individual i \
+                WHERE k.hash = '' AND i.individual_id = k.person AND i.erased IS NULL UNION ALL \
+                SELECT j.individual_id FROM individual j \
+                WHERE k.hash <> '' AND j.identity_hash = k.hash LIMIT 1) p ON TRUE \
             LEFT JOIN LATERAL (SELECT b.agreement_id, b.lifecycle, b.published_revision_id \
                 FROM agreement b WHERE b.agreement_id = k.agreement UNION ALL \
                 SELECT b.agreement_id, b.lifecycle, b.published_revision_id \
                 FROM agreement b \
-                WHERE b.published_purpose_code = ANY (k.codes) UNION ALL \
+                WHERE k.agreement = '' AND b.published_purpose_code = ANY (k.codes) UNION ALL \
                 SELECT b.agreement_id, b.lifecycle, b.published_revision_id \
                 FROM agreement b \
                 WHERE k.agreement = '' AND b.published_purpose = k.purpose \
                 AND b.published_purpose_code <> ALL (k.codes)) a ON TRUE \
-            LEFT JOIN consent_record r \
-            ON r.individual_id = COALESCE(i.individual_id, j.individual_id) \
-            AND r.agreement_id = a.agreement_id AND r.is_current",
+            LEFT JOIN LATERAL (SELECT record_id, agreement_revision_id, opt_in, ever_given, \
+                state, valid_from, valid_until, sealed, revision_sha256, delegation_void \
+                FROM consent_record WHERE individual_id = p.individual_id \
+                AND agreement_id = a.agreement_id AND is_current LIMIT 1) r ON TRUE",
     },
     UNUSE = "UPDATE record_use SET uses = uses - 1 WHERE record_id = $1 AND day = $2",
     USE = "INSERT INTO record_use (record_id, day, uses) VALUES ($1, $2, 1) \

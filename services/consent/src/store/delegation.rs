@@ -15,7 +15,7 @@ statements! {
     FIND_MANY = {
         sqlite: "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, \
             valid_from, valid_until, revoked, void, created FROM delegation \
-            WHERE delegation_id IN (SELECT value FROM json_each($1))",
+            WHERE delegation_id IN (SELECT value FROM jsonb_each($1))",
         postgres: "SELECT delegation_id, individual_id, delegate_id, relationship, sealed, \
             valid_from, valid_until, revoked, void, created FROM delegation \
             WHERE delegation_id = ANY ($1::TEXT[])",

@@ -30,7 +30,7 @@ statements! {
     // Each engine unpacks lists in its own way.
     ERASED = {
         sqlite: "SELECT individual_id FROM individual WHERE erased IS NOT NULL \
-            AND individual_id IN (SELECT value FROM json_each($1))",
+            AND individual_id IN (SELECT value FROM jsonb_each($1))",
         postgres: "SELECT individual_id FROM individual WHERE erased IS NOT NULL \
             AND individual_id = ANY ($1::TEXT[])",
     },
@@ -57,7 +57,7 @@ statements! {
     GOOD_KEYS = {
         sqlite: "SELECT k.individual_id, k.key_id, k.jwk, k.created, k.revoked \
             FROM individual_key k WHERE k.revoked IS NULL \
-            AND k.individual_id IN (SELECT value FROM json_each($1))",
+            AND k.individual_id IN (SELECT value FROM jsonb_each($1))",
         postgres: "SELECT k.individual_id, k.key_id, k.jwk, k.created, k.revoked \
             FROM individual_key k WHERE k.revoked IS NULL \
             AND k.individual_id = ANY ($1::TEXT[])",
@@ -69,7 +69,7 @@ statements! {
     // People with these external identities; each engine unpacks lists in its own way.
     BY_IDENTITIES = {
         sqlite: "SELECT individual_id, identity_hash FROM individual \
-            WHERE identity_hash IN (SELECT unhex(value) FROM json_each($1))",
+            WHERE identity_hash IN (SELECT unhex(value) FROM jsonb_each($1))",
         postgres: "SELECT individual_id, identity_hash FROM individual \
             WHERE identity_hash = ANY ($1::BYTEA[])",
     },
@@ -80,7 +80,7 @@ statements! {
             notify, created, updated) \
             SELECT value ->> 0, unhex(value ->> 1), unhex(value ->> 2), unhex(value ->> 3), \
             value ->> 4, value ->> 5, value ->> 5 \
-            FROM json_each($1) WHERE TRUE ON CONFLICT DO NOTHING",
+            FROM jsonb_each($1) WHERE TRUE ON CONFLICT DO NOTHING",
         postgres: "INSERT INTO individual (individual_id, identity_hash, external_hash, \
             sealed, notify, created, updated) \
             SELECT e ->> 0, decode(e ->> 1, 'hex'), decode(e ->> 2, 'hex'), \
@@ -92,7 +92,7 @@ statements! {
     },
     ADD_KEYS = {
         sqlite: "INSERT INTO individual_key (individual_id, key_id, jwk, created) \
-            SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each($1) \
+            SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM jsonb_each($1) \
             WHERE TRUE ON CONFLICT (individual_id, key_id) DO NOTHING",
         postgres: "INSERT INTO individual_key (individual_id, key_id, jwk, created) \
             SELECT e ->> 0, e ->> 1, e ->> 2, \
@@ -103,14 +103,14 @@ statements! {
     // Each engine unpacks lists in its own way.
     FIND_MANY = {
         sqlite: "SELECT individual_id, sealed, notify, created, updated FROM individual \
-                 WHERE individual_id IN (SELECT value FROM json_each($1)) AND erased IS NULL",
+                 WHERE individual_id IN (SELECT value FROM jsonb_each($1)) AND erased IS NULL",
         postgres: "SELECT individual_id, sealed, notify, created, updated FROM individual \
                    WHERE individual_id = ANY ($1::TEXT[]) AND erased IS NULL",
     },
     // Which of these people there are; as HOLD, in one order, so that nobody waits in a circle.
     KNOWN = {
         sqlite: "SELECT individual_id FROM individual \
-                 WHERE individual_id IN (SELECT value FROM json_each($1)) AND erased IS NULL",
+                 WHERE individual_id IN (SELECT value FROM jsonb_each($1)) AND erased IS NULL",
         postgres: "SELECT individual_id FROM individual \
                    WHERE individual_id = ANY ($1::TEXT[]) AND erased IS NULL \
                    ORDER BY individual_id FOR KEY SHARE",

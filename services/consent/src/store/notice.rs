@@ -18,7 +18,7 @@ statements! {
         sqlite: "SELECT r.record_id, r.individual_id, r.agreement_id, r.created, r.valid_until, \
             r.sealed AS circumstances, i.sealed AS known \
             FROM consent_record r JOIN individual i ON i.individual_id = r.individual_id \
-            WHERE r.record_id IN (SELECT value FROM json_each($1)) \
+            WHERE r.record_id IN (SELECT value FROM jsonb_each($1)) \
             AND r.is_current AND r.opt_in AND i.notify AND i.sealed IS NOT NULL \
             ORDER BY r.created, r.record_id",
         postgres: "SELECT r.record_id, r.individual_id, r.agreement_id, r.created, \

@@ -57,7 +57,7 @@ statements! {
     COUNT = "SELECT COUNT(*) FROM policy WHERE NOT deleted",
     // Policies as of a revision each, the current one where none is named.
     AS_OF = {
-        sqlite: as_of!("json_each($1) k", "k.key", "k.value ->> 0", "k.value ->> 1"),
+        sqlite: as_of!("jsonb_each($1) k", "k.key", "k.value ->> 0", "k.value ->> 1"),
         postgres: as_of!(
             "(SELECT e ->> 0 AS policy_id, e ->> 1 AS revision_id, place - 1 AS n \
              FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) \

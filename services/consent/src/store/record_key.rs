@@ -9,7 +9,7 @@ statements! {
     // takes SQLite quadratic time.
     INSERT_MANY = {
         sqlite: "INSERT INTO record_key (record_id, wrapped, created) \
-            SELECT value ->> 0, unhex(value ->> 1), $2 FROM json_each($1)",
+            SELECT value ->> 0, unhex(value ->> 1), $2 FROM jsonb_each($1)",
         postgres: "INSERT INTO record_key (record_id, wrapped, created) \
             SELECT e ->> 0, decode(e ->> 1, 'hex'), $2 \
             FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) AS e",
@@ -18,7 +18,7 @@ statements! {
     // Each engine unpacks lists in its own way.
     FIND_MANY = {
         sqlite: "SELECT record_id, wrapped FROM record_key \
-            WHERE record_id IN (SELECT value FROM json_each($1))",
+            WHERE record_id IN (SELECT value FROM jsonb_each($1))",
         postgres: "SELECT record_id, wrapped FROM record_key \
             WHERE record_id = ANY ($1::TEXT[])",
     },

@@ -21,7 +21,7 @@ statements! {
             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, \
             value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9, \
             unhex(value ->> 10), value ->> 11, unhex(value ->> 12), value ->> 13, \
-            value ->> 14, value ->> 15, value ->> 16, value ->> 17 FROM json_each($1)",
+            value ->> 14, value ->> 15, value ->> 16, value ->> 17 FROM jsonb_each($1)",
         postgres: "INSERT INTO revision (revision_id, kind, object_id, seq, predecessor_id, \
             predecessor_sha1, predecessor_sha256, predecessor_signature, sha1, sha256, \
             snapshot, subject, body, by_individual, by_other, without_id, seal, created) \
@@ -35,7 +35,7 @@ statements! {
     // Which of these there are; each engine unpacks lists in its own way.
     KNOWN = {
         sqlite: "SELECT revision_id FROM revision \
-            WHERE revision_id IN (SELECT value FROM json_each($1))",
+            WHERE revision_id IN (SELECT value FROM jsonb_each($1))",
         postgres: "SELECT revision_id FROM revision WHERE revision_id = ANY ($1::TEXT[])",
     },
     FIND = "SELECT r.revision_id, r.kind, r.object_id, r.seq, r.predecessor_id, \

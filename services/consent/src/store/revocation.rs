@@ -20,7 +20,7 @@ statements! {
     INSERT_MANY = {
         sqlite: "INSERT INTO revocation (shard, seq, individual_id, agreement_id, record_id, \
             cause, created) SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, \
-            value ->> 4, $2, $3 FROM json_each($1)",
+            value ->> 4, $2, $3 FROM jsonb_each($1)",
         postgres: "INSERT INTO revocation (shard, seq, individual_id, agreement_id, record_id, \
             cause, created) SELECT CAST(e ->> 0 AS BIGINT), CAST(e ->> 1 AS BIGINT), e ->> 2, \
             e ->> 3, e ->> 4, $2, $3 \
@@ -30,7 +30,7 @@ statements! {
     // Each engine unpacks lists in its own way.
     AFTER = {
         sqlite: "SELECT r.shard, r.seq, r.individual_id, r.agreement_id, r.record_id, r.cause, \
-            r.created FROM json_each($1) c \
+            r.created FROM jsonb_each($1) c \
             JOIN revocation r ON r.shard = c.key AND r.seq > c.value \
             ORDER BY r.shard, r.seq LIMIT $2",
         postgres: "SELECT r.shard, r.seq, r.individual_id, r.agreement_id, r.record_id, \

@@ -14,7 +14,7 @@ statements! {
         sqlite: "INSERT INTO signature (signature_id, record_id, revision_id, signed_as, \
             method, key_id, sealed, created) \
             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, \
-            value ->> 5, unhex(value ->> 6), value ->> 7 FROM json_each($1)",
+            value ->> 5, unhex(value ->> 6), value ->> 7 FROM jsonb_each($1)",
         postgres: "INSERT INTO signature (signature_id, record_id, revision_id, signed_as, \
             method, key_id, sealed, created) \
             SELECT e ->> 0, e ->> 1, e ->> 2, e ->> 3, e ->> 4, e ->> 5, \

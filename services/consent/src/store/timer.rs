@@ -44,7 +44,7 @@ statements! {
     // One text of rows for both engines: joining lists by position takes SQLite quadratic time.
     TOLD = {
         sqlite: "INSERT INTO timer_told (name, at, record_id) \
-            SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($1) \
+            SELECT value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each($1) \
             WHERE TRUE ON CONFLICT DO NOTHING",
         postgres: "INSERT INTO timer_told (name, at, record_id) SELECT e ->> 0, \
             TIMESTAMPTZ 'epoch' + CAST(e ->> 1 AS BIGINT) * INTERVAL '1 microsecond', e ->> 2 \
