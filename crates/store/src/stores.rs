@@ -111,7 +111,8 @@ impl Stores {
         if self.inner.stop.is_cancelled() {
             return Err(StoreError::unavailable("the store is closed"));
         }
-        let db = self.inner.open_tenant(tenant).await?;
+        // In a box, since every call's future would otherwise have room for it.
+        let db = Box::pin(self.inner.open_tenant(tenant)).await?;
         slot.set(Some((db.clone(), Instant::now())));
         Ok(db)
     }

@@ -186,7 +186,8 @@ impl App {
         if let Some(shop) = self.open_shop(tenant) {
             return Ok(shop);
         }
-        let shop = Arc::new(self.build(tenant).await?);
+        // In a box, since every call's future would otherwise have room for it.
+        let shop = Arc::new(Box::pin(self.build(tenant)).await?);
         let mut shops = self.0.shops.write().unwrap_or_else(PoisonError::into_inner);
         shops.insert(tenant.clone(), Arc::clone(&shop));
         Ok(shop)

@@ -167,6 +167,7 @@ fn write_row(out: &mut Vec<u8>, row: &EntryRow) {
 
 fn write_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.reserve(bytes.len() * 2 + 2);
     out.push(b'"');
     for byte in bytes {
         out.push(DIGITS[usize::from(byte >> 4)]);

@@ -131,7 +131,7 @@ async fn complete(shop: &Shop, row: Row) -> Result<Found, Error> {
         delegation_void: row.delegation_void.unwrap_or(false),
     });
     let choices = match (&row.sealed, &row.individual_id) {
-        (Some(sealed), Some(id)) => match key_of(shop, id).await? {
+        (Some(sealed), Some(id)) => match Box::pin(key_of(shop, id)).await? {
             Some(key) => open_circumstances(&key, sealed)?.attributes,
             // The key is gone, so what was chosen cannot be known: nothing is granted.
             None => published
@@ -338,7 +338,7 @@ async fn use_once(
         .write("consent.count_use", input, |tx, (record_id, windows)| {
             Box::pin(count(tx, record_id, windows))
         });
-    Ok(match counted.await? {
+    Ok(match Box::pin(counted).await? {
         Some(left) => Ok(i32::try_from(left).ok()),
         None => Err(pb::DecisionReason::FrequencyExceeded),
     })

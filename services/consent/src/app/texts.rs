@@ -61,7 +61,8 @@ pub(crate) async fn text(shop: &Shop, revision_id: &str) -> Result<Arc<Text>, Er
     if let Some(text) = shop.texts.get(revision_id) {
         return Ok(text);
     }
-    let row = store::revision::find(&shop.db, revision_id).await?;
+    // In a box, since it is hardly ever needed, and every decision would have room for it.
+    let row = Box::pin(store::revision::find(&shop.db, revision_id)).await?;
     found(shop, row, revision_id)
 }
 
