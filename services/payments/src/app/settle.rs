@@ -16,7 +16,7 @@ use crate::app::release::{
 };
 use crate::app::{App, callback, entry};
 use crate::domain::batch::{State, chunk};
-use crate::domain::ids::{BatchId, GroupId};
+use crate::domain::ids::{AccountId, BatchId, GroupId};
 use crate::domain::instruction::Verdict;
 use crate::domain::outcome::Outcome;
 use crate::domain::voucher::fresh_number;
@@ -497,6 +497,28 @@ async fn settle(tx: &mut Tx<'_>, settling: &Settling) -> Result<(), Error> {
     Ok(())
 }
 
+/// The account that vouchers of a group are paid from, opened with the first of them.
+async fn pool(tx: &mut Tx<'_>, batch: &BatchRow, group: &str) -> Result<AccountId, Error> {
+    let found = programme::find_funding_of_group(tx, group, &batch.currency).await?;
+    if let Some(pool) = found {
+        return Ok(pool.account_id);
+    }
+    let new = NewFunding {
+        name: String::new(),
+        currency: batch.currency.clone(),
+        voucher_group: group.to_owned(),
+    };
+    let pool = match open_funding(tx, &system(batch), &new.check()?).await {
+        // Another chunk's first voucher was a moment sooner.
+        Err(Error::Exists { .. }) => {
+            let found = programme::find_funding_of_group(tx, group, &batch.currency).await?;
+            found.ok_or(Error::corrupt("the pool of a group is missing"))?
+        }
+        opened => opened?,
+    };
+    Ok(pool.account_id)
+}
+
 async fn issue(
     tx: &mut Tx<'_>,
     issuing: &Issuing,
@@ -509,27 +531,7 @@ async fn issue(
     };
     sql::set_outcomes(tx, batch.batch_id, chunk_no, &issuing.outcomes).await?;
     let group = &common.voucher_group;
-    let pool = match programme::find_funding_of_group(tx, group, &batch.currency).await? {
-        Some(pool) => pool.account_id,
-        None => {
-            let (name, currency) = (String::new(), batch.currency.clone());
-            let new = NewFunding {
-                name,
-                currency,
-                voucher_group: group.clone(),
-            }
-            .check()?;
-            match open_funding(tx, &system(batch), &new).await {
-                // Another chunk's first voucher was a moment sooner.
-                Err(Error::Exists { .. }) => {
-                    programme::find_funding_of_group(tx, group, &batch.currency).await?
-                }
-                opened => Some(opened?),
-            }
-            .ok_or(Error::corrupt("the pool of a group is missing"))?
-            .account_id
-        }
-    };
+    let pool = pool(tx, batch, group).await?;
     let mut orders = Vec::new();
     if issuing.rejected_minor > 0 {
         let from = paying.funding_account_id;
