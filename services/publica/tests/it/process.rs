@@ -5,6 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use crate::running::{Running, get, publica, settings, signal};
 
+/// Whether the C library has an arena for each thread, unless told otherwise.
+const FEW_ARENAS: bool = cfg!(all(target_os = "linux", target_env = "gnu"));
+
 #[test]
 fn the_suite_comes_up_serves_and_stops_when_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -37,6 +40,9 @@ fn the_suite_comes_up_serves_and_stops_when_told() {
         std::fs::metadata(&data).unwrap().permissions().mode() & 0o077,
         0
     );
+    if FEW_ARENAS {
+        assert_eq!(suite.variable("MALLOC_ARENA_MAX").unwrap(), "2");
+    }
     suite.signal("TERM");
     suite.wait_for("stopped");
     assert_eq!(suite.end().code(), Some(0));
@@ -51,6 +57,7 @@ fn a_block_serves_alone_and_stops_when_told() {
     );
     let mut block = Running::start(
         publica()
+            .env("MALLOC_ARENA_MAX", "7")
             .args(["messaging", "--config"])
             .arg(file)
             .arg("--data")
@@ -63,6 +70,9 @@ fn a_block_serves_alone_and_stops_when_told() {
     );
     let (head, _) = get(block.address("messaging"), "/");
     assert!(head.starts_with("http/1.1 415"), "{head}");
+    if FEW_ARENAS {
+        assert_eq!(block.variable("MALLOC_ARENA_MAX").unwrap(), "7");
+    }
     block.signal("INT");
     block.wait_for("stopped");
     assert_eq!(block.end().code(), Some(0));

@@ -87,6 +87,13 @@ impl Running {
         self.addresses[role]
     }
 
+    /// A variable of the environment that it began with, where the system tells.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        let all = std::fs::read_to_string(format!("/proc/{}/environ", self.child.id())).ok()?;
+        let mut pairs = all.split('\0').filter_map(|pair| pair.split_once('='));
+        pairs.find_map(|(key, value)| (key == name).then(|| value.to_owned()))
+    }
+
     /// Sends a signal by name.
     pub(crate) fn signal(&self, name: &str) {
         signal(self.child.id(), name);
