@@ -141,9 +141,9 @@ async fn a_person_signs_in_with_the_keyboard_alone() {
         .await;
     // The one field of a page has the focus, and Enter sends it.
     browser.wait_focus("#individual-id").await;
-    assert!(browser.focus_shows().await);
     let before = suite.mails();
     browser.press(AMINA).await;
+    browser.wait_focus_shows().await;
     browser.press(ENTER).await;
     browser.wait_focus("#code").await;
     let code = suite.code(MAIL, before).await;
@@ -162,7 +162,7 @@ async fn a_person_signs_in_with_the_keyboard_alone() {
     assert_eq!(browser.eval(ticked, json!([])).await, json!(["email"]));
     browser.press(TAB).await;
     browser.press(TAB).await;
-    assert!(browser.focus_shows().await);
+    browser.wait_focus_shows().await;
     browser.press(ENTER).await;
     browser.wait("#portal").await;
     let (_, tokens) = portal.redeem(&suite, &browser.address().await).await;
