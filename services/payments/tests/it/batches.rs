@@ -58,7 +58,7 @@ both_engines! {
         let rows = (0..2).map(|number| instruction(number, number, "10.00")).collect();
         let batch = world.upload(&batch.batch_id, rows).await.unwrap();
         world.approve(&batch).await.unwrap();
-        world.reaches(&batch.batch_id, api::BatchState::PartiallyCompleted).await;
+        world.reaches(&batch.batch_id, api::BatchState::Failed).await;
         let report = world.report(&batch.batch_id).await;
         assert_eq!((report.settled, report.vouchers), (tally(0, 0), tally(2, 2_000)));
         assert_eq!(report.reasons.len(), 1);
