@@ -252,14 +252,8 @@ impl Browser {
         .await;
     }
 
-    /// Waits until one can see where the focus is: a page that is still being drawn may have it
-    /// before its style.
-    pub(crate) async fn wait_focus_shows(&self) {
-        eventually(|| async { self.focus_shows().await.then_some(()) }).await;
-    }
-
     /// Whether one can see where the focus is.
-    async fn focus_shows(&self) -> bool {
+    pub(crate) async fn focus_shows(&self) -> bool {
         self.eval(OUTLINE, json!([])).await == true
     }
 
