@@ -55,31 +55,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether a command opens many stores and stays.
+/// Whether a command stays and holds stores open.
 fn serves(command: &Command) -> bool {
-    match command {
+    matches!(
+        command,
         Command::Up(_)
-        | Command::Journey(_)
-        | Command::Identity(_)
-        | Command::Signature(_)
-        | Command::Payments(_)
-        | Command::Messaging(_)
-        | Command::Registration(_)
-        | Command::Consent(_)
-        | Command::Gateway(_) => true,
-        Command::Migrate(_)
-        | Command::CheckConfig { .. }
-        | Command::Import(_)
-        | Command::Export(_)
-        | Command::Verify(_)
-        | Command::VerifyReceipt { .. }
-        | Command::Keys(_)
-        | Command::Token(_)
-        | Command::Completions { .. }
-        | Command::Backup(_)
-        | Command::Restore(_)
-        | Command::Doctor(_) => false,
-    }
+            | Command::Journey(_)
+            | Command::Identity(_)
+            | Command::Signature(_)
+            | Command::Payments(_)
+            | Command::Messaging(_)
+            | Command::Registration(_)
+            | Command::Consent(_)
+    )
 }
 
 async fn run(command: Command) -> anyhow::Result<u8> {
