@@ -16,6 +16,8 @@ use publica_proto::consent::v1 as pb;
 use publica_proto::consent::v1::consent_record_service_client::ConsentRecordServiceClient;
 use publica_proto::consent::v1::data_agreement_service_client::DataAgreementServiceClient;
 use publica_proto::consent::v1::individual_service_client::IndividualServiceClient;
+use publica_proto::imports::v1::ImportEntitiesRequest;
+use publica_proto::imports::v1::import_service_client::ImportServiceClient;
 use publica_proto::journal::v1::ListEntriesRequest;
 use publica_proto::journal::v1::journal_service_client::JournalServiceClient;
 use publica_proto::registration::v1 as registry;
@@ -91,6 +93,25 @@ impl Town {
     }
 }
 
+/// What the register holds of a household; the person left the second out.
+const MEMBERS: &str = "household.members";
+const INCOME: &str = "household.income";
+
+fn attribute(name: &str) -> pb::DataAgreementAttribute {
+    pb::DataAgreementAttribute {
+        name: name.to_owned(),
+        necessity: "optional".to_owned(),
+        ..pb::DataAgreementAttribute::default()
+    }
+}
+
+fn choice(attribute: &str, granted: bool) -> pb::AttributeChoice {
+    pb::AttributeChoice {
+        attribute: attribute.to_owned(),
+        granted,
+    }
+}
+
 async fn town(db: TestDatabase) -> Town {
     let env = env("consent");
     let config = ConsentConfig {
@@ -104,6 +125,7 @@ async fn town(db: TestDatabase) -> Town {
             purpose: "Household support".to_owned(),
             lawful_basis: pb::LawfulBasis::Consent.into(),
             dpia: "done".to_owned(),
+            attributes: vec![attribute(MEMBERS), attribute(INCOME)],
             ..pb::DataAgreement::default()
         }),
         publish: true,
@@ -135,6 +157,7 @@ async fn town(db: TestDatabase) -> Town {
     let draft = pb::DraftConsentRecordRequest {
         individual_id: individual_id.clone(),
         data_agreement_id: agreement_id.clone(),
+        attributes: vec![choice(MEMBERS, true), choice(INCOME, false)],
         ..pb::DraftConsentRecordRequest::default()
     };
     let drafted = records
@@ -169,7 +192,7 @@ fn read(town: &Town) -> registry::ReadEntryRequest {
         register: "households".to_owned(),
         person_id: town.individual_id.clone(),
         data_agreement_id: town.agreement_id.clone(),
-        fields: vec!["household.members".to_owned()],
+        fields: vec![MEMBERS.to_owned()],
     }
 }
 
@@ -189,7 +212,83 @@ async fn was_read(
     }
 }
 
+/// Puts an entry into the register, as an import does.
+async fn enter(registration: Link, town: &Town) {
+    let line = serde_json::json!({
+        "register": "households",
+        "personId": town.individual_id,
+        "fields": {MEMBERS: 4, INCOME: 900, "household.address": "Mill Lane 1"},
+    });
+    let line = ImportEntitiesRequest {
+        kind: "registration.register_entry".to_owned(),
+        json: line.to_string().into_bytes().into(),
+        line: 1,
+    };
+    let mut imports = ImportServiceClient::new(registration);
+    let request = tokio_stream::iter([line]);
+    let answer = imports.import_entities(request).await.unwrap().into_inner();
+    assert_eq!(answer.problems, []);
+}
+
+/// What the registration block's journal tells of reads: how each ended, and of which fields.
+async fn reads(registration: Link, person_id: &str) -> Vec<(String, serde_json::Value)> {
+    let mut journal = JournalServiceClient::new(registration);
+    let request = ListEntriesRequest {
+        page_size: 100,
+        subject_id: person_id.to_owned(),
+        ..ListEntriesRequest::default()
+    };
+    let answer = journal.list_entries(request).await.unwrap().into_inner();
+    let read = answer
+        .entries
+        .iter()
+        .filter(|one| one.action == "registration.register.read");
+    read.map(|one| {
+        let body: serde_json::Value = serde_json::from_slice(one.body()).unwrap();
+        let outcome = one.outcome().as_str_name().to_owned();
+        (outcome, body["fields"].clone())
+    })
+    .collect()
+}
+
 both_engines! {
+    async fn the_register_gives_out_what_the_person_granted(db: TestDatabase) {
+        let own = Database::sqlite();
+        let config = RegistrationConfig {
+            database: db.config(),
+            ..RegistrationConfig::default()
+        };
+        let town = town(own).await;
+        let env = env("registration").with_peer("consent", town.block.link.clone());
+        let registration = env.open::<Registration>(config).await.unwrap();
+        let link = registration.as_caller(&["registration:*"]);
+        enter(link.clone(), &town).await;
+        let mut client = RegistryServiceClient::new(link.clone());
+        let asked = |fields: &[&str]| registry::ReadEntryRequest {
+            fields: fields.iter().map(|&field| field.to_owned()).collect(),
+            ..read(&town)
+        };
+        // The address is none of the agreement's business.
+        let all = asked(&[MEMBERS, INCOME, "household.address"]);
+        let found = client.read_entry(all).await.unwrap().into_inner();
+        let fields: serde_json::Value = serde_json::from_slice(&found.fields_json).unwrap();
+        assert_eq!(fields, serde_json::json!({MEMBERS: 4}));
+        assert_eq!(found.withheld_fields, [INCOME, "household.address"]);
+        assert_eq!(found.consent_record_id, town.record_id);
+        for left_out in [INCOME, "household.address"] {
+            let refused = client.read_entry(asked(&[left_out])).await.unwrap_err();
+            assert_eq!(publica_rpc::reason(&refused).as_deref(), Some("CONSENT_REQUIRED"));
+        }
+        // The journal tells which fields were read, and which were not given out.
+        let told = eventually(|| async {
+            let all = reads(link.clone(), &town.individual_id).await;
+            Some(all).filter(|all| all.len() == 3)
+        });
+        let denied = ("OUTCOME_DENIED".to_owned(), serde_json::json!([]));
+        let read = ("OUTCOME_DONE".to_owned(), serde_json::json!([MEMBERS]));
+        assert_eq!(told.await, [read, denied.clone(), denied]);
+    }
+
     async fn the_register_is_closed_by_the_withdrawal_itself(db: TestDatabase) {
         let town = town(db).await;
         let own = env("registration").with_peer("consent", town.block.link.clone());
@@ -339,18 +438,14 @@ async fn a_grpc_interceptor_reads_whose_data_a_call_is_about() {
     let town = town(Database::sqlite()).await;
     let interceptor = GrpcInterceptor::new(
         town.gate(),
-        |method, message| {
-            if !method.ends_with("/ReadEntry") {
-                return Demand::Nothing;
-            }
-            match registry::ReadEntryRequest::decode(message) {
-                Ok(asked) => Demand::Consent(Box::new(Use {
-                    individual_id: asked.person_id,
-                    data_agreement_id: asked.data_agreement_id,
-                    ..Use::default()
-                })),
-                Err(_) => Demand::Unclear("the message cannot be read"),
-            }
+        |method| method.ends_with("/ReadEntry"),
+        |_, message| match registry::ReadEntryRequest::decode(message) {
+            Ok(asked) => Demand::Consent(Box::new(Use {
+                individual_id: asked.person_id,
+                data_agreement_id: asked.data_agreement_id,
+                ..Use::default()
+            })),
+            Err(_) => Demand::Unclear("the message cannot be read"),
         },
         |_| Origin::actor("registry"),
     );
@@ -386,9 +481,19 @@ async fn a_grpc_interceptor_reads_whose_data_a_call_is_about() {
     let garbage = Request::post("/publica.registration.v1.RegistryService/ReadEntry")
         .body(Body::new(Full::from(&b"\x01\0\0\0\0"[..])))
         .unwrap();
-    let refused = service.oneshot(garbage).await.unwrap();
+    let refused = service.clone().oneshot(garbage).await.unwrap();
     let status = tonic::Status::from_header_map(refused.headers()).unwrap();
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    // Calls of other methods pass as they are: compressed, in several messages, without an end.
+    let mut streamed = call(&asked);
+    *streamed.uri_mut() = "/publica.imports.v1.ImportService/ImportEntities"
+        .parse()
+        .unwrap();
+    *streamed.body_mut() = Body::new(Full::from(&b"\x01\0\0\0\x01a\x01\0\0\0\x01b"[..]));
+    let answer = service.oneshot(streamed).await.unwrap();
+    assert_eq!(answer.headers()["permitted"], "false");
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, &b"\x01\0\0\0\x01a\x01\0\0\0\x01b"[..]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

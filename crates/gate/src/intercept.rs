@@ -36,6 +36,8 @@ pub enum Demand {
 
 /// Rules of an HTTP service: what a request needs, by its head.
 type HttpRules = dyn Fn(&http::request::Parts) -> Demand + Send + Sync;
+/// The methods of a gRPC service whose calls need looking into.
+type Methods = dyn Fn(&str) -> bool + Send + Sync;
 /// Rules of a gRPC service: what a call needs, by its method and its message.
 type GrpcRules = dyn Fn(&str, &[u8]) -> Demand + Send + Sync;
 /// In whose name the consent block is asked.
@@ -65,24 +67,29 @@ impl HttpFilter {
     }
 }
 
-/// Lets unary gRPC calls pass that need no consent or have it, by what their messages say.
+/// Lets unary gRPC calls pass that need no consent or have it, by what their messages say. Calls
+/// of methods that it does not cover pass untouched, whatever they stream.
 #[derive(Clone)]
 pub struct GrpcInterceptor {
     gate: Gate,
+    covers: Arc<Methods>,
     rules: Arc<GrpcRules>,
     asker: Arc<Asker>,
 }
 
 impl GrpcInterceptor {
-    /// An interceptor by `rules`, which are given the method as `/package.Service/Method` and
-    /// the encoded message; `asker` says in whose name the consent block is asked.
+    /// An interceptor of the methods that `covers` names, as `/package.Service/Method`, by
+    /// `rules`, which are given the method and the encoded message; `asker` says in whose name
+    /// the consent block is asked.
     pub fn new(
         gate: Gate,
+        covers: impl Fn(&str) -> bool + Send + Sync + 'static,
         rules: impl Fn(&str, &[u8]) -> Demand + Send + Sync + 'static,
         asker: impl Fn(&http::Extensions) -> Origin + Send + Sync + 'static,
     ) -> Self {
         Self {
             gate,
+            covers: Arc::new(covers),
             rules: Arc::new(rules),
             asker: Arc::new(asker),
         }
@@ -303,6 +310,10 @@ where
         let interceptor = self.by.clone();
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
+            if !(interceptor.covers)(parts.uri.path()) {
+                let request = Request::from_parts(parts, Body::new(body));
+                return Ok(inner.call(request).await?.map(Body::new));
+            }
             let Ok(body) = Limited::new(body, MAX_MESSAGE).collect().await else {
                 let status = Status::resource_exhausted("the message is too large");
                 return Ok(status.into_http());

@@ -662,7 +662,8 @@ pub struct ReadEntryRequest {
     /// The person, by the applicant's id.
     #[prost(string, tag = "2")]
     pub person_id: ::prost::alloc::string::String,
-    /// The data agreement under which the entry is read.
+    /// The data agreement under which the entry is read. Fields that it does not name as
+    /// attributes are not given out.
     #[prost(string, tag = "3")]
     pub data_agreement_id: ::prost::alloc::string::String,
     /// The fields that are wanted, as container and key; at most 100.
@@ -678,6 +679,10 @@ pub struct ReadEntryResponse {
     /// The consent record that allowed the read.
     #[prost(string, tag = "2")]
     pub consent_record_id: ::prost::alloc::string::String,
+    /// Fields that were wanted and are not given out: the agreement does not name them, or the
+    /// person left them out.
+    #[prost(string, repeated, tag = "3")]
+    pub withheld_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Lifecycle of an application file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

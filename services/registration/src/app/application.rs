@@ -4,7 +4,7 @@ mod file;
 mod list;
 mod route;
 
-use publica_gate::{GateError, Use};
+use publica_gate::{GateError, Permit, Use};
 use publica_journal::{Entry, append, write};
 use publica_proto::registration::v1 as pb;
 use publica_rpc::{Invalid, PageToken, from_timestamp, page_size, timestamp};
@@ -236,22 +236,24 @@ impl App {
         }
     }
 
-    /// Asks the consent block, at each use; returns the record that allows it.
+    /// Asks the consent block, at each use; returns what it allows. Of fields, some are enough:
+    /// an agreement lets those be used that it names and that the person did not leave out.
     pub(crate) async fn require_consent(
         &self,
         who: &Who,
         person_id: &str,
         agreement_id: &str,
         fields: &[String],
-    ) -> Result<String, Error> {
+    ) -> Result<Permit, Error> {
         let wanted = Use {
             individual_id: person_id.to_owned(),
             data_agreement_id: agreement_id.to_owned(),
             attributes: fields.to_vec(),
+            allow_partial: !fields.is_empty(),
             ..Use::default()
         };
         match self.gate.check(&who.origin, wanted).await {
-            Ok(permit) => Ok(permit.consent_record_id),
+            Ok(permit) => Ok(permit),
             Err(GateError::Unknown(status)) => Err(Error::ConsentUnknown(status)),
             Err(GateError::Denied { reasons, .. }) => Err(Error::ConsentRequired {
                 reason: reasons

@@ -1,4 +1,4 @@
-//! Reading the register, which needs the person's consent at each read.
+//! Reading the register, which needs the person's consent at each read, field by field.
 
 use publica_journal::{Entry, Outcome};
 use publica_proto::registration::v1 as pb;
@@ -31,25 +31,34 @@ impl App {
         }
         invalid.check()?;
         let db = self.db(&who.origin).await?;
+        let wanted = &request.fields;
         let allowed = self
-            .require_consent(who, &request.person_id, &request.data_agreement_id, &[])
+            .require_consent(who, &request.person_id, &request.data_agreement_id, wanted)
             .await;
-        let entry = Entry::new("registration.register.read")
-            .subject("person", &request.person_id)
-            .body(json!({
-                "register": request.register,
-                "data_agreement_id": request.data_agreement_id,
-                "fields": request.fields,
-            }));
-        let consent_record_id = match allowed {
-            Ok(record) => record,
+        let entry = |fields: &[String], withheld: &[String]| {
+            Entry::new("registration.register.read")
+                .subject("person", &request.person_id)
+                .body(json!({
+                    "register": request.register,
+                    "data_agreement_id": request.data_agreement_id,
+                    "fields": fields,
+                    "withheld": withheld,
+                }))
+        };
+        let permit = match allowed {
+            Ok(permit) => permit,
             Err(refusal) => {
-                self.journal
-                    .record(&who.origin, entry.outcome(Outcome::Denied))
-                    .await?;
+                let denied = entry(&[], wanted).outcome(Outcome::Denied);
+                self.journal.record(&who.origin, denied).await?;
                 return Err(refusal);
             }
         };
+        // Only what is granted by name is given out, whatever else the entry holds.
+        let (granted, withheld): (Vec<String>, Vec<String>) = request
+            .fields
+            .iter()
+            .cloned()
+            .partition(|field| permit.granted.contains(field));
         let sealed = register::find(&db, &request.register, &request.person_id).await?;
         let sealed = sealed.ok_or(Error::not_found("entry"))?;
         let key = self.keyring.load(&db, &subject(&request.person_id)).await?;
@@ -58,14 +67,16 @@ impl App {
             .open(FIELD, &sealed)?;
         let known: Map<String, Value> =
             serde_json::from_slice(&plain).map_err(|_| Error::Corrupt("a register entry"))?;
-        let wanted: Map<String, Value> = known
+        let given: Map<String, Value> = known
             .into_iter()
-            .filter(|(name, _)| request.fields.contains(name))
+            .filter(|(name, _)| granted.contains(name))
             .collect();
-        self.journal.record(&who.origin, entry).await?;
+        let read = entry(&granted, &withheld);
+        self.journal.record(&who.origin, read).await?;
         Ok(pb::ReadEntryResponse {
-            fields_json: Value::Object(wanted).to_string().into_bytes().into(),
-            consent_record_id,
+            fields_json: Value::Object(given).to_string().into_bytes().into(),
+            consent_record_id: permit.consent_record_id,
+            withheld_fields: withheld,
         })
     }
 }

@@ -456,6 +456,7 @@ pub(super) async fn read_register(
         let body = json!({
             "fields": answer::object(&found.fields_json),
             "consentRecordId": found.consent_record_id,
+            "withheldFields": found.withheld_fields,
         });
         Ok(respond::json(StatusCode::OK, &body))
     };
