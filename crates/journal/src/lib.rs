@@ -46,7 +46,7 @@ pub use grpc::{LogService, Webhooks, Work};
 pub use inbox::{Cursor, cursor, first_time, move_cursor};
 pub use journal::Journal;
 pub use ledger::{Begun, Call, Intent, fingerprint, intent, write};
-pub use store::entries::about;
+pub use store::entries::{about, latest};
 /// What every journal seals, for a change of keys.
 pub static SEALED: &[&publica_seal::Purpose] = sealed::SEALED;
 

@@ -1243,7 +1243,8 @@ pub struct VerifyChainResponse {
     /// What about it does not hold. Of the revision itself: `link`, `seal`, `snapshot` (it is missing,
     /// though nobody erased it), `hash`, `body` (the content that is read back), `signature`, or
     /// `signature_missing`. Of what is stored beside the chain: `head` (it names another revision as
-    /// the latest) or `row` (it says something else than the latest revision).
+    /// the latest), `row` (it says something else than the latest revision), or `journal` (the journal
+    /// tells of a revision that is gone from the chain).
     #[prost(string, tag = "3")]
     pub problem: ::prost::alloc::string::String,
     /// How many revisions were checked.

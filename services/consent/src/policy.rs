@@ -11,7 +11,6 @@ const POLICY_WRITE: Access = Access::Scope("consent:policy:write");
 const AGREEMENT_WRITE: Access = Access::Scope("consent:agreement:write");
 const INDIVIDUAL_READ: Access = Access::Scope("consent:individual:read");
 const INDIVIDUAL_WRITE: Access = Access::Scope("consent:individual:write");
-const AUDIT: Access = Access::Scope("consent:audit:read");
 const CHECK: Access = Access::Scope("consent:decision:check");
 
 /// Every method of this block. What is not listed is denied to everybody.
@@ -73,6 +72,6 @@ pub(crate) const POLICY: &[(&str, Access)] = publica_journal::policy! {
     ("/publica.consent.v1.ConsentRecordService/ListConsentHistory", OWN),
     ("/publica.consent.v1.RevisionService/GetRevision", OWN),
     ("/publica.consent.v1.RevisionService/ListRevisions", OWN),
-    ("/publica.consent.v1.RevisionService/VerifyChain", AUDIT),
+    ("/publica.consent.v1.RevisionService/VerifyChain", OWN),
     ("/publica.imports.v1.ImportService/ImportEntities", Access::Scope("consent:import:write")),
 };

@@ -29,6 +29,9 @@ publica_store::statements! {
         WHERE journal.subject_id = $4 \
         AND leaf.position >= $1 AND leaf.position < $2 ORDER BY leaf.position LIMIT $3",
     // Each engine unpacks lists in its own way.
+    // By time: an entry that was only just committed has no position yet.
+    LATEST = "SELECT body FROM journal WHERE subject_id = $1 AND action <> $2 \
+        AND body IS NOT NULL ORDER BY time DESC, entry_id DESC LIMIT $3",
     ABOUT = {
         sqlite: "SELECT leaf.position, leaf.leaf_hash, leaf.entry_id, journal.time, \
             journal.actor, journal.on_behalf_of, journal.action, journal.outcome, \
@@ -186,6 +189,18 @@ pub(crate) async fn between(
         .fetch_all()
         .await?;
     rows.into_iter().map(Placed::try_from).collect()
+}
+
+/// Bodies of the latest entries about a subject, newest first, at most `limit`, without those of
+/// one action.
+pub async fn latest(
+    db: &Db,
+    subject_id: &str,
+    except: &str,
+    limit: i64,
+) -> Result<Vec<Vec<u8>>, StoreError> {
+    let query = db.query(LATEST).bind(subject_id).bind(except);
+    query.bind(limit).fetch_scalars().await
 }
 
 /// Entries about any of some subjects before a position of the log, newest first, at most `limit`,

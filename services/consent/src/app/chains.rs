@@ -35,6 +35,11 @@ struct Walk {
     shown: Vec<String>,
     /// A text of the agreement was published here.
     published_here: bool,
+    /// The person said yes in one of the revisions.
+    given: bool,
+    /// The hash of the newest revision that the journal tells of, until the chain is seen to
+    /// hold it.
+    journalled: Option<String>,
 }
 
 impl Walk {
@@ -107,9 +112,15 @@ impl App {
         who: &Who,
         request: pb::VerifyChainRequest,
     ) -> Result<pb::VerifyChainResponse, Error> {
+        // The answer discloses no content, so an auditor of chains needs no right to read any.
+        if !who.may("consent:audit:read") {
+            who.need("consent:chain:verify")?;
+        }
         let shop = self.shop(&who.origin.tenant).await?;
         let (kind, object_id) = whose(&shop, &request).await?;
         let mut walk = Walk::new();
+        // Read before the chain, which may only grow meanwhile.
+        walk.journalled = journalled(&shop, &object_id).await?;
         along(&shop, &mut walk, kind, &object_id).await?;
         match schema(kind) {
             pb::Schema::Policy => beside_policy(&shop, &mut walk, &object_id).await?,
@@ -117,6 +128,10 @@ impl App {
             pb::Schema::ConsentRecord => beside_record(&shop, &mut walk, &object_id).await?,
             pb::Schema::Delegation => beside_delegation(&shop, &mut walk, &object_id).await?,
             pb::Schema::Unspecified => {}
+        }
+        if walk.journalled.is_some() {
+            // The chain was cut back behind what the block once made and told.
+            walk.object_to_head("journal");
         }
         let mut found = walk.found;
         if found.revisions == 0 && found.intact {
@@ -186,6 +201,20 @@ impl App {
     }
 }
 
+/// Entries about an object that are looked through for a revision.
+const ENTRIES: i64 = 50;
+
+/// The hash of the newest revision of an object that the journal tells of. What was brought in, or
+/// answered together with others, stands there by the root of many hashes alone.
+async fn journalled(shop: &Shop, object_id: &str) -> Result<Option<String>, Error> {
+    let read = "consent.data.read";
+    let bodies = publica_journal::latest(&shop.db, object_id, read, ENTRIES).await?;
+    Ok(bodies.into_iter().find_map(|body| {
+        let body: Value = serde_json::from_slice(&body).ok()?;
+        body["revision_sha256"].as_str().map(str::to_owned)
+    }))
+}
+
 /// Checks the revisions one after the other.
 async fn along(shop: &Shop, walk: &mut Walk, kind: i64, object_id: &str) -> Result<(), Error> {
     let mut keys: BTreeMap<String, Option<SubjectKey>> = BTreeMap::new();
@@ -222,6 +251,7 @@ async fn step(
 ) -> Result<(), Error> {
     let id = row.revision_id.as_str();
     let reach = seals::reach(shop, &row);
+    walk.journalled.take_if(|hash| *hash == row.sha256);
     if !follows(&row, &walk.head) {
         walk.object(id, "link");
     }
@@ -248,6 +278,7 @@ async fn step(
             walk.object(id, "body");
         }
         signatures(shop, walk, &row, key, &text).await?;
+        walk.given |= seals::object_data(&text)["optIn"] == json!(true);
         let publishes = seals::object_data(&text)["lifecycle"]["name"] == json!("Complete");
         let here = !matches!(&reach, Reach::Whole { made, .. } if *made != Made::Here);
         if publishes && here {
@@ -389,7 +420,9 @@ async fn beside_record(shop: &Shop, walk: &mut Walk, id: &str) -> Result<(), Err
         None => state_problem(shop, walk, &row).await?,
         problem => problem,
     };
-    if let Some(problem) = problem {
+    let void = store::delegation::rests_on_void(&shop.db, id).await?;
+    let revived = (void && !row.delegation_void) || (walk.given && !row.ever_given);
+    if let Some(problem) = problem.or_else(|| revived.then_some("row")) {
         walk.object_to_head(problem);
     }
     Ok(())
@@ -446,7 +479,8 @@ async fn answer_problem(
         return Ok(None);
     };
     let until = record::valid_until(&text.agreement, from, time("validUntil"));
-    Ok((row.valid_until != until).then_some("row"))
+    let moved = row.valid_until != until || row.valid_from != from;
+    Ok(moved.then_some("row"))
 }
 
 /// The same of a snapshot that an earlier system wrote: of it, only the answer is understood.

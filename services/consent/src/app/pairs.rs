@@ -444,17 +444,23 @@ async fn attach(
         // Signed was an earlier state of the record, or something else altogether.
         return Err(Why::RevisionSuperseded.about(&*row.revision_id));
     }
-    let signed = signing::row(shop, &own, good, acting, record_id, &row.revision_id, now);
+    let mut signed = signing::row(shop, &own, good, acting, record_id, &row.revision_id, now);
+    let required = &text.agreement.required_signatures;
+    let needed = required.iter().any(|role| role == signature::DELEGATE);
+    if !needed {
+        // Adds to an answer that stands without it, and takes nothing along when it falls.
+        signed.delegation_id.clear();
+    }
     if !store::signature::insert(tx, &signed).await? {
         return Err(Why::AlreadySigned.about(signed.signed_as));
     }
     let all = store::signature::of_revision_in(tx, &row.revision_id).await?;
     let roles: BTreeSet<String> = all.into_iter().map(|one| one.signed_as).collect();
-    let state = signature::state(&text.agreement.required_signatures, &roles);
+    let state = signature::state(required, &roles);
     row.state = i64::from(state as i32);
     row.signature_id.clone_from(&signed.signature_id);
     row.updated = now;
-    if let Some(acting) = acting.filter(|_| row.delegation_id.is_empty()) {
+    if let Some(acting) = acting.filter(|_| needed && row.delegation_id.is_empty()) {
         // The answer rests on the delegate's word from now on.
         row.delegation_id.clone_from(&acting.delegation_id);
         row.reconfirm_from = acting.ends;

@@ -285,6 +285,7 @@ pub(crate) fn row(
         key_id: good.key_id.clone(),
         sealed: key.seal(SIGNATURE, &bare.encode_to_vec()),
         created: now,
+        delegation_id: acting.map_or_else(String::new, |one| one.delegation_id.clone()),
     }
 }
 
@@ -306,6 +307,7 @@ pub(crate) fn imported(
         key_id: String::new(),
         sealed: key.seal(SIGNATURE, &signature.encode_to_vec()),
         created: now,
+        delegation_id: String::new(),
     }
 }
 

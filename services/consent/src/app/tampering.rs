@@ -34,6 +34,20 @@ publica_store::statements! {
     FLIPPED = "UPDATE consent_record SET opt_in = NOT opt_in WHERE record_id = $1",
     WIDENED = "UPDATE consent_record SET sealed = NULL WHERE record_id = $1",
     ENDLESS = "UPDATE consent_record SET valid_until = NULL WHERE record_id = $1",
+    NEVER_GIVEN = "UPDATE consent_record SET ever_given = FALSE WHERE record_id = $1",
+    LATER = {
+        sqlite: "UPDATE consent_record SET valid_from = valid_from + 1 WHERE record_id = $1",
+        postgres: "UPDATE consent_record SET valid_from = valid_from + INTERVAL '1 second' \
+                   WHERE record_id = $1",
+    },
+    // As it was before the person took the answer back.
+    YES_AGAIN = "UPDATE consent_record SET opt_in = TRUE, state = 3, \
+                 revision_id = (SELECT v.revision_id FROM revision v \
+                 WHERE v.object_id = $1 AND v.seq = 1), \
+                 revision_sha256 = (SELECT v.sha256 FROM revision v \
+                 WHERE v.object_id = $1 AND v.seq = 1), \
+                 signature_id = (SELECT s.signature_id FROM signature s WHERE s.record_id = $1) \
+                 WHERE record_id = $1",
     OTHER_HASH = "UPDATE consent_record SET revision_sha256 = 'x' WHERE record_id = $1",
     CLAIMED = "UPDATE consent_record SET state = 3 WHERE record_id = $1",
     DISOWNED = "UPDATE consent_record SET state = 1 WHERE record_id = $1",
@@ -298,6 +312,8 @@ both_engines! {
             (FLIPPED, "row"),
             (WIDENED, "row"),
             (ENDLESS, "row"),
+            (NEVER_GIVEN, "row"),
+            (LATER, "row"),
             (DISOWNED, "row"),
             (NO_RECORD, "row"),
             (NO_SIGNATURE, "signature_missing"),
@@ -317,7 +333,26 @@ both_engines! {
             bench.found(pb::Schema::ConsentRecord, &id, sql, problem).await;
         }
         let told = bench.shop.db.query(ENTRIES).bind("consent.chain.altered");
-        assert_eq!(told.fetch_scalar::<i64>().await.unwrap(), 18);
+        assert_eq!(told.fetch_scalar::<i64>().await.unwrap(), 20);
+    }
+
+    async fn what_was_cut_off_is_missed_by_the_journal(db: TestDatabase) {
+        let bench = bench(db).await;
+        let record = pb::Schema::ConsentRecord;
+        // The withdrawal is undone without a trace in the chain and beside it.
+        let id = bench.withdrawn().await;
+        assert!(bench.verified(record, &id).await.intact);
+        bench.alter(CUT_TAIL, &id, None).await;
+        bench.alter(YES_AGAIN, &id, None).await;
+        let found = bench.verified(record, &id).await;
+        assert_eq!((found.intact, found.problem.as_str()), (false, "journal"));
+        // Nothing at all is left.
+        let id = bench.signed().await;
+        for sql in [NO_CHAIN, NO_SIGNATURE, NO_RECORD] {
+            bench.alter(sql, &id, None).await;
+        }
+        let found = bench.verified(record, &id).await;
+        assert_eq!((found.intact, found.problem.as_str()), (false, "journal"));
     }
 
     async fn nothing_about_texts_and_delegations_is_altered_unseen(db: TestDatabase) {

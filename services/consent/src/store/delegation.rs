@@ -68,10 +68,21 @@ statements! {
                 WHERE delegate_id = $1 AND revoked IS NULL ORDER BY delegation_id",
     EVER_HELD = "SELECT COUNT(*) FROM delegation WHERE delegate_id = $1",
     DELETE_OVER = "DELETE FROM delegation WHERE individual_id = $1",
-    // Answers that a delegate gave: to be confirmed from now on, or without force.
+    // Answers that a delegate gave, or that need a signature of theirs: to be confirmed from now
+    // on, or without force.
     ENDED = "UPDATE consent_record SET reconfirm_from = CASE WHEN reconfirm_from IS NULL \
              OR reconfirm_from > $2 THEN $2 ELSE reconfirm_from END, \
-             delegation_void = (delegation_void OR $3) WHERE delegation_id = $1",
+             delegation_void = (delegation_void OR $3) WHERE record_id IN (\
+             SELECT r.record_id FROM consent_record r WHERE r.delegation_id = $1 UNION \
+             SELECT r.record_id FROM signature s JOIN consent_record r \
+             ON r.record_id = s.record_id AND r.revision_id = s.revision_id \
+             WHERE s.delegation_id = $1 AND s.delegation_id <> '')",
+    // Whether an answer rests on a delegation that never held.
+    VOID = "SELECT COUNT(*) FROM delegation WHERE void AND delegation_id IN (\
+            SELECT r.delegation_id FROM consent_record r WHERE r.record_id = $1 UNION ALL \
+            SELECT s.delegation_id FROM consent_record r JOIN signature s \
+            ON s.record_id = r.record_id AND s.revision_id = r.revision_id \
+            WHERE r.record_id = $1)",
 }
 
 /// A delegation as stored.
@@ -211,6 +222,12 @@ pub(crate) async fn ended(
 ) -> Result<u64, StoreError> {
     let query = tx.query(ENDED).bind(delegation_id).bind(at).bind(void);
     query.execute().await
+}
+
+/// Whether an answer rests on a delegation that was found never to have held.
+pub(crate) async fn rests_on_void(db: &Db, record_id: &str) -> Result<bool, StoreError> {
+    let void: i64 = db.query(VOID).bind(record_id).fetch_scalar().await?;
+    Ok(void > 0)
 }
 
 /// Ids of the delegations that a person holds and that were not taken back.

@@ -6,26 +6,27 @@ use serde_json::{Value, json};
 
 statements! {
     INSERT = "INSERT INTO signature (signature_id, record_id, revision_id, signed_as, method, \
-              key_id, sealed, created) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+              key_id, sealed, created, delegation_id) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
               ON CONFLICT (revision_id, signed_as) DO NOTHING",
     // Signatures of many records at once. One text of rows for both engines: joining lists
     // by position takes SQLite quadratic time.
     INSERT_MANY = {
         sqlite: "INSERT INTO signature (signature_id, record_id, revision_id, signed_as, \
-            method, key_id, sealed, created) \
+            method, key_id, sealed, created, delegation_id) \
             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, \
-            value ->> 5, unhex(value ->> 6), value ->> 7 FROM jsonb_each($1)",
+            value ->> 5, unhex(value ->> 6), value ->> 7, value ->> 8 FROM jsonb_each($1)",
         postgres: "INSERT INTO signature (signature_id, record_id, revision_id, signed_as, \
-            method, key_id, sealed, created) \
+            method, key_id, sealed, created, delegation_id) \
             SELECT e ->> 0, e ->> 1, e ->> 2, e ->> 3, e ->> 4, e ->> 5, \
             decode(e ->> 6, 'hex'), \
-            TIMESTAMPTZ 'epoch' + CAST(e ->> 7 AS BIGINT) * INTERVAL '1 microsecond' \
-            FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) AS e",
+            TIMESTAMPTZ 'epoch' + CAST(e ->> 7 AS BIGINT) * INTERVAL '1 microsecond', \
+            e ->> 8 FROM jsonb_array_elements(CAST(CAST($1 AS TEXT) AS JSONB)) AS e",
     },
     FIND = "SELECT signature_id, record_id, revision_id, signed_as, method, key_id, sealed, \
-            created FROM signature WHERE signature_id = $1",
+            created, delegation_id FROM signature WHERE signature_id = $1",
     OF_REVISION = "SELECT signature_id, record_id, revision_id, signed_as, method, key_id, \
-            sealed, created FROM signature WHERE revision_id = $1 \
+            sealed, created, delegation_id FROM signature WHERE revision_id = $1 \
             ORDER BY created, signature_id",
     // Records of a person that were ever signed, whatever their answer is now.
     SIGNED_OF_PERSON = "SELECT DISTINCT s.record_id FROM signature s \
@@ -44,6 +45,8 @@ pub(crate) struct Row {
     pub(crate) key_id: String,
     pub(crate) sealed: Vec<u8>,
     pub(crate) created: Timestamp,
+    /// The delegation by which it was made, where the answer needs a delegate's word.
+    pub(crate) delegation_id: String,
 }
 
 /// Stores a signature; false when this role signed the revision before.
@@ -58,6 +61,7 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, row: &Row) -> Result<bool, StoreErro
         .bind(row.key_id.as_str())
         .bind(row.sealed.as_slice())
         .bind(row.created)
+        .bind(row.delegation_id.as_str())
         .execute()
         .await?;
     Ok(added == 1)
@@ -80,6 +84,7 @@ pub(crate) async fn insert_many(tx: &mut Tx<'_>, rows: &[Row]) -> Result<(), Sto
                 row.key_id,
                 hex::encode(&row.sealed),
                 row.created.micros(),
+                row.delegation_id,
             ])
         })
         .collect();

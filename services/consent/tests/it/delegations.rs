@@ -278,9 +278,8 @@ both_engines! {
         let id = both.data_agreement_id.as_str();
         let child = child(&bench, "c", "2014-05-17").await;
         let (one, two) = (bench.signer("p1").await, bench.signer("p2").await);
-        for parent in [&one, &two] {
-            delegate(&bench, parent_of(&child, parent)).await;
-        }
+        delegate(&bench, parent_of(&child, &one)).await;
+        let second = delegate(&bench, parent_of(&child, &two)).await;
         let first = pair(&bench, ("p1", &one), &child, &both).await.unwrap();
         let stored = bench.records().sign_consent_record(first).await.unwrap().into_inner();
         let record = stored.consent_record.unwrap();
@@ -315,6 +314,52 @@ both_engines! {
         assert!(bench.check(&child.id, id, &[]).await.allowed);
         let found = verified(&bench, &record.consent_record_id).await;
         assert!(found.intact && found.signatures == 2, "{found:?}");
+        // Without the second parent's word, whoever came first, there is no quorum any more.
+        let revoke = pb::RevokeDelegationRequest {
+            delegation_id: second.delegation_id,
+            void: true,
+            request_id: String::new(),
+        };
+        delegations(bench.admin()).revoke_delegation(revoke).await.unwrap();
+        let no = bench.check(&child.id, id, &[]).await;
+        assert_eq!(
+            no.reasons().collect::<Vec<_>>(),
+            [pb::DecisionReason::DelegationInvalid]
+        );
+        let found = verified(&bench, &record.consent_record_id).await;
+        assert!(found.intact, "{found:?}");
+    }
+
+    async fn a_word_that_is_not_needed_takes_nothing_along(db: TestDatabase) {
+        let bench = bench(db).await;
+        let text = bench.agreement().await;
+        let id = text.data_agreement_id.as_str();
+        let (person, helper) = (bench.signer("1").await, bench.signer("2").await);
+        let made = delegate(&bench, parent_of(&person, &helper)).await;
+        let record = bench.signed(&person, &text, true).await;
+        let ask = pb::DraftSignatureRequest {
+            consent_record_id: record.consent_record_id.clone(),
+            individual_id: String::new(),
+            signature: Some(pb::Signature {
+                verification_signed_as: "delegate".to_owned(),
+                ..pb::Signature::default()
+            }),
+        };
+        let mut other = ConsentRecordServiceClient::new(bench.person("2"));
+        let drafted = other.draft_signature(ask).await.unwrap().into_inner().signature.unwrap();
+        let attach = pb::AttachSignatureRequest {
+            consent_record_id: record.consent_record_id.clone(),
+            signature: Some(helper.sign(drafted)),
+            ..pb::AttachSignatureRequest::default()
+        };
+        other.attach_signature(attach).await.unwrap();
+        let revoke = pb::RevokeDelegationRequest {
+            delegation_id: made.delegation_id,
+            void: true,
+            request_id: String::new(),
+        };
+        delegations(bench.admin()).revoke_delegation(revoke).await.unwrap();
+        assert!(bench.check(&person.id, id, &[]).await.allowed, "the person signed it");
     }
 
     async fn delegates_do_what_their_delegation_says(db: TestDatabase) {

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use publica_auth::{Caller, CallerKind, TokenSource};
 use publica_consent::{Consent, ConsentConfig};
@@ -204,8 +205,9 @@ both_engines! {
         let id = text.data_agreement_id.clone();
         let signer = bench.signer("1").await;
         let links = links(&bench).await;
+        let done: [AtomicUsize; 4] = Default::default();
         let work = (0..CLIENTS).map(|n| {
-            let (signer, id) = (&signer, id.clone());
+            let (signer, id, done) = (&signer, id.clone(), &done);
             let (link, text) = (links[n % links.len()].clone(), &text);
             async move {
                 let mut client = ConsentRecordServiceClient::new(link.clone());
@@ -247,11 +249,17 @@ both_engines! {
                             "STORE_UNAVAILABLE",
                         ];
                         assert!(known.contains(&why.as_str()), "{status:?}");
+                    } else {
+                        done[(n + round) % 4].fetch_add(1, Ordering::Relaxed);
                     }
                 }
             }
         });
         futures::future::join_all(work).await;
+        // Each of them took effect at least once: new texts, erasures, answers.
+        let answers = done[2].load(Ordering::Relaxed) + done[3].load(Ordering::Relaxed);
+        assert!(done[0].load(Ordering::Relaxed) > 0 && done[1].load(Ordering::Relaxed) > 0);
+        assert!(answers > 0);
         let all = records(&bench, &signer.id, &id).await;
         assert!(all.iter().filter(|one| one.current).count() <= 1);
         for record in &all {

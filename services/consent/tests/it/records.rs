@@ -427,7 +427,14 @@ both_engines! {
         let value: serde_json::Value = serde_json::from_str(&made.receipt).unwrap();
         assert_eq!(value["header"]["recordId"], record.consent_record_id);
         assert_eq!(value["event"]["eventState"], "given");
-        assert!(verify_jws(&made.signed_receipt, &JwkSet::default(), Alg::ALL).is_err());
+        let keys = bench.checks().get_verification_keys(pb::GetVerificationKeysRequest {}).await;
+        let keys = JwkSet::from_json(keys.unwrap().into_inner().jwks.as_bytes()).unwrap();
+        let verified = verify_jws(&made.signed_receipt, &keys, &[Alg::EdDsa]).unwrap();
+        let signed: serde_json::Value = serde_json::from_slice(&verified.payload).unwrap();
+        assert_eq!(signed, value, "the receipt itself is what is signed");
+        let mut forged = made.signed_receipt.clone();
+        forged.truncate(forged.len() - 4);
+        assert!(verify_jws(&forged, &keys, &[Alg::EdDsa]).is_err());
         let refused = client.get_consent_receipt(get(pb::ReceiptFormat::Kantara)).await;
         assert_eq!(reason(refused), "RECEIPT_INCOMPLETE");
     }

@@ -8,6 +8,29 @@ use publica_testkit::both_engines;
 use crate::support::{bench, reason};
 
 both_engines! {
+    async fn chains_are_checked_by_auditors_who_may_read_nothing(db: TestDatabase) {
+        let bench = bench(db).await;
+        let agreement = bench.agreement().await;
+        let signer = bench.signer("1").await;
+        let id = bench.signed(&signer, &agreement, true).await.consent_record_id;
+        let verify = pb::VerifyChainRequest {
+            schema: pb::Schema::ConsentRecord.into(),
+            object_id: id.clone(),
+            ..pb::VerifyChainRequest::default()
+        };
+        let list = pb::ListRevisionsRequest {
+            schema: pb::Schema::ConsentRecord.into(),
+            object_id: id,
+            ..pb::ListRevisionsRequest::default()
+        };
+        let auditor = bench.block.as_caller(&["consent:chain:verify"]);
+        let mut auditor = RevisionServiceClient::new(auditor);
+        assert!(auditor.verify_chain(verify.clone()).await.unwrap().into_inner().intact);
+        assert_eq!(reason(auditor.list_revisions(list).await), "NOT_YOURS");
+        let mut clerk = RevisionServiceClient::new(bench.block.as_caller(&["consent:record:read"]));
+        assert_eq!(reason(clerk.verify_chain(verify).await), "NOT_YOURS");
+    }
+
     async fn histories_are_listed_and_filtered(db: TestDatabase) {
         let bench = bench(db).await;
         let agreement = bench.agreement().await;
