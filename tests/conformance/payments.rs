@@ -5,6 +5,7 @@ mod edges;
 mod endings;
 mod help;
 mod partners;
+mod periods;
 mod results;
 mod statements;
 mod v3;

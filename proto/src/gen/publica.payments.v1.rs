@@ -5667,7 +5667,7 @@ pub struct GetAccountRequest {
     /// The account's id, or its code.
     #[prost(string, tag = "1")]
     pub account: ::prost::alloc::string::String,
-    /// The moment whose counters are wanted. Absent: now.
+    /// The moment whose counters are wanted, by when transfers were made. Absent: now.
     #[prost(message, optional, tag = "2")]
     pub as_of_time: ::core::option::Option<::prost_types::Timestamp>,
 }
@@ -5823,6 +5823,9 @@ pub struct Transfer {
     /// Why it was made; a short code or phrase without personal data.
     #[prost(string, tag = "10")]
     pub reason: ::prost::alloc::string::String,
+    /// When it took effect, if that was before it was made.
+    #[prost(message, optional, tag = "11")]
+    pub effective_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// Asks for a transfer.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5848,6 +5851,10 @@ pub struct CreateTransferRequest {
     /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
     #[prost(string, tag = "7")]
     pub request_id: ::prost::alloc::string::String,
+    /// When it takes effect, if that is in the past: it then counts in the accounting period of that
+    /// moment, which must be open. For transfers that move money at once. Absent: when it is made.
+    #[prost(message, optional, tag = "8")]
+    pub effective_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// The transfer that was made.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6718,7 +6725,7 @@ pub mod transfer_service_client {
             self
         }
         /// Moves money at once, or holds it. `FAILED_PRECONDITION` with reason `FUNDS_SHORT`,
-        /// `CURRENCY_MISMATCH` or `ACCOUNT_CLOSED` when the ledger refuses.
+        /// `CURRENCY_MISMATCH`, `ACCOUNT_CLOSED` or `PERIOD_CLOSED` when the ledger refuses.
         pub async fn create_transfer(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateTransferRequest>,
@@ -6821,7 +6828,7 @@ pub mod transfer_service_server {
     #[async_trait]
     pub trait TransferService: std::marker::Send + std::marker::Sync + 'static {
         /// Moves money at once, or holds it. `FAILED_PRECONDITION` with reason `FUNDS_SHORT`,
-        /// `CURRENCY_MISMATCH` or `ACCOUNT_CLOSED` when the ledger refuses.
+        /// `CURRENCY_MISMATCH`, `ACCOUNT_CLOSED` or `PERIOD_CLOSED` when the ledger refuses.
         async fn create_transfer(
             &self,
             request: tonic::Request<super::CreateTransferRequest>,
@@ -7097,6 +7104,951 @@ pub mod transfer_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "publica.payments.v1.TransferService";
     impl<T> tonic::server::NamedService for TransferServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// An accounting period.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Period {
+    /// Names it, such as `2026-05`: 1 to 32 letters, digits, dots, hyphens and underscores.
+    #[prost(string, tag = "1")]
+    pub period_id: ::prost::alloc::string::String,
+    /// The first moment inside it.
+    #[prost(message, optional, tag = "2")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The first moment after it.
+    #[prost(message, optional, tag = "3")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Where it stands.
+    #[prost(enumeration = "PeriodState", tag = "4")]
+    pub state: i32,
+    /// How many balances were copied.
+    #[prost(int64, tag = "5")]
+    pub account_count: i64,
+    /// The root over its balances in order of the accounts' ids, as RFC 6962 builds it, in
+    /// hexadecimal. Empty until it is closed.
+    #[prost(string, tag = "6")]
+    pub root: ::prost::alloc::string::String,
+    /// When it was closed. Absent until it is.
+    #[prost(message, optional, tag = "7")]
+    pub close_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks for the next period.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreatePeriodRequest {
+    /// Its name: 1 to 32 letters, digits, dots, hyphens and underscores.
+    #[prost(string, tag = "1")]
+    pub period_id: ::prost::alloc::string::String,
+    /// The first moment inside it: the end of the last period. Absent: just that; the first period
+    /// must have one.
+    #[prost(message, optional, tag = "2")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The first moment after it; at most 366 days after the start.
+    #[prost(message, optional, tag = "3")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The new period.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreatePeriodResponse {
+    /// The period.
+    #[prost(message, optional, tag = "1")]
+    pub period: ::core::option::Option<Period>,
+}
+/// Names a period.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPeriodRequest {
+    /// The period.
+    #[prost(string, tag = "1")]
+    pub period_id: ::prost::alloc::string::String,
+}
+/// The period asked for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPeriodResponse {
+    /// The period.
+    #[prost(message, optional, tag = "1")]
+    pub period: ::core::option::Option<Period>,
+}
+/// Asks for a page of periods.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPeriodsRequest {
+    /// How many at most; 0 means 100, and 1,000 is the most.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// The previous page's `next_page_token`.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of periods.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPeriodsResponse {
+    /// The periods, oldest first.
+    #[prost(message, repeated, tag = "1")]
+    pub periods: ::prost::alloc::vec::Vec<Period>,
+    /// Where the next page starts; empty at the end.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Closes a period.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClosePeriodRequest {
+    /// The period.
+    #[prost(string, tag = "1")]
+    pub period_id: ::prost::alloc::string::String,
+    /// Makes repeats harmless: a UUID, or up to 64 other visible ASCII characters.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The period, which is being closed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClosePeriodResponse {
+    /// The period.
+    #[prost(message, optional, tag = "1")]
+    pub period: ::core::option::Option<Period>,
+}
+/// What an account held at the end of a period: the sums of all transfers that took effect before
+/// that, in minor units.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PeriodBalance {
+    /// The account.
+    #[prost(string, tag = "1")]
+    pub account_id: ::prost::alloc::string::String,
+    /// Its code.
+    #[prost(string, tag = "2")]
+    pub code: ::prost::alloc::string::String,
+    /// Its currency.
+    #[prost(string, tag = "3")]
+    pub currency: ::prost::alloc::string::String,
+    /// Debits held and not yet posted.
+    #[prost(int64, tag = "4")]
+    pub debits_pending: i64,
+    /// Debits posted.
+    #[prost(int64, tag = "5")]
+    pub debits_posted: i64,
+    /// Credits announced by holds on other accounts.
+    #[prost(int64, tag = "6")]
+    pub credits_pending: i64,
+    /// Credits posted.
+    #[prost(int64, tag = "7")]
+    pub credits_posted: i64,
+}
+/// Asks for a page of balances.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPeriodBalancesRequest {
+    /// The period.
+    #[prost(string, tag = "1")]
+    pub period_id: ::prost::alloc::string::String,
+    /// How many at most; 0 means 100, and 1,000 is the most.
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+    /// The previous page's `next_page_token`.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of balances.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPeriodBalancesResponse {
+    /// The balances, in order of the accounts' ids.
+    #[prost(message, repeated, tag = "1")]
+    pub balances: ::prost::alloc::vec::Vec<PeriodBalance>,
+    /// Where the next page starts; empty at the end.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Names an account at the end of a period.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPeriodBalanceRequest {
+    /// The period.
+    #[prost(string, tag = "1")]
+    pub period_id: ::prost::alloc::string::String,
+    /// The account's id, or its code.
+    #[prost(string, tag = "2")]
+    pub account: ::prost::alloc::string::String,
+}
+/// What the account held, and the proof. Hashes are in hexadecimal. The leaf is SHA-256 over a zero
+/// byte and the fields, each behind its length in four bytes: period, account id (16 bytes), code,
+/// currency, and the four counters in the order of their numbers (8 bytes each, big-endian).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPeriodBalanceResponse {
+    /// The balance.
+    #[prost(message, optional, tag = "1")]
+    pub balance: ::core::option::Option<PeriodBalance>,
+    /// The period, with the root.
+    #[prost(message, optional, tag = "2")]
+    pub period: ::core::option::Option<Period>,
+    /// The balance's leaf.
+    #[prost(string, tag = "3")]
+    pub leaf: ::prost::alloc::string::String,
+    /// Its place, from 0.
+    #[prost(int64, tag = "4")]
+    pub leaf_index: i64,
+    /// The hashes beside the way from the leaf to the root, nearest first.
+    #[prost(string, repeated, tag = "5")]
+    pub path: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Where a period stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PeriodState {
+    /// Not said.
+    Unspecified = 0,
+    /// Transfers may take effect inside it.
+    Open = 1,
+    /// Nothing takes effect inside it any more; its balances are being copied.
+    Closing = 2,
+    /// Its balances stand, and their root is in the journal.
+    Closed = 3,
+}
+impl PeriodState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PERIOD_STATE_UNSPECIFIED",
+            Self::Open => "PERIOD_STATE_OPEN",
+            Self::Closing => "PERIOD_STATE_CLOSING",
+            Self::Closed => "PERIOD_STATE_CLOSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PERIOD_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "PERIOD_STATE_OPEN" => Some(Self::Open),
+            "PERIOD_STATE_CLOSING" => Some(Self::Closing),
+            "PERIOD_STATE_CLOSED" => Some(Self::Closed),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod period_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Accounting periods of the ledger. One follows the other without a gap, and they close in order.
+    #[derive(Debug, Clone)]
+    pub struct PeriodServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl PeriodServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> PeriodServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> PeriodServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            PeriodServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Opens the next period. `ALREADY_EXISTS` when the id is taken; `FAILED_PRECONDITION` with reason
+        /// `PERIOD_GAP` when it would not begin where the last one ends.
+        pub async fn create_period(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreatePeriodRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreatePeriodResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SoundCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.PeriodService/CreatePeriod",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("publica.payments.v1.PeriodService", "CreatePeriod"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads a period. `NOT_FOUND` when there is none.
+        pub async fn get_period(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetPeriodRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetPeriodResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SoundCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.PeriodService/GetPeriod",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("publica.payments.v1.PeriodService", "GetPeriod"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists periods, oldest first.
+        pub async fn list_periods(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPeriodsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPeriodsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SoundCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.PeriodService/ListPeriods",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("publica.payments.v1.PeriodService", "ListPeriods"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Begins to close a period: from now on nothing takes effect inside it any more. Its balances
+        /// are copied in the background. `FAILED_PRECONDITION` with reason `PERIOD_STATE` when it is not
+        /// open, `PERIOD_ORDER` when an earlier one is not closed, `PERIOD_NOT_OVER` when it has not
+        /// ended long enough ago.
+        pub async fn close_period(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ClosePeriodRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ClosePeriodResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SoundCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.PeriodService/ClosePeriod",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("publica.payments.v1.PeriodService", "ClosePeriod"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists what accounts held at the end of a closed period. `FAILED_PRECONDITION` with reason
+        /// `PERIOD_STATE` when it is not closed.
+        pub async fn list_period_balances(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPeriodBalancesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPeriodBalancesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SoundCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.PeriodService/ListPeriodBalances",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.payments.v1.PeriodService",
+                        "ListPeriodBalances",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads what one account held at the end of a closed period, with the path to the period's root.
+        /// `NOT_FOUND` when the account is not in it; `FAILED_PRECONDITION` with reason `PERIOD_STATE`
+        /// when it is not closed.
+        pub async fn get_period_balance(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetPeriodBalanceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetPeriodBalanceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SoundCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.payments.v1.PeriodService/GetPeriodBalance",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.payments.v1.PeriodService",
+                        "GetPeriodBalance",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod period_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with PeriodServiceServer.
+    #[async_trait]
+    pub trait PeriodService: std::marker::Send + std::marker::Sync + 'static {
+        /// Opens the next period. `ALREADY_EXISTS` when the id is taken; `FAILED_PRECONDITION` with reason
+        /// `PERIOD_GAP` when it would not begin where the last one ends.
+        async fn create_period(
+            &self,
+            request: tonic::Request<super::CreatePeriodRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreatePeriodResponse>,
+            tonic::Status,
+        >;
+        /// Reads a period. `NOT_FOUND` when there is none.
+        async fn get_period(
+            &self,
+            request: tonic::Request<super::GetPeriodRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetPeriodResponse>,
+            tonic::Status,
+        >;
+        /// Lists periods, oldest first.
+        async fn list_periods(
+            &self,
+            request: tonic::Request<super::ListPeriodsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPeriodsResponse>,
+            tonic::Status,
+        >;
+        /// Begins to close a period: from now on nothing takes effect inside it any more. Its balances
+        /// are copied in the background. `FAILED_PRECONDITION` with reason `PERIOD_STATE` when it is not
+        /// open, `PERIOD_ORDER` when an earlier one is not closed, `PERIOD_NOT_OVER` when it has not
+        /// ended long enough ago.
+        async fn close_period(
+            &self,
+            request: tonic::Request<super::ClosePeriodRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ClosePeriodResponse>,
+            tonic::Status,
+        >;
+        /// Lists what accounts held at the end of a closed period. `FAILED_PRECONDITION` with reason
+        /// `PERIOD_STATE` when it is not closed.
+        async fn list_period_balances(
+            &self,
+            request: tonic::Request<super::ListPeriodBalancesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPeriodBalancesResponse>,
+            tonic::Status,
+        >;
+        /// Reads what one account held at the end of a closed period, with the path to the period's root.
+        /// `NOT_FOUND` when the account is not in it; `FAILED_PRECONDITION` with reason `PERIOD_STATE`
+        /// when it is not closed.
+        async fn get_period_balance(
+            &self,
+            request: tonic::Request<super::GetPeriodBalanceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetPeriodBalanceResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Accounting periods of the ledger. One follows the other without a gap, and they close in order.
+    #[derive(Debug)]
+    pub struct PeriodServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> PeriodServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for PeriodServiceServer<T>
+    where
+        T: PeriodService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/publica.payments.v1.PeriodService/CreatePeriod" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreatePeriodSvc<T: PeriodService>(pub Arc<T>);
+                    impl<
+                        T: PeriodService,
+                    > tonic::server::UnaryService<super::CreatePeriodRequest>
+                    for CreatePeriodSvc<T> {
+                        type Response = super::CreatePeriodResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreatePeriodRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeriodService>::create_period(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreatePeriodSvc(inner);
+                        let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.payments.v1.PeriodService/GetPeriod" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetPeriodSvc<T: PeriodService>(pub Arc<T>);
+                    impl<
+                        T: PeriodService,
+                    > tonic::server::UnaryService<super::GetPeriodRequest>
+                    for GetPeriodSvc<T> {
+                        type Response = super::GetPeriodResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetPeriodRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeriodService>::get_period(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetPeriodSvc(inner);
+                        let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.payments.v1.PeriodService/ListPeriods" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPeriodsSvc<T: PeriodService>(pub Arc<T>);
+                    impl<
+                        T: PeriodService,
+                    > tonic::server::UnaryService<super::ListPeriodsRequest>
+                    for ListPeriodsSvc<T> {
+                        type Response = super::ListPeriodsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPeriodsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeriodService>::list_periods(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPeriodsSvc(inner);
+                        let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.payments.v1.PeriodService/ClosePeriod" => {
+                    #[allow(non_camel_case_types)]
+                    struct ClosePeriodSvc<T: PeriodService>(pub Arc<T>);
+                    impl<
+                        T: PeriodService,
+                    > tonic::server::UnaryService<super::ClosePeriodRequest>
+                    for ClosePeriodSvc<T> {
+                        type Response = super::ClosePeriodResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ClosePeriodRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeriodService>::close_period(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ClosePeriodSvc(inner);
+                        let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.payments.v1.PeriodService/ListPeriodBalances" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPeriodBalancesSvc<T: PeriodService>(pub Arc<T>);
+                    impl<
+                        T: PeriodService,
+                    > tonic::server::UnaryService<super::ListPeriodBalancesRequest>
+                    for ListPeriodBalancesSvc<T> {
+                        type Response = super::ListPeriodBalancesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPeriodBalancesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeriodService>::list_period_balances(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPeriodBalancesSvc(inner);
+                        let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.payments.v1.PeriodService/GetPeriodBalance" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetPeriodBalanceSvc<T: PeriodService>(pub Arc<T>);
+                    impl<
+                        T: PeriodService,
+                    > tonic::server::UnaryService<super::GetPeriodBalanceRequest>
+                    for GetPeriodBalanceSvc<T> {
+                        type Response = super::GetPeriodBalanceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetPeriodBalanceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeriodService>::get_period_balance(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetPeriodBalanceSvc(inner);
+                        let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for PeriodServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "publica.payments.v1.PeriodService";
+    impl<T> tonic::server::NamedService for PeriodServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod import;
 pub(crate) mod intake;
 pub(crate) mod issuance;
 pub(crate) mod partner;
+pub(crate) mod period;
 pub(crate) mod programme;
 pub(crate) mod progress;
 pub(crate) mod rail;

@@ -35,6 +35,9 @@ pub struct Config {
     pub voucher_hold_seconds: u64,
     /// How long an activated voucher can be used, in seconds.
     pub voucher_validity_seconds: u64,
+    /// So many seconds after its end a period can be closed at the earliest: more than the clocks
+    /// of replicas differ, and than a unit of work takes.
+    pub period_close_delay_seconds: u64,
     /// How callbacks are delivered.
     pub callbacks: CallbackConfig,
     /// The simulated rail.
@@ -146,6 +149,7 @@ impl Default for Config {
             chunk_rows: 16_384,
             voucher_hold_seconds: 30 * 86_400,
             voucher_validity_seconds: 90 * 86_400,
+            period_close_delay_seconds: 300,
             callbacks: CallbackConfig::default(),
             rail: RailConfig::default(),
             rails: BTreeMap::new(),
@@ -252,6 +256,10 @@ impl Config {
         Duration::from_secs(self.voucher_hold_seconds)
     }
 
+    pub(crate) const fn period_close_delay(&self) -> Duration {
+        Duration::from_secs(self.period_close_delay_seconds)
+    }
+
     pub(crate) const fn voucher_validity(&self) -> Duration {
         Duration::from_secs(self.voucher_validity_seconds)
     }
@@ -279,6 +287,9 @@ impl Settings for Config {
             if !(60..=10 * 366 * 86_400).contains(&seconds) {
                 problems.add(key, "must be from a minute to ten years");
             }
+        }
+        if self.period_close_delay_seconds > 7 * 86_400 {
+            problems.add("period_close_delay_seconds", "must be at most a week");
         }
         self.callbacks.check(problems);
         rails::check(&self.rails, self.default_rail.as_deref(), problems);
@@ -328,6 +339,7 @@ mod tests {
         let mut config = Config {
             chunk_rows: 100,
             voucher_hold_seconds: 1,
+            period_close_delay_seconds: 1_000_000,
             ..Config::default()
         };
         config.rail.reject_per_mille = 600;
@@ -335,7 +347,12 @@ mod tests {
         let mut problems = Problems::new();
         config.check(&mut problems);
         let text = format!("{problems:?}");
-        for key in ["chunk_rows", "voucher_hold_seconds", "rail"] {
+        for key in [
+            "chunk_rows",
+            "voucher_hold_seconds",
+            "period_close_delay_seconds",
+            "rail",
+        ] {
             assert!(text.contains(key), "{key} in {text}");
         }
         assert!(toml::from_str::<Config>("unheard_of = 1").is_err());

@@ -12,6 +12,7 @@ pub(crate) mod merkle;
 pub(crate) mod mobile_money;
 pub(crate) mod outcome;
 pub(crate) mod partner;
+pub(crate) mod period;
 pub(crate) mod reconcile;
 pub(crate) mod siv;
 pub(crate) mod voucher;

@@ -49,6 +49,14 @@ pub(crate) enum Error {
     OutcomeOpen,
     #[error("the voucher's value is not what is due")]
     VoucherValue,
+    #[error("the period is {state}, which does not allow this")]
+    PeriodState { state: &'static str },
+    #[error("a period begins where the last one ends")]
+    PeriodGap,
+    #[error("an earlier period is not closed")]
+    PeriodOrder,
+    #[error("the period has not ended, or not long enough ago")]
+    PeriodNotOver,
     #[error("the batch was made by the one who approves it")]
     ApproverIsMaker,
     #[error("the digest is not that of the batch")]
@@ -94,6 +102,7 @@ fn ledger_reason(refusal: ledger::Refusal) -> (Code, &'static str) {
         R::MoreThanHeld => (Code::InvalidArgument, "MORE_THAN_HELD"),
         R::UnknownPending => (Code::NotFound, "HOLD_NOT_FOUND"),
         R::AlreadyResolved => (Code::FailedPrecondition, "HOLD_RESOLVED"),
+        R::PeriodClosed => (Code::FailedPrecondition, "PERIOD_CLOSED"),
     }
 }
 
@@ -190,6 +199,10 @@ impl Error {
             Self::ItemState => (Code::FailedPrecondition, "ITEM_STATE"),
             Self::OutcomeOpen => (Code::FailedPrecondition, "OUTCOME_OPEN"),
             Self::VoucherValue => (Code::FailedPrecondition, "VOUCHER_VALUE"),
+            Self::PeriodState { .. } => (Code::FailedPrecondition, "PERIOD_STATE"),
+            Self::PeriodGap => (Code::FailedPrecondition, "PERIOD_GAP"),
+            Self::PeriodOrder => (Code::FailedPrecondition, "PERIOD_ORDER"),
+            Self::PeriodNotOver => (Code::FailedPrecondition, "PERIOD_NOT_OVER"),
             Self::ApproverIsMaker => (Code::PermissionDenied, "APPROVER_IS_MAKER"),
             Self::DigestChanged => (Code::FailedPrecondition, "DIGEST_CHANGED"),
             Self::UploadGap { .. } => (Code::Aborted, "UPLOAD_GAP"),

@@ -9,6 +9,7 @@ use publica_proto::payments::v1::account_service_server::AccountService;
 use publica_proto::payments::v1::batch_service_server::BatchService;
 use publica_proto::payments::v1::beneficiary_service_server::BeneficiaryService;
 use publica_proto::payments::v1::bill_service_server::BillService;
+use publica_proto::payments::v1::period_service_server::PeriodService;
 use publica_proto::payments::v1::programme_service_server::ProgrammeService;
 use publica_proto::payments::v1::reconciliation_service_server::ReconciliationService;
 use publica_proto::payments::v1::transfer_service_server::TransferService;
@@ -72,6 +73,15 @@ methods! { TransferService:
     create_transfer(CreateTransferRequest) -> CreateTransferResponse;
     resolve_transfer(ResolveTransferRequest) -> ResolveTransferResponse;
     get_transfer(GetTransferRequest) -> GetTransferResponse;
+}
+
+methods! { PeriodService:
+    create_period(CreatePeriodRequest) -> CreatePeriodResponse;
+    get_period(GetPeriodRequest) -> GetPeriodResponse;
+    list_periods(ListPeriodsRequest) -> ListPeriodsResponse;
+    close_period(ClosePeriodRequest) -> ClosePeriodResponse;
+    list_period_balances(ListPeriodBalancesRequest) -> ListPeriodBalancesResponse;
+    get_period_balance(GetPeriodBalanceRequest) -> GetPeriodBalanceResponse;
 }
 
 methods! { ProgrammeService:

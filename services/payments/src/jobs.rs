@@ -26,6 +26,8 @@ pub(crate) const ADVICE: &str = "payments.bill_advice";
 pub(crate) const BANK_SILENT: &str = "payments.bank_silent";
 /// Lets the lines of a statement meet what was paid.
 pub(crate) const MATCH_STATEMENT: &str = "payments.match_statement";
+/// Closes an accounting period.
+pub(crate) const CLOSE_PERIOD: &str = "payments.close_period";
 /// Brings a message out to its rail.
 pub(crate) const RAIL_MESSAGE: &str = "payments.rail_message";
 /// Looks for files that a rail's bank has put down.
@@ -133,6 +135,35 @@ impl Handler for Match {
     }
 }
 
+struct Close(Arc<App>, CancellationToken);
+
+impl Handler for Close {
+    async fn run(&self, job: Claimed) -> Outcome {
+        let Ok(id) = std::str::from_utf8(&job.payload) else {
+            return Outcome::dead("the job names no period");
+        };
+        loop {
+            if self.1.is_cancelled() {
+                return Outcome::Again {
+                    after: Duration::ZERO,
+                };
+            }
+            match self.0.close_step(&job.db, &job.origin, id).await {
+                Ok(false) => {}
+                Ok(true) => return Outcome::Done,
+                Err(error @ Error::Altered(_)) => {
+                    tracing::error!(period.id = id, %error, "a close was stopped");
+                    return Outcome::dead(error.reason());
+                }
+                Err(error) => {
+                    tracing::warn!(%error, period.id = id, "a period could not be closed");
+                    return Outcome::retry(error.reason());
+                }
+            }
+        }
+    }
+}
+
 struct BringOut(Arc<App>);
 
 impl Handler for BringOut {
@@ -218,6 +249,7 @@ pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) {
         .on_with(RELEASE, Release(app.clone(), stop.clone()), policy)
         .on_with(BANK_SILENT, Silence(app.clone()), single)
         .on_with(MATCH_STATEMENT, Match(app.clone()), single)
+        .on_with(CLOSE_PERIOD, Close(app.clone(), stop.clone()), single)
         .on_with(RAIL_MESSAGE, BringOut(app.clone()), policy)
         .on_with(RAIL_FILES, TakeIn(app.clone()), single)
         .on_with(EXPIRE, Expire(app.clone()), single);

@@ -32,7 +32,9 @@ use publica_types::Tenant;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-pub use receipt::{Proven, ReceiptFault, verify_receipt};
+pub use receipt::{
+    Proven, ProvenBalance, ReceiptFault, is_balance, verify_balance, verify_receipt,
+};
 
 pub use config::{
     CallbackConfig, ChargeBearer, Config, FileRailConfig, MobileMoneyConfig, RailConfig,
@@ -122,7 +124,7 @@ impl Block for Payments {
         use pb::{
             account_service_server::AccountServiceServer, batch_service_server::BatchServiceServer,
             beneficiary_service_server::BeneficiaryServiceServer,
-            bill_service_server::BillServiceServer,
+            bill_service_server::BillServiceServer, period_service_server::PeriodServiceServer,
             programme_service_server::ProgrammeServiceServer,
             reconciliation_service_server::ReconciliationServiceServer,
             transfer_service_server::TransferServiceServer,
@@ -132,6 +134,7 @@ impl Block for Payments {
         let beneficiaries = BeneficiaryServiceServer::new(service.clone());
         let routes = Routes::new(AccountServiceServer::new(service.clone()))
             .add_service(TransferServiceServer::new(service.clone()))
+            .add_service(PeriodServiceServer::new(service.clone()))
             .add_service(ProgrammeServiceServer::new(service.clone()))
             .add_service(beneficiaries.max_decoding_message_size(MAX_MESSAGE))
             .add_service(BatchServiceServer::new(service.clone()))

@@ -14,6 +14,12 @@ pub(crate) const POLICY: &[(&str, Access)] = publica_journal::policy! {
     ("/publica.payments.v1.TransferService/CreateTransfer", Scope("payments:transfer:write")),
     ("/publica.payments.v1.TransferService/ResolveTransfer", Scope("payments:transfer:write")),
     ("/publica.payments.v1.TransferService/GetTransfer", Scope("payments:transfer:read")),
+    ("/publica.payments.v1.PeriodService/CreatePeriod", Scope("payments:period:write")),
+    ("/publica.payments.v1.PeriodService/GetPeriod", Scope("payments:period:read")),
+    ("/publica.payments.v1.PeriodService/ListPeriods", Scope("payments:period:read")),
+    ("/publica.payments.v1.PeriodService/ClosePeriod", Scope("payments:period:close")),
+    ("/publica.payments.v1.PeriodService/ListPeriodBalances", Scope("payments:period:read")),
+    ("/publica.payments.v1.PeriodService/GetPeriodBalance", Scope("payments:period:read")),
     (
         "/publica.payments.v1.ProgrammeService/CreateFundingAccount",
         Scope("payments:programme:write"),

@@ -5,12 +5,16 @@
 //! and that approvers signed for. Who approved that digest is in the block's journal, which
 //! `publica verify` checks.
 
+mod balance;
+
 use publica_types::{Currency, Money};
 use serde::Deserialize;
 
 use crate::domain::batch::{Content, Total};
 use crate::domain::instruction::instruction_leaf;
 use crate::domain::merkle::{Hash, leads_to};
+
+pub use balance::{ProvenBalance, is_balance, verify_balance};
 
 /// Far more rows than any batch has.
 const MOST_ROWS: usize = 1 << 32;
@@ -38,8 +42,8 @@ pub enum ReceiptFault {
     /// It is no receipt, or a member of it makes no sense.
     #[error("the receipt cannot be read: {0}")]
     Malformed(String),
-    /// The leaf is not that of the instruction.
-    #[error("the leaf is not that of the instruction, its payee and its amount")]
+    /// The leaf is not that of what is shown.
+    #[error("the leaf is not that of what is shown beside it")]
     Leaf,
     /// The path leads elsewhere.
     #[error("the path does not lead from the leaf to the root")]

@@ -11,6 +11,7 @@ pub(crate) mod exception;
 pub(crate) mod ledger;
 pub(crate) mod outbox;
 pub(crate) mod partner;
+pub(crate) mod period;
 pub(crate) mod programme;
 pub(crate) mod rail;
 pub(crate) mod reconciliation;
@@ -27,7 +28,8 @@ use publica_store::{Db, MigrationSet, Query, Sql, StoreError, Tx, migration_set}
 /// The tables of this block.
 pub(crate) static MIGRATIONS: MigrationSet = migration_set!(
     "./migrations",
-    append_only: ["transfer", "transfer_resolution", "account_movement", "beneficiary_history"]
+    append_only: ["transfer", "transfer_resolution", "transfer_effective", "account_movement",
+        "period_balance", "period_page", "beneficiary_history"]
 );
 
 /// Every statement of this block, for the test that prepares them on both engines.
@@ -44,6 +46,7 @@ pub(crate) const STATEMENTS: &[&[(&str, Sql)]] = &[
     ledger::ALL,
     outbox::ALL,
     partner::ALL,
+    period::ALL,
     programme::ALL,
     rail::ALL,
     reconciliation::ALL,

@@ -144,13 +144,17 @@ pub(crate) enum Command {
     ///
     /// Proves that the payment stands in the batch whose digest people approved, and says which
     /// payment that is. Compare the digest with the one that the approvers saw.
+    ///
+    /// A balance of a closed accounting period is checked as well: that it is one of those under
+    /// the period's root. Compare the root with the one in the journal.
     #[command(after_help = "Examples:\n  publica verify-receipt receipt.json\n  \
         curl -H \"authorization: Bearer $TOKEN\" \\\n    \
-        http://127.0.0.1:8080/payments/v1/batches/B/receipts/I | publica verify-receipt -\n\n\
+        http://127.0.0.1:8080/payments/v1/batches/B/receipts/I | publica verify-receipt -\n  \
+        publica verify-receipt balance.json\n\n\
         Exit codes: 0 valid, 1 not valid or not readable, 2 wrong usage.")]
     VerifyReceipt {
-        /// The receipt (JSON) of /v1/batches/{batch}/receipts/{instruction}; - reads standard
-        /// input.
+        /// The receipt (JSON) of /v1/batches/{batch}/receipts/{instruction}, or the balance of
+        /// /v1/ledger/periods/{period}/balances/{account}; - reads standard input.
         receipt: PathBuf,
     },
 

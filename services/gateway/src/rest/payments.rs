@@ -38,6 +38,7 @@ pub(crate) const SURFACE: Surface = Surface {
     services: &[
         "publica.payments.v1.AccountService",
         "publica.payments.v1.TransferService",
+        "publica.payments.v1.PeriodService",
         "publica.payments.v1.ProgrammeService",
         "publica.payments.v1.BeneficiaryService",
         "publica.payments.v1.BatchService",
@@ -59,6 +60,7 @@ fn router(state: GatewayState) -> Router {
         .merge(batches())
         .merge(others())
         .merge(statements())
+        .merge(periods())
         .method_not_allowed_fallback(|request: Request| async move {
             let method = request.method().clone();
             let _ = body::read(request, DRAIN_MAX).await;
@@ -350,6 +352,17 @@ fn statements() -> Router<GatewayState> {
         .route(&format!("{item}/resolve"), post(s::resolve))
         .route(&format!("{item}/approve"), post(s::approve))
         .route(&format!("{item}/decline"), post(s::decline))
+}
+
+fn periods() -> Router<GatewayState> {
+    use native::periods as p;
+    let period = "/v1/ledger/periods/{period}";
+    Router::new()
+        .route("/v1/ledger/periods", get(p::list).post(p::create))
+        .route(period, get(p::get))
+        .route(&format!("{period}/close"), post(p::close))
+        .route(&format!("{period}/balances"), get(p::balances))
+        .route(&format!("{period}/balances/{{account}}"), get(p::balance))
 }
 
 /// The error bodies of this surface.

@@ -14,6 +14,7 @@ use crate::domain::ids::{GroupId, TransferId};
 use crate::domain::ledger::{Action, Refusal, Transfer};
 use crate::error::Error;
 use crate::store::ledger::{self, Ending, Made, Order};
+use crate::store::period;
 
 const REASON_CHARS: usize = 140;
 
@@ -43,6 +44,13 @@ impl App {
         if expires_at.is_some_and(|end| end <= self.clock.now()) {
             invalid.push("expire_time", "must be in the future");
         }
+        let effective_at = wire::time("effective_time", request.effective_time.as_ref())?;
+        if effective_at.is_some() && request.pending {
+            invalid.push("effective_time", "is for transfers that move money at once");
+        }
+        if effective_at.is_some_and(|effective| effective > self.clock.now()) {
+            invalid.push("effective_time", "must not be in the future");
+        }
         invalid.check()?;
         let call = call(
             "payments.create_transfer",
@@ -55,13 +63,17 @@ impl App {
             true => Action::Pending { expires_at },
             false => Action::Posted,
         };
-        let order = Order::Make(Transfer {
+        let transfer = Transfer {
             debit: parse_id(&request.debit_account_id, "account")?,
             credit: parse_id(&request.credit_account_id, "account")?,
             amount_minor: request.amount_minor,
             action,
             reason: request.reason,
-        });
+        };
+        let order = match effective_at {
+            None => Order::Make(transfer),
+            Some(effective_at) => Order::MakeAt(transfer, effective_at),
+        };
         let transfer = Some(self.transfer_one(origin, call, order).await?);
         Ok(pb::CreateTransferResponse { transfer })
     }
@@ -178,7 +190,8 @@ impl App {
             (1, Some(_)) => "expired",
             _ => "",
         };
-        let transfer = Some(wire::transfer(row, currency));
+        let effective_at = period::effective(&mut db, id).await?;
+        let transfer = Some(wire::transfer(row, currency, effective_at));
         Ok(pb::GetTransferResponse {
             transfer,
             resolution: resolution.to_owned(),
@@ -268,12 +281,15 @@ async fn post_each(
 
 fn entry_of(made: &Made) -> Entry {
     let transfer = wire::made(made);
-    let body = json!({
+    let mut body = json!({
         "amount_minor": transfer.amount_minor,
         "currency": transfer.currency,
         "debit": transfer.debit_account_id,
         "credit": transfer.credit_account_id,
         "kind": transfer.kind().as_str_name(),
     });
+    if let Some(effective_at) = made.effective_at {
+        body["effective_at"] = json!(effective_at);
+    }
     entry("payments.transfer.made", "transfer", made.transfer_id, body)
 }

@@ -84,10 +84,15 @@ pub(crate) fn made(made: &Made) -> pb::Transfer {
             .map(|id| id.to_string())
             .unwrap_or_default(),
         reason: transfer.reason.clone(),
+        effective_time: made.effective_at.map(timestamp),
     }
 }
 
-pub(crate) fn transfer(row: TransferRow, currency: String) -> pb::Transfer {
+pub(crate) fn transfer(
+    row: TransferRow,
+    currency: String,
+    effective_at: Option<Timestamp>,
+) -> pb::Transfer {
     pb::Transfer {
         transfer_id: row.transfer_id.to_string(),
         group_id: row.transfer_id.group().to_string(),
@@ -99,6 +104,7 @@ pub(crate) fn transfer(row: TransferRow, currency: String) -> pb::Transfer {
         create_time: Some(timestamp(row.made_at)),
         pending_id: row.pending_id.map(|id| id.to_string()).unwrap_or_default(),
         reason: row.reason,
+        effective_time: effective_at.map(timestamp),
     }
 }
 

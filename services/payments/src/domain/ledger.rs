@@ -37,6 +37,8 @@ pub(crate) struct Account {
     pub(crate) counters: Counters,
     pub(crate) version: i64,
     pub(crate) moved_at: Timestamp,
+    /// The end of the last accounting period that has its balance.
+    pub(crate) closed_to: Option<Timestamp>,
 }
 
 /// How a transfer acts.
@@ -105,6 +107,8 @@ pub(crate) enum Refusal {
     UnknownPending,
     #[error("the hold has ended already")]
     AlreadyResolved,
+    #[error("the accounting period of that moment is closed")]
+    PeriodClosed,
 }
 
 /// The locked accounts of one group, changed in memory and written once.
@@ -130,6 +134,33 @@ impl Books {
     /// The currency of an account.
     pub(crate) fn currency(&self, account: AccountId) -> Option<Currency> {
         self.accounts.get(&account).map(|account| account.currency)
+    }
+
+    /// One time for all that the group does: not before any of its accounts last moved, nor
+    /// inside a period that has its balance. So it is monotone for each account, whatever the
+    /// clocks of several replicas say, and both sides of a transfer are in one period.
+    pub(crate) fn time(&self, now: Timestamp) -> Timestamp {
+        let accounts = self.accounts.values();
+        let earliest = accounts.map(|account| {
+            account
+                .closed_to
+                .map_or(account.moved_at, |end| end.max(account.moved_at))
+        });
+        earliest.fold(now, Timestamp::max)
+    }
+
+    /// Whether a transfer may take effect in the past.
+    pub(crate) fn effective(
+        &self,
+        transfer: &Transfer,
+        effective_at: Timestamp,
+    ) -> Result<(), Refusal> {
+        let sides = [transfer.debit, transfer.credit];
+        let mut accounts = sides.iter().filter_map(|side| self.accounts.get(side));
+        match accounts.any(|account| account.closed_to.is_some_and(|end| effective_at < end)) {
+            true => Err(Refusal::PeriodClosed),
+            false => Ok(()),
+        }
     }
 
     /// Applies a transfer, or refuses it and leaves everything as it was.
@@ -175,13 +206,13 @@ impl Books {
 
     /// The accounts that moved, each once, with the version and time that follow.
     pub(crate) fn moved(&self, now: Timestamp) -> Vec<Account> {
+        let moved_at = self.time(now);
         let ids = self.touched.keys();
         let accounts = ids.filter_map(|id| self.accounts.get(id));
         accounts
             .map(|account| Account {
                 version: account.version + 1,
-                // Monotone for each account, whatever the clocks of several replicas say.
-                moved_at: account.moved_at.max(now),
+                moved_at,
                 ..account.clone()
             })
             .collect()
@@ -249,6 +280,7 @@ mod tests {
             },
             version: 3,
             moved_at: Timestamp::from_micros(50),
+            closed_to: None,
         }
     }
 
@@ -341,6 +373,26 @@ mod tests {
             Timestamp::from_micros(50),
             "time never goes back"
         );
+    }
+
+    #[test]
+    fn nothing_moves_inside_a_period_that_has_a_balance() {
+        let mut fund = account("fund", "USD", Some(0), 100);
+        fund.closed_to = Some(Timestamp::from_micros(80));
+        let mut books = Books::new([fund, account("bank", "USD", None, 0)]);
+        let posted = transfer("fund", "bank", 1, Action::Posted);
+        books.apply(&posted).unwrap();
+        // Both sides, though the balance of one alone was copied.
+        let moved = books.moved(Timestamp::from_micros(60));
+        assert_eq!(moved.len(), 2);
+        let end = Timestamp::from_micros(80);
+        assert!(moved.iter().all(|account| account.moved_at == end));
+        for (effective, answer) in [(79, Err(Refusal::PeriodClosed)), (80, Ok(()))] {
+            let effective = Timestamp::from_micros(effective);
+            assert_eq!(books.effective(&posted, effective), answer);
+            let other = transfer("bank", "fund", 1, Action::Posted);
+            assert_eq!(books.effective(&other, effective), answer);
+        }
     }
 
     #[test]

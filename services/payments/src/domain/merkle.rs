@@ -93,6 +93,12 @@ impl Tree {
         Self(levels)
     }
 
+    /// The hash at its top.
+    pub(crate) fn root(&self) -> Hash {
+        let top = self.0.last().and_then(|level| level.first());
+        top.copied().unwrap_or_else(empty)
+    }
+
     /// The leaf at `index`.
     pub(crate) fn leaf(&self, index: usize) -> Option<&Hash> {
         self.0.first()?.get(index)
@@ -172,6 +178,7 @@ mod tests {
                     "{index} of {count}"
                 );
                 assert_eq!(Tree::new(rows.clone()).path(index), path);
+                assert_eq!(Tree::new(rows.clone()).root(), top);
                 assert!(!leads_to(&[7; 32], index, rows.len(), &path, &top));
                 assert!(count == 1 || !leads_to(row, index ^ 1, rows.len(), &path, &top));
             }

@@ -13,29 +13,32 @@ use crate::domain::ledger::{Account, Action, Books, Counters, Refusal, Transfer}
 use crate::error::Error;
 use crate::store::Ask;
 use crate::store::columns::bind_columns;
+use crate::store::period;
 
 statements! {
     // FOR UPDATE is a syntax error on SQLite, whose writer is alone anyway.
     LOCK = {
         sqlite: "SELECT account_id, code, currency, kind, debits_pending, debits_posted, \
-            credits_pending, credits_posted, floor_minor, closed, version, moved_at \
+            credits_pending, credits_posted, floor_minor, closed, version, moved_at, closed_to \
             FROM ledger_account WHERE account_id IN (SELECT unhex(value) FROM json_each($1)) \
             ORDER BY account_id",
         postgres: "SELECT account_id, code, currency, kind, debits_pending, debits_posted, \
-            credits_pending, credits_posted, floor_minor, closed, version, moved_at \
+            credits_pending, credits_posted, floor_minor, closed, version, moved_at, closed_to \
             FROM ledger_account WHERE account_id = ANY($1::uuid[]) \
             ORDER BY account_id FOR UPDATE",
     },
+    // Periods that are being closed do not know it, so nothing moves it inside them.
     OPEN = "INSERT INTO ledger_account (account_id, code, currency, kind, floor_minor, closed, \
-        created_at) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        created_at, closed_to) VALUES ($1, $2, $3, $4, $5, $6, $7, \
+        (SELECT MAX(ends_at) FROM ledger_period WHERE state <> 1)) ON CONFLICT DO NOTHING",
     FIND = "SELECT account_id, code, currency, kind, debits_pending, debits_posted, \
-        credits_pending, credits_posted, floor_minor, closed, version, moved_at \
+        credits_pending, credits_posted, floor_minor, closed, version, moved_at, closed_to \
         FROM ledger_account WHERE account_id = $1",
     FIND_BY_CODE = "SELECT account_id, code, currency, kind, debits_pending, debits_posted, \
-        credits_pending, credits_posted, floor_minor, closed, version, moved_at \
+        credits_pending, credits_posted, floor_minor, closed, version, moved_at, closed_to \
         FROM ledger_account WHERE code = $1",
     LIST = "SELECT account_id, code, currency, kind, debits_pending, debits_posted, \
-        credits_pending, credits_posted, floor_minor, closed, version, moved_at \
+        credits_pending, credits_posted, floor_minor, closed, version, moved_at, closed_to \
         FROM ledger_account WHERE code > $1 AND substr(code, 1, length($2)) = $2 \
         ORDER BY code LIMIT $3",
     AS_OF = "SELECT group_id, moved_at, version, debits_pending, debits_posted, \
@@ -147,6 +150,7 @@ pub(crate) struct AccountRow {
     pub(crate) closed: bool,
     pub(crate) version: i64,
     pub(crate) moved_at: Option<Timestamp>,
+    pub(crate) closed_to: Option<Timestamp>,
 }
 
 impl AccountRow {
@@ -175,6 +179,7 @@ impl TryFrom<AccountRow> for Account {
             counters: row.counters(),
             version: row.version,
             moved_at: row.moved_at.unwrap_or(Timestamp::EPOCH),
+            closed_to: row.closed_to,
         })
     }
 }
@@ -230,12 +235,23 @@ pub(crate) struct Opening {
 pub(crate) enum Order {
     /// Makes a transfer of its own.
     Make(Transfer),
+    /// Makes one that takes effect in the past.
+    MakeAt(Transfer, Timestamp),
     /// Ends a hold, whose accounts and amount the ledger knows.
     End {
         pending: TransferId,
         ending: Ending,
         reason: String,
     },
+}
+
+impl Order {
+    const fn effective_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::MakeAt(_, effective_at) => Some(*effective_at),
+            Self::Make(_) | Self::End { .. } => None,
+        }
+    }
 }
 
 /// How a hold ends.
@@ -253,6 +269,7 @@ pub(crate) struct Made {
     pub(crate) transfer_id: TransferId,
     pub(crate) transfer: Transfer,
     pub(crate) made_at: Timestamp,
+    pub(crate) effective_at: Option<Timestamp>,
     pub(crate) currency: String,
 }
 
@@ -285,17 +302,20 @@ pub(crate) async fn post(
     let held = holds(tx, orders).await?;
     let mut books = lock(tx, orders, &held).await?;
     let mut resolved = resolved(tx, &held).await?;
-    let now = tx.now();
+    let closed_to = period::frontier(tx, orders).await?;
+    let now = books.time(tx.now());
     let mut answers = Vec::with_capacity(orders.len());
     for (place, order) in orders.iter().enumerate() {
         let place = u16::try_from(place).unwrap_or(u16::MAX);
-        let answer = decide(&mut books, order, &held, &mut resolved).map(|transfer| Made {
+        let answer = decide(&mut books, order, &held, &mut resolved, closed_to);
+        let answer = answer.map(|transfer| Made {
             transfer_id: group.transfer(place),
             currency: books
                 .currency(transfer.debit)
                 .map_or_else(String::new, |c| c.to_string()),
             transfer,
             made_at: now,
+            effective_at: order.effective_at(),
         });
         answers.push(answer);
     }
@@ -328,7 +348,7 @@ async fn holds(tx: &mut Tx<'_>, orders: &[Order]) -> Result<Holds, Error> {
         .iter()
         .filter_map(|order| match order {
             Order::End { pending, .. } => Some(pending.as_uuid()),
-            Order::Make(_) => None,
+            Order::Make(_) | Order::MakeAt(..) => None,
         })
         .collect();
     if ids.is_empty() {
@@ -347,7 +367,7 @@ async fn holds(tx: &mut Tx<'_>, orders: &[Order]) -> Result<Holds, Error> {
 async fn lock(tx: &mut Tx<'_>, orders: &[Order], held: &Holds) -> Result<Books, Error> {
     let mut ids: BTreeSet<Uuid> = BTreeSet::new();
     for order in orders {
-        if let Order::Make(transfer) = order {
+        if let Order::Make(transfer) | Order::MakeAt(transfer, _) = order {
             ids.extend([transfer.debit.as_uuid(), transfer.credit.as_uuid()]);
         }
     }
@@ -383,9 +403,17 @@ fn decide(
     order: &Order,
     held: &Holds,
     resolved: &mut BTreeSet<TransferId>,
+    closed_to: Timestamp,
 ) -> Result<Transfer, Refusal> {
     let transfer = match order {
         Order::Make(transfer) => transfer.clone(),
+        Order::MakeAt(transfer, effective_at) => {
+            if *effective_at < closed_to {
+                return Err(Refusal::PeriodClosed);
+            }
+            books.effective(transfer, *effective_at)?;
+            transfer.clone()
+        }
         Order::End {
             pending,
             ending,
@@ -432,7 +460,7 @@ async fn write(
     if made.is_empty() {
         return Ok(());
     }
-    let (now, engine) = (tx.now(), tx.engine());
+    let (now, engine) = (books.time(tx.now()), tx.engine());
     let all = || made.iter().map(|(made, _)| *made);
     let ids: Vec<Uuid> = all().map(|made| made.transfer_id.as_uuid()).collect();
     let debits: Vec<Uuid> = all().map(|made| made.transfer.debit.as_uuid()).collect();
@@ -451,6 +479,7 @@ async fn write(
     .await?;
     for (made, order) in made {
         write_hold(tx, made, order).await?;
+        period::insert_effective(tx, made).await?;
     }
     write_balances(tx, group, &books.moved(now)).await
 }

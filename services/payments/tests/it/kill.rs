@@ -46,7 +46,7 @@ impl Clock for Ahead {
 }
 
 impl Order {
-    fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         let mut config = settings(DatabaseConfig {
             url: self.database.clone().into(),
             migrate_on_open: Some(true),
@@ -117,7 +117,8 @@ fn pays_until_killed() {
     });
 }
 
-fn start(order: &Order) -> Child {
+/// A process that works until it is killed.
+pub(crate) fn start(order: &Order) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["kill::pays_until_killed", "--exact", "--nocapture"])
         .env(VARIABLE, serde_json::to_string(order).unwrap())

@@ -13,6 +13,7 @@ mod kill;
 mod ledger;
 mod mapper;
 mod mobile;
+mod periods;
 mod policy;
 mod privacy;
 mod resume;

@@ -1,10 +1,11 @@
-//! `publica verify-receipt`: checks a payment's receipt with nothing but the file.
+//! `publica verify-receipt`: checks a payment's receipt, or a balance of a closed period, with
+//! nothing but the file.
 
 use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use publica_payments::verify_receipt;
+use publica_payments::{is_balance, verify_balance, verify_receipt};
 
 use crate::print;
 
@@ -28,12 +29,18 @@ pub(crate) fn run(receipt: &Path) -> Result<u8> {
     }
     anyhow::ensure!(
         u64::try_from(bytes.len()).is_ok_and(|length| length <= MOST_BYTES),
-        "{} is larger than 1 MiB, so it is no receipt of one payment",
+        "{} is larger than 1 MiB, so it is no receipt",
         receipt.display()
     );
-    match verify_receipt(&bytes) {
-        Ok(proven) => {
-            print::line(&format!(
+    let verdict = match is_balance(&bytes) {
+        true => verify_balance(&bytes).map(|proven| {
+            format!(
+                "valid: {} {} on account {} at the end of period {}, root {}",
+                proven.balance, proven.currency, proven.code, proven.period_id, proven.root,
+            )
+        }),
+        false => verify_receipt(&bytes).map(|proven| {
+            format!(
                 "valid: {} of {} {} to payee {} is in batch {}, digest {}",
                 proven.instruction_id,
                 proven.amount,
@@ -41,7 +48,12 @@ pub(crate) fn run(receipt: &Path) -> Result<u8> {
                 proven.payee,
                 proven.batch_id,
                 proven.digest,
-            ))?;
+            )
+        }),
+    };
+    match verdict {
+        Ok(valid) => {
+            print::line(&valid)?;
             Ok(0)
         }
         Err(fault) => {

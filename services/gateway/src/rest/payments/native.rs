@@ -2,6 +2,7 @@
 
 pub(super) mod batches;
 pub(super) mod others;
+pub(super) mod periods;
 pub(super) mod statements;
 
 use axum::extract::{Request, State};

@@ -217,6 +217,24 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "One account of the ledger",
     ),
     Operation::native("GET", "/v1/ledger/check", "Add up the whole ledger"),
+    Operation::native("GET", "/v1/ledger/periods", "Accounting periods"),
+    Operation::native("POST", "/v1/ledger/periods", "Open the next period"),
+    Operation::native("GET", "/v1/ledger/periods/{period}", "One period"),
+    Operation::native(
+        "POST",
+        "/v1/ledger/periods/{period}/close",
+        "Close a period",
+    ),
+    Operation::native(
+        "GET",
+        "/v1/ledger/periods/{period}/balances",
+        "Balances at the end of a period",
+    ),
+    Operation::native(
+        "GET",
+        "/v1/ledger/periods/{period}/balances/{account}",
+        "One of them, with its proof",
+    ),
     Operation::native(
         "GET",
         "/v1/batches/{batch}/forecast",

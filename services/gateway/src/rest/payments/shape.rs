@@ -359,6 +359,32 @@ pub(super) fn account(account: &api::Account) -> Value {
     })
 }
 
+pub(super) fn period(period: &api::Period) -> Value {
+    json!({
+        "period_id": period.period_id,
+        "start_time": rfc3339(period.start_time.as_ref()),
+        "end_time": rfc3339(period.end_time.as_ref()),
+        "state": name(period.state().as_str_name(), "PERIOD_STATE_"),
+        "account_count": period.account_count,
+        "root": or_null(&period.root),
+        "close_time": rfc3339(period.close_time.as_ref()),
+    })
+}
+
+pub(super) fn period_balance(balance: &api::PeriodBalance) -> Value {
+    let decimal = |minor| decimal(minor, &balance.currency);
+    json!({
+        "account_id": balance.account_id,
+        "code": balance.code,
+        "currency": balance.currency,
+        "balance": decimal(balance.credits_posted.saturating_sub(balance.debits_posted)),
+        "debits_posted": decimal(balance.debits_posted),
+        "debits_pending": decimal(balance.debits_pending),
+        "credits_posted": decimal(balance.credits_posted),
+        "credits_pending": decimal(balance.credits_pending),
+    })
+}
+
 pub(super) fn ledger_check(check: &api::CheckLedgerResponse) -> Value {
     let currencies: Vec<Value> = check
         .currencies
