@@ -11,6 +11,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// The key that the provider wants of its callers.
 pub const MOBILE_MONEY_KEY: &str = "test-key";
+/// Who may have tokens of the provider: `ministry` and this secret, as `Authorization` has them.
+const BASIC: &str = "Basic bWluaXN0cnk6c2VjcmV0";
 const MOST_REQUEST: usize = 1 << 20;
 
 /// How the provider deals with payments to a number, by its last two digits. All else is taken
@@ -57,6 +59,11 @@ struct Memory {
     moved: Vec<(String, String)>,
     requests: usize,
     refused: Vec<String>,
+    /// Set if callers need tokens in place of the key: calls that each token is good for.
+    token_calls: Option<usize>,
+    tokens: usize,
+    /// Calls that the last token is still good for.
+    calls_left: usize,
 }
 
 /// The provider. It ends when it is dropped.
@@ -70,9 +77,22 @@ pub struct MobileMoney {
 impl MobileMoney {
     /// Starts a provider on a free port.
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// Starts one that wants tokens, each of which it takes for so many calls: fewer than the
+    /// life that it promises lets expect. Client and secret are `ministry` and `secret`.
+    pub async fn start_with_tokens(calls: usize) -> Self {
+        Self::start_with(Some(calls)).await
+    }
+
+    async fn start_with(token_calls: Option<usize>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let memory = Arc::new(Mutex::new(Memory::default()));
+        let memory = Arc::new(Mutex::new(Memory {
+            token_calls,
+            ..Memory::default()
+        }));
         let known = memory.clone();
         let serve = async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -91,6 +111,16 @@ impl MobileMoney {
     /// Where it listens.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where it gives tokens.
+    pub fn token_url(&self) -> String {
+        self.url.replace("/v1.2/mm", "/oauth/token")
+    }
+
+    /// How many tokens it gave.
+    pub fn tokens(&self) -> usize {
+        lock(&self.memory).tokens
     }
 
     /// The money that it moved, in order of payees: who was paid how much.
@@ -198,9 +228,10 @@ fn fault(status: u16, category: &str, code: &str) -> Answer {
 fn answer(request: &Request, memory: &Mutex<Memory>) -> Answer {
     let mut memory = lock(memory);
     memory.requests += 1;
-    let key = request.headers.get("x-api-key").map(String::as_str);
-    if key != Some(MOBILE_MONEY_KEY) {
-        memory.refused.push("the key is wrong".to_owned());
+    if (request.method.as_str(), request.path.as_str()) == ("POST", "/oauth/token") {
+        return memory.give_token(request);
+    }
+    if !memory.lets_in(request) {
         return fault(401, "authorization", "authorizationError");
     }
     let path = request.path.strip_prefix("/v1.2/mm/").unwrap_or_default();
@@ -317,6 +348,40 @@ fn understand(request: &Request) -> Result<(String, Payment), &'static str> {
 }
 
 impl Memory {
+    fn give_token(&mut self, request: &Request) -> Answer {
+        let header = |name: &str| request.headers.get(name).map(String::as_str);
+        if self.token_calls.is_none() || header("authorization") != Some(BASIC) {
+            return Some((401, json!({"error": "invalid_client"})));
+        }
+        let form = header("content-type") == Some("application/x-www-form-urlencoded");
+        if !form || request.body != b"grant_type=client_credentials&scope=pay" {
+            self.refused.push("no token is asked for so".to_owned());
+            return Some((400, json!({"error": "invalid_request"})));
+        }
+        self.tokens += 1;
+        self.calls_left = self.token_calls.unwrap_or_default();
+        let token = format!("token-{}", self.tokens);
+        let body = json!({"access_token": token, "token_type": "Bearer", "expires_in": 3_600});
+        Some((200, body))
+    }
+
+    /// Whether a caller may call.
+    fn lets_in(&mut self, request: &Request) -> bool {
+        let header = |name: &str| request.headers.get(name).map(String::as_str);
+        if self.token_calls.is_none() {
+            let known = header("x-api-key") == Some(MOBILE_MONEY_KEY);
+            if !known {
+                self.refused.push("the key is wrong".to_owned());
+            }
+            return known;
+        }
+        let token = format!("Bearer token-{}", self.tokens);
+        let known = self.tokens > 0 && header("authorization") == Some(token.as_str());
+        let left = known && self.calls_left > 0;
+        self.calls_left -= usize::from(left);
+        left
+    }
+
     fn state(&mut self, id: &str) -> Answer {
         let Some(payment) = self.payments.get_mut(id) else {
             return fault(404, "identification", "identifierError");

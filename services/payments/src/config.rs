@@ -11,7 +11,7 @@ use publica_store::DatabaseConfig;
 use serde::Deserialize;
 
 pub(crate) use rails::SIMULATED;
-pub use rails::{ChargeBearer, FileRailConfig, MobileMoneyConfig, RailSettings};
+pub use rails::{ChargeBearer, FileRailConfig, MobileMoneyConfig, OauthConfig, RailSettings};
 
 /// The `[payments]` section of the settings.
 #[derive(Debug, Clone, Deserialize)]

@@ -10,6 +10,7 @@ pub(crate) mod iso20022;
 pub(crate) mod ledger;
 pub(crate) mod merkle;
 pub(crate) mod mobile_money;
+pub(crate) mod oauth;
 pub(crate) mod outcome;
 pub(crate) mod partner;
 pub(crate) mod period;

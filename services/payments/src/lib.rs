@@ -37,8 +37,8 @@ pub use receipt::{
 };
 
 pub use config::{
-    CallbackConfig, ChargeBearer, Config, FileRailConfig, MobileMoneyConfig, RailConfig,
-    RailOutcome, RailRule, RailSettings, SourceMode,
+    CallbackConfig, ChargeBearer, Config, FileRailConfig, MobileMoneyConfig, OauthConfig,
+    RailConfig, RailOutcome, RailRule, RailSettings, SourceMode,
 };
 
 use crate::app::App;

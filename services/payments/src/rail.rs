@@ -7,9 +7,11 @@
 pub(crate) mod folder;
 mod outbox;
 mod simulated;
+mod token;
 
 use outbox::Outbox;
 use simulated::Simulated;
+pub(crate) use token::Tokens;
 
 use std::collections::BTreeMap;
 
@@ -92,6 +94,8 @@ pub(crate) struct Rails {
     settings: BTreeMap<String, RailSettings>,
     /// What calls rails that are called.
     clients: BTreeMap<String, Client>,
+    /// Their tokens, where they want any.
+    tokens: BTreeMap<String, Tokens>,
     /// Names of rails by institution.
     routes: BTreeMap<String, String>,
     default: Option<String>,
@@ -109,6 +113,7 @@ impl Rails {
             Outbox::new(stores, keyring, name.to_owned(), rail.clone())
         };
         let (mut routes, mut clients) = (BTreeMap::new(), BTreeMap::new());
+        let mut tokens = BTreeMap::new();
         for (name, rail) in &config.rails {
             if let Some(mobile) = &rail.mobile_money {
                 let limits = Limits {
@@ -117,6 +122,9 @@ impl Rails {
                     user_agent: "publica-payments",
                 };
                 clients.insert(name.clone(), Client::new(limits)?);
+                if mobile.oauth.is_some() {
+                    tokens.insert(name.clone(), Tokens::default());
+                }
             }
             let served = rail.institutions.iter();
             routes.extend(served.map(|institution| (institution.clone(), name.clone())));
@@ -139,6 +147,7 @@ impl Rails {
             memory: outbox("", &RailSettings::default()),
             settings: config.rails.clone(),
             clients,
+            tokens,
             routes,
             default,
         })
@@ -160,6 +169,11 @@ impl Rails {
     /// What calls a rail, if it is one that is called.
     pub(crate) fn client(&self, rail: &str) -> Option<&Client> {
         self.clients.get(rail)
+    }
+
+    /// The tokens to call a rail with, if it wants any.
+    pub(crate) fn tokens(&self, rail: &str) -> Option<&Tokens> {
+        self.tokens.get(rail)
     }
 
     pub(crate) fn settings(&self) -> &BTreeMap<String, RailSettings> {

@@ -54,6 +54,22 @@ pub struct MobileMoneyConfig {
     pub api_key: Secret<String>,
     /// Sent as `Authorization`, if there is one.
     pub authorization: Secret<String>,
+    /// Where tokens come from that are sent as `Authorization`, if the provider wants them.
+    pub oauth: Option<OauthConfig>,
+}
+
+/// Client credentials of OAuth 2.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OauthConfig {
+    /// Where tokens are given, such as `https://api.provider.example/oauth/token`.
+    pub token_url: String,
+    /// Who we are.
+    pub client_id: String,
+    /// And the proof of it.
+    pub client_secret: Secret<String>,
+    /// What the token is for; empty for whatever the provider gives.
+    pub scope: String,
 }
 
 /// A rail that orders payments by `pain.001` and learns of them by `pain.002`, `camt.053` and
@@ -135,6 +151,7 @@ impl Default for MobileMoneyConfig {
             credit_key: "msisdn".to_owned(),
             api_key: String::new().into(),
             authorization: String::new().into(),
+            oauth: None,
         }
     }
 }
@@ -179,6 +196,37 @@ impl MobileMoneyConfig {
             if !header(secret.expose()) {
                 add(name, "must be fit for a header");
             }
+        }
+        if let Some(oauth) = &self.oauth {
+            if !self.authorization.expose().is_empty() {
+                add(
+                    "authorization",
+                    "must be empty where tokens are sent instead",
+                );
+            }
+            oauth.check(&format!("{key}.oauth"), self.allow_private, problems);
+        }
+    }
+}
+
+impl OauthConfig {
+    fn check(&self, key: &str, allow_private: bool, problems: &mut Problems) {
+        let mut add = |name: &str, what: &str| problems.add(format!("{key}.{name}"), what);
+        if let Err(why) = publica_outbound::check_url(&self.token_url, allow_private) {
+            add("token_url", why);
+        }
+        let plain = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        let sized = |text: &str| (1..=256).contains(&text.len()) && plain(text);
+        for (name, sound) in [
+            ("client_id", sized(&self.client_id)),
+            ("client_secret", sized(self.client_secret.expose())),
+        ] {
+            if !sound {
+                add(name, "must have 1 to 256 plain characters");
+            }
+        }
+        if self.scope.len() > 1_024 || !plain(&self.scope) {
+            add("scope", "must have at most 1024 plain characters");
         }
     }
 }
@@ -321,6 +369,42 @@ mod tests {
         assert_eq!(problems(SOUND), none);
         assert_eq!(problems(""), none);
         assert_eq!(problems("default_rail = ''"), none);
+    }
+
+    #[test]
+    fn unsound_tokens_are_named() {
+        let sound = "
+            [rails.wallets.mobile_money]
+            url = 'https://api.provider.example/v1.2/mm'
+            debit_value = '100'
+            [rails.wallets.mobile_money.oauth]
+            token_url = 'https://api.provider.example/oauth/token'
+            client_id = 'ministry'
+            client_secret = 'secret'
+        ";
+        assert_eq!(problems(sound), format!("{:?}", Problems::new()));
+        for (from, to, key) in [
+            (
+                "https://api.provider.example/oauth",
+                "http://10.0.0.1",
+                "oauth.token_url",
+            ),
+            ("'ministry'", "''", "oauth.client_id"),
+            ("'secret'", "''", "oauth.client_secret"),
+            (
+                "debit_value = '100'",
+                "debit_value = '100'\nauthorization = 'x'",
+                "authorization",
+            ),
+            (
+                "client_id = 'ministry'",
+                "client_id = 'a'\nscope = \"\\u0007\"",
+                "oauth.scope",
+            ),
+        ] {
+            let found = problems(&sound.replace(from, to));
+            assert!(found.contains(key), "{key} in {found}");
+        }
     }
 
     #[test]

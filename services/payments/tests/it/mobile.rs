@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use publica_payments::{Config, MobileMoneyConfig, RailSettings};
+use publica_payments::{Config, MobileMoneyConfig, OauthConfig, RailSettings};
 use publica_proto::payments::v1 as api;
 use publica_testkit::{MOBILE_MONEY_KEY, MobileMoney, both_engines, eventually};
 
@@ -22,6 +22,21 @@ fn rail(provider: &MobileMoney) -> RailSettings {
         }),
         ..RailSettings::default()
     }
+}
+
+/// The rail of a provider that wants tokens.
+fn by_token(provider: &MobileMoney, client_secret: &str) -> RailSettings {
+    let mut rail = rail(provider);
+    if let Some(settings) = &mut rail.mobile_money {
+        settings.api_key = String::new().into();
+        settings.oauth = Some(OauthConfig {
+            token_url: provider.token_url(),
+            client_id: "ministry".to_owned(),
+            client_secret: client_secret.into(),
+            scope: "pay".to_owned(),
+        });
+    }
+    rail
 }
 
 fn with(provider: &MobileMoney) -> impl FnOnce(&mut Config) {
@@ -119,6 +134,44 @@ both_engines! {
         assert_eq!(provider.moved().len(), 3);
         assert!(provider.orders().values().all(|count| *count == 1));
         world.assert_balanced().await;
+    }
+
+    async fn tokens_are_kept_and_replaced(database: TestDatabase) {
+        let provider = MobileMoney::start_with_tokens(4).await;
+        let rail = by_token(&provider, "secret");
+        let world = world_with(database, None, |config| {
+            config.rails.insert("mobile".to_owned(), rail);
+        })
+        .await;
+        world.programme(100_000, true).await;
+        let numbers = ["+31600000010", "+31600000011", "+31600000012", "+31600000004",
+            "+31600000009"];
+        let batch = pays(&world, &numbers).await;
+        world.reaches(&batch, api::BatchState::Completed).await;
+        assert_eq!(world.report(&batch).await.settled, tally(5, 5_250));
+        assert_eq!(provider.moved(), each_once(&numbers));
+        assert_eq!(provider.complaints(), Vec::<String>::new());
+        // One for all calls, until it is refused; what was refused was asked about first.
+        let (tokens, calls) = (provider.tokens(), provider.requests());
+        assert!(tokens > 1 && calls >= 3 * tokens, "{tokens} tokens in {calls} calls");
+        world.assert_balanced().await;
+    }
+
+    async fn without_a_token_nothing_is_ordered(database: TestDatabase) {
+        let provider = MobileMoney::start_with_tokens(100).await;
+        let rail = by_token(&provider, "another secret");
+        let world = world_with(database, None, |config| {
+            config.rails.insert("mobile".to_owned(), rail);
+        })
+        .await;
+        world.programme(100_000, true).await;
+        let batch = pays(&world, &["+31600000010", "+31600000011"]).await;
+        eventually(|| async { (provider.requests() > 3).then_some(()) }).await;
+        assert!(provider.moved().is_empty() && provider.orders().is_empty());
+        assert_eq!(provider.tokens(), 0);
+        let report = world.report(&batch).await;
+        assert_eq!((report.settled, report.vouchers), (tally(0, 0), tally(0, 0)));
+        assert_eq!(world.batch(&batch).await.state(), api::BatchState::InProgress);
     }
 
     async fn a_provider_that_is_away_is_waited_for(database: TestDatabase) {

@@ -18,6 +18,7 @@ use crate::domain::mobile_money::{
     Heard, Party, disbursement, http_date, ordered, request_state, response, transaction_state,
 };
 use crate::error::Error;
+use crate::rail::Tokens;
 use crate::store::outbox::{self as sql, ItemRow, MessageRow};
 
 /// The most bytes of an answer.
@@ -27,6 +28,7 @@ const MOST_BYTES: usize = 64 << 10;
 struct Caller<'a> {
     client: &'a Client,
     settings: &'a MobileMoneyConfig,
+    tokens: Option<&'a Tokens>,
     now: Timestamp,
 }
 
@@ -58,6 +60,7 @@ impl App {
         let caller = Caller {
             client,
             settings,
+            tokens: self.rails.tokens(&row.rail),
             now: self.clock.now(),
         };
         let mut payments = self.payments(db, row).await?;
@@ -256,6 +259,15 @@ impl Caller<'_> {
                 headers.push((name, secret.expose().clone()));
             }
         }
+        let token = match (self.tokens, &settings.oauth) {
+            (Some(tokens), Some(oauth)) => {
+                let private = settings.allow_private;
+                let token = tokens.token(self.client, oauth, private, self.now).await?;
+                headers.push(("authorization", format!("Bearer {}", token.expose())));
+                Some((tokens, token))
+            }
+            _ => None,
+        };
         if body.is_some() {
             headers.push(("content-type", "application/json".to_owned()));
         }
@@ -269,6 +281,10 @@ impl Caller<'_> {
             most: MOST_BYTES,
         };
         let answer = self.client.ask(question).await;
+        // It may have ended before its time. The next look at the payment fetches another.
+        if let (Some((tokens, token)), Ok(Answer { status: 401, .. })) = (token, &answer) {
+            tokens.refused(&token).await;
+        }
         answer
             .inspect_err(|silence| tracing::debug!(?silence, "a provider did not answer"))
             .ok()
