@@ -1,6 +1,7 @@
 //! The messaging surface: every published path, method, code and body.
 
 mod operations;
+mod sms;
 
 use std::sync::Arc;
 
@@ -60,9 +61,18 @@ impl Answer {
 }
 
 async fn suite(db: TestDatabase, profile: Profile) -> Suite {
+    suite_with(db, profile, |_| {}).await
+}
+
+/// The same, with settings of the test's own.
+async fn suite_with(
+    db: TestDatabase,
+    profile: Profile,
+    change: impl FnOnce(&mut MessagingConfig),
+) -> Suite {
     let sink = MailSink::start(SinkOptions::default()).await.unwrap();
     let own = env("messaging").with_profile(profile);
-    let config = MessagingConfig {
+    let mut config = MessagingConfig {
         database: db.config(),
         relay: RelayConfig {
             host: "127.0.0.1".to_owned(),
@@ -73,6 +83,7 @@ async fn suite(db: TestDatabase, profile: Profile) -> Suite {
         unsubscribe_url: "https://mail.gov.example/messaging/unsubscribe".to_owned(),
         ..MessagingConfig::default()
     };
+    change(&mut config);
     let block = own.open::<Messaging>(config).await.unwrap();
     let gateway = env("gateway").with_peer("messaging", block.link.clone());
     let role = AnonymousRole {
@@ -512,7 +523,7 @@ async fn methods_and_media_are_answered_in_the_same_shape() {
             .header("content-type")
             .starts_with("application/json")
     );
-    let channel = suite.post("/send/sms/single", &single()).await;
+    let channel = suite.post("/send/push/single", &single()).await;
     assert_eq!(
         (channel.status.as_u16(), channel.code()),
         (501, "POLICY_NOT_CONFIGURED")

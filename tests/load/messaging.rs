@@ -216,6 +216,7 @@ async fn watch(client: &mut MessageServiceClient<Link>, uid: String) -> anyhow::
     loop {
         let message = api::GetStatusRequest {
             request_uid: uid.clone(),
+            ..api::GetStatusRequest::default()
         };
         let began = Instant::now();
         let status = client.get_status(message).await?.into_inner();

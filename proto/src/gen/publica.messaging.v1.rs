@@ -716,6 +716,39 @@ impl Priority {
         }
     }
 }
+/// A way to reach people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum MessageChannel {
+    /// Any of them.
+    Unspecified = 0,
+    /// E-mail.
+    Email = 1,
+    /// Short messages.
+    Sms = 2,
+}
+impl MessageChannel {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "MESSAGE_CHANNEL_UNSPECIFIED",
+            Self::Email => "MESSAGE_CHANNEL_EMAIL",
+            Self::Sms => "MESSAGE_CHANNEL_SMS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "MESSAGE_CHANNEL_UNSPECIFIED" => Some(Self::Unspecified),
+            "MESSAGE_CHANNEL_EMAIL" => Some(Self::Email),
+            "MESSAGE_CHANNEL_SMS" => Some(Self::Sms),
+            _ => None,
+        }
+    }
+}
 /// The state of one message, that is of one recipient entry of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -2032,6 +2065,9 @@ pub struct GetStatusRequest {
     /// The handle that sending returned.
     #[prost(string, tag = "1")]
     pub request_uid: ::prost::alloc::string::String,
+    /// The channel of the request; a request of another one is not found.
+    #[prost(enumeration = "MessageChannel", tag = "2")]
+    pub channel: i32,
 }
 /// Answer of GetStatus.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2119,6 +2155,9 @@ pub struct CreateReplyRequest {
     /// Makes a repeat harmless.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
+    /// The channel of the request; a request of another one is not found.
+    #[prost(enumeration = "MessageChannel", tag = "5")]
+    pub channel: i32,
 }
 /// Answer of CreateReply.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

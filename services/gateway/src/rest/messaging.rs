@@ -7,6 +7,7 @@ mod native;
 mod operations;
 mod send;
 mod shapes;
+mod sms;
 mod status;
 mod unsubscribe;
 
@@ -43,6 +44,14 @@ const OPERATIONS: &[Operation] = &[
     Operation::published("POST", "/send/email/batch", "Send one e-mail a recipient"),
     Operation::published("POST", "/callback/email", "Take in an answer to a request"),
     Operation::published("GET", "/status/email", "Messages of a request by state"),
+    Operation::native("POST", "/send/sms/single", "Send one short message"),
+    Operation::native(
+        "POST",
+        "/send/sms/batch",
+        "Send one short message a recipient",
+    ),
+    Operation::native("POST", "/callback/sms", "Take in an answer to a request"),
+    Operation::native("GET", "/status/sms", "Messages of a request by state"),
     Operation::native(
         "POST",
         "/unsubscribe/{token}",
@@ -108,9 +117,13 @@ fn router(state: GatewayState) -> Router {
             )
             .route(
                 &format!("{base}/callback/email"),
-                posts(post(callback::receive)),
+                posts(post(callback::email)),
             )
-            .route(&format!("{base}/status/email"), gets(get(status::read)))
+            .route(&format!("{base}/status/email"), gets(get(status::email)))
+            .route(&format!("{base}/send/sms/single"), posts(post(sms::single)))
+            .route(&format!("{base}/send/sms/batch"), posts(post(sms::batch)))
+            .route(&format!("{base}/callback/sms"), posts(post(callback::sms)))
+            .route(&format!("{base}/status/sms"), gets(get(status::sms)))
             .route(&format!("{base}/send/{{channel}}/single"), any(not_set_up))
             .route(&format!("{base}/send/{{channel}}/batch"), any(not_set_up))
             .route(&format!("{base}/callback/{{channel}}"), any(not_set_up))
@@ -168,12 +181,8 @@ async fn other_method(request: Request, allow: &'static str) -> Response {
 
 /// A channel that this installation does not have.
 async fn not_set_up(headers: HeaderMap) -> Response {
-    Refusal::new(
-        StatusCode::NOT_IMPLEMENTED,
-        Code::PolicyNotConfigured,
-        "This channel is not set up here; e-mail is.",
-    )
-    .answer(&headers)
+    Refusal::not_set_up("There is no such channel here; e-mail and short messages are.")
+        .answer(&headers)
 }
 
 /// Finds out who calls. A call that names nobody is refused as this specification wants it.

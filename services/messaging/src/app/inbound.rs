@@ -124,6 +124,7 @@ impl App {
                     meta: "message/rfc822".to_owned(),
                     content: message.message,
                     request_id: message.request_id,
+                    ..api::CreateReplyRequest::default()
                 };
                 self.create_reply(who, reply).await?;
                 kind(api::MailKind::Reply)

@@ -33,7 +33,8 @@ impl App {
         check(&message)?;
         let fingerprint = publica_journal::fingerprint(&message);
         let house = self.house(&who.origin.tenant).await?;
-        let row = self.find(who, &message.request_uid).await?;
+        let channel = message.channel();
+        let row = self.find_on(who, &message.request_uid, channel).await?;
         let reply = self.new_id();
         let body = callbacks::reply_body(&message.meta, &message.content);
         let sealer = house.vault.sealer(self.now()).await?;

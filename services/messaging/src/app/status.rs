@@ -25,9 +25,10 @@ impl App {
         &self,
         who: &Who,
         request_uid: &str,
+        channel: api::MessageChannel,
     ) -> Result<(api::Counters, bool), Error> {
         let house = self.house(&who.origin.tenant).await?;
-        let row = self.find(who, request_uid).await?;
+        let row = self.find_on(who, request_uid, channel).await?;
         let counters = request::counters(&house.db, &row).await?;
         Ok((to_proto(&counters), counters.is_complete()))
     }
@@ -107,6 +108,26 @@ impl App {
         request::by_uid(&house.db, request_uid)
             .await?
             .ok_or(Error::UnknownRequest)
+    }
+
+    /// A request by its handle, if it is of a channel. Of another one it is as good as none.
+    pub(super) async fn find_on(
+        &self,
+        who: &Who,
+        request_uid: &str,
+        channel: api::MessageChannel,
+    ) -> Result<RequestRow, Error> {
+        let row = self.find(who, request_uid).await?;
+        let fits = match channel {
+            api::MessageChannel::Unspecified => true,
+            api::MessageChannel::Email => Channel::of_slot(row.lane) == Channel::Email,
+            api::MessageChannel::Sms => Channel::of_slot(row.lane) == Channel::Sms,
+        };
+        if fits {
+            Ok(row)
+        } else {
+            Err(Error::UnknownRequest)
+        }
     }
 }
 

@@ -52,8 +52,9 @@ impl MessageService for Service {
     ) -> Result<Response<api::GetStatusResponse>, Status> {
         let who = who(&request);
         let message = request.into_inner();
-        let (counters, completed) = self.app.status(&who, &message.request_uid).await?;
-        let paused = self.app.is_paused(&who, &message.request_uid).await?;
+        let (uid, channel) = (&message.request_uid, message.channel());
+        let (counters, completed) = self.app.status(&who, uid, channel).await?;
+        let paused = self.app.is_paused(&who, uid).await?;
         Ok(Response::new(api::GetStatusResponse {
             counters: Some(counters),
             completed,
@@ -68,9 +69,10 @@ impl MessageService for Service {
         request: Request<api::WatchStatusRequest>,
     ) -> Result<Response<Watch>, Status> {
         let (app, who) = (self.app.clone(), who(&request));
+        let any = api::MessageChannel::Unspecified;
         let uid = request.into_inner().request_uid;
         // An unknown handle is refused at once, not in the stream.
-        let mut now = app.status(&who, &uid).await?;
+        let mut now = app.status(&who, &uid, any).await?;
         let stream = async_stream::try_stream! {
             loop {
                 let completed = now.1;
@@ -81,7 +83,7 @@ impl MessageService for Service {
                 let before = now.0;
                 loop {
                     tokio::time::sleep(WATCH_EVERY).await;
-                    now = app.status(&who, &uid).await?;
+                    now = app.status(&who, &uid, any).await?;
                     if now.0 != before || now.1 {
                         break;
                     }

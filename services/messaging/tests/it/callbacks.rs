@@ -108,6 +108,7 @@ async fn the_originator_hears_of_changes_and_answers() {
         meta: "text".to_owned(),
         content: b"I will come".to_vec().into(),
         request_id: String::new(),
+        ..api::CreateReplyRequest::default()
     };
     world.messages().create_reply(reply).await.unwrap();
     eventually(|| async { (received.lock().unwrap().len() >= 3).then_some(()) }).await;

@@ -198,6 +198,7 @@ async fn counters(order: &Order, uid: &str) -> api::Counters {
 async fn status(block: &Messaging, uid: &str) -> api::Counters {
     let message = api::GetStatusRequest {
         request_uid: uid.to_owned(),
+        ..api::GetStatusRequest::default()
     };
     let status = client(block).get_status(message).await.unwrap();
     status.into_inner().counters.unwrap()

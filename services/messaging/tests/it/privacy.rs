@@ -69,6 +69,7 @@ async fn the_store_never_shows_a_contact_or_content() {
         meta: "An answer with meta".to_owned(),
         content: b"An answer with content".to_vec().into(),
         request_id: String::new(),
+        ..api::CreateReplyRequest::default()
     };
     world.messages().create_reply(reply).await.unwrap();
     world.sink.set_faults(Faults::default());

@@ -171,6 +171,7 @@ async fn what_is_wrong_is_said_at_once_and_without_contacts() {
 
     let unknown = api::GetStatusRequest {
         request_uid: "AAAA-AAAA".to_owned(),
+        ..api::GetStatusRequest::default()
     };
     let refused = world.messages().get_status(unknown).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);

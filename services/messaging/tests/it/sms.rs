@@ -145,7 +145,10 @@ both_engines! {
         assert_eq!(taken[0].text, "Your code is 1234 {[€]}");
         assert!(taken[0].validity.ends_with("000R"), "{}", taken[0].validity);
         assert_eq!(phones.world.reasons(&uid).await, ["accepted", "confirmed"]);
-        let status = api::GetStatusRequest { request_uid: uid };
+        let status = api::GetStatusRequest {
+            request_uid: uid,
+            channel: api::MessageChannel::Sms.into(),
+        };
         let status = phones.world.messages().get_status(status).await.unwrap().into_inner();
         assert!(status.completed);
     }

@@ -102,6 +102,7 @@ impl World {
     pub(crate) async fn counters(&self, uid: &str) -> api::Counters {
         let message = api::GetStatusRequest {
             request_uid: uid.to_owned(),
+            ..api::GetStatusRequest::default()
         };
         let status = self
             .messages()

@@ -1,4 +1,4 @@
-//! `POST /callback/email`: answers that belong to a request.
+//! `POST /callback/email` and `POST /callback/sms`: answers that belong to a request.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -13,9 +13,17 @@ use super::{POSTS, enter, request_uid};
 use crate::respond;
 use crate::state::GatewayState;
 
-pub(super) async fn receive(State(state): State<GatewayState>, request: Request) -> Response {
+pub(super) async fn email(State(state): State<GatewayState>, request: Request) -> Response {
+    receive(&state, request, api::MessageChannel::Email).await
+}
+
+pub(super) async fn sms(State(state): State<GatewayState>, request: Request) -> Response {
+    receive(&state, request, api::MessageChannel::Sms).await
+}
+
+async fn receive(state: &GatewayState, request: Request, channel: api::MessageChannel) -> Response {
     let headers = request.headers().clone();
-    match try_receive(&state, request, &headers).await {
+    match try_receive(state, request, &headers, channel).await {
         Ok(()) => respond::json(StatusCode::OK, &json!({})),
         Err(refusal) => refusal.answer(&headers),
     }
@@ -25,6 +33,7 @@ async fn try_receive(
     state: &GatewayState,
     request: Request,
     headers: &HeaderMap,
+    channel: api::MessageChannel,
 ) -> Result<(), Refusal> {
     let entry = enter(state, headers, POSTS).await?;
     let request_uid = request_uid(headers, POSTS)?;
@@ -42,6 +51,7 @@ async fn try_receive(
         meta: body.meta.unwrap_or_default(),
         content: content.into(),
         request_id: String::new(),
+        channel: channel.into(),
     };
     let mut client = MessageServiceClient::new(state.link("messaging"));
     let answer = client.create_reply(entry.request(message)).await;

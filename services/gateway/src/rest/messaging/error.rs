@@ -136,6 +136,15 @@ impl Refusal {
         Self::input(Code::MethodNotAllowed, message, allow)
     }
 
+    /// A channel that this installation does not have.
+    pub(super) fn not_set_up(message: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_IMPLEMENTED,
+            Code::PolicyNotConfigured,
+            message,
+        )
+    }
+
     pub(super) fn unavailable() -> Self {
         Self {
             retry_after: Some(1),
@@ -181,6 +190,9 @@ impl Refusal {
                 Code::UnknownRequestUid,
                 "There is no request with this handle.",
             ),
+            tonic::Code::FailedPrecondition if reason == Code::PolicyNotConfigured.name() => {
+                Self::not_set_up("This channel is not set up here.")
+            }
             tonic::Code::NotFound => Self::input(Code::SchemaViolation, message, allow),
             tonic::Code::Aborted => Self {
                 retry_after: Some(1),

@@ -51,6 +51,7 @@ pub(super) async fn status(
         let entry = enter(&state, &headers).await?;
         let message = api::GetStatusRequest {
             request_uid: uid(&params),
+            ..api::GetStatusRequest::default()
         };
         let answer = client(&state)
             .get_status(entry.request(message))

@@ -18,15 +18,15 @@ use crate::respond;
 use crate::state::{Entry, GatewayState};
 
 /// Recipients in one part of a stream.
-const PART: usize = 1_000;
+pub(super) const PART: usize = 1_000;
 /// A long list takes its time.
-const BATCH_DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const BATCH_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What was accepted.
-struct Accepted {
-    request_uid: String,
-    replayed: bool,
-    messages: i64,
+pub(super) struct Accepted {
+    pub(super) request_uid: String,
+    pub(super) replayed: bool,
+    pub(super) messages: i64,
 }
 
 pub(super) async fn single(state: State<GatewayState>, request: Request) -> Response {
@@ -39,10 +39,7 @@ pub(super) async fn batch(state: State<GatewayState>, request: Request) -> Respo
 
 async fn send(State(state): State<GatewayState>, request: Request) -> Response {
     let headers = request.headers().clone();
-    match try_send(&state, request, &headers).await {
-        Ok(accepted) => answer(&accepted),
-        Err(refusal) => refusal.answer(&headers),
-    }
+    answer(try_send(&state, request, &headers).await, &headers)
 }
 
 async fn try_send(
@@ -52,12 +49,10 @@ async fn try_send(
 ) -> Result<Accepted, Refusal> {
     let entry = enter(state, headers, POSTS).await?;
     let mut body: Send = shapes::read(request).await?;
-    let request_id = request_id(headers, &body)?;
+    let request_id = request_id(headers, body.transaction_id.as_deref())?;
     let envelope = body.envelope()?;
-    let recipient = body.recipient.take().ok_or_else(|| {
-        Refusal::input(Code::SchemaViolation, "/recipientInfo is required.", POSTS)
-            .with("/recipientInfo", "is required")
-    })?;
+    let recipient = body.recipient.take();
+    let recipient = recipient.ok_or_else(|| shapes::missing("/recipientInfo"))?;
     match &recipient.list {
         Some(list) => {
             let recipients = shapes::recipients(list)?;
@@ -124,7 +119,12 @@ async fn send_list(
     })
 }
 
-fn answer(accepted: &Accepted) -> Response {
+/// The answer of all sending paths.
+pub(super) fn answer(sent: Result<Accepted, Refusal>, headers: &HeaderMap) -> Response {
+    let accepted = match sent {
+        Ok(accepted) => accepted,
+        Err(refusal) => return refusal.answer(headers),
+    };
     let text = match accepted.messages {
         1 => "Message received".to_owned(),
         count => format!("{count} messages received"),
@@ -143,12 +143,15 @@ fn answer(accepted: &Accepted) -> Response {
     response
 }
 
-fn refused(status: tonic::Status) -> Refusal {
+pub(super) fn refused(status: tonic::Status) -> Refusal {
     Refusal::of_status(&status, POSTS, shapes::pointer)
 }
 
 /// The id under which a repeat is recognised: of the header, else of the transaction.
-fn request_id(headers: &HeaderMap, body: &Send) -> Result<String, Refusal> {
+pub(super) fn request_id(
+    headers: &HeaderMap,
+    transaction: Option<&str>,
+) -> Result<String, Refusal> {
     let key = match headers.get("idempotency-key") {
         Some(value) => {
             let text = value
@@ -168,9 +171,7 @@ fn request_id(headers: &HeaderMap, body: &Send) -> Result<String, Refusal> {
             }
             Some(format!("key:{text}"))
         }
-        None => body
-            .transaction_id
-            .as_ref()
+        None => transaction
             .filter(|text| !text.is_empty())
             .map(|text| format!("transaction:{text}")),
     };

@@ -1,5 +1,7 @@
 //! The published bodies, in all the spellings that the documents and their users have.
 
+mod sms;
+
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
@@ -14,6 +16,8 @@ use serde_json::error::Category;
 use super::POSTS;
 use super::error::{Code, Refusal};
 use crate::body::{self, BodyFault, is_json};
+
+pub(super) use sms::{Recipients, SendSms};
 
 /// Decoded lists may have this size, and bodies the size that it takes to encode them.
 pub(super) const LIST_MAX: usize = 16 * 1024 * 1024;
@@ -104,26 +108,30 @@ pub(super) struct Answer {
     pub(super) content: Option<String>,
 }
 
+/// A member that has to be there.
+pub(super) fn missing(pointer: &str) -> Refusal {
+    let what = format!("{pointer} is required.");
+    Refusal::input(Code::SchemaViolation, what, POSTS).with(pointer, "is required")
+}
+
+impl Callback {
+    /// The address, if there is one.
+    fn address(self) -> Option<api::Callback> {
+        let (Self::Bare(url) | Self::Object { uri: Some(url) }) = self else {
+            return None;
+        };
+        (!url.is_empty()).then_some(api::Callback { url })
+    }
+}
+
 impl Send {
     /// The common part of the messages.
     pub(super) fn envelope(&mut self) -> Result<api::Envelope, Refusal> {
-        let missing = |pointer: &str| {
-            Refusal::input(
-                Code::SchemaViolation,
-                format!("{pointer} is required."),
-                POSTS,
-            )
-            .with(pointer, "is required")
-        };
         let sender = self.sender.take().ok_or_else(|| missing("/senderInfo"))?;
         let content = self
             .content
             .take()
             .ok_or_else(|| missing("/emailContent"))?;
-        let callback = self.callback.take().and_then(|callback| match callback {
-            Callback::Bare(url) => Some(url),
-            Callback::Object { uri } => uri,
-        });
         Ok(api::Envelope {
             sender: Some(api::Sender {
                 email: sender.email.unwrap_or_default(),
@@ -140,9 +148,7 @@ impl Send {
                 html: String::new(),
                 charset: content.encoding.unwrap_or_default(),
             })),
-            callback: callback
-                .filter(|url| !url.is_empty())
-                .map(|url| api::Callback { url }),
+            callback: self.callback.take().and_then(Callback::address),
             transaction_id: self.transaction_id.clone().unwrap_or_default(),
             ..api::Envelope::default()
         })
@@ -164,9 +170,18 @@ impl RecipientInfo {
 
 /// The recipients in a base64 list.
 pub(super) fn recipients(list: &str) -> Result<Vec<api::Recipient>, Refusal> {
-    const POINTER: &str = "/recipientInfo/batchEmailAsBase64";
+    let items: Vec<Item> = items(list, "batchEmailAsBase64")?;
+    let all = items
+        .into_iter()
+        .map(|item| item.recipient.unwrap_or(item.bare).into_recipient());
+    Ok(all.collect())
+}
+
+/// The items in the base64 list that a member of `recipientInfo` is.
+fn items<T: DeserializeOwned>(list: &str, member: &str) -> Result<Vec<T>, Refusal> {
     let refuse = |code: Code, why: &str| {
-        Err(Refusal::input(code, format!("batchEmailAsBase64 {why}."), POSTS).with(POINTER, why))
+        let pointer = format!("/recipientInfo/{member}");
+        Err(Refusal::input(code, format!("{member} {why}."), POSTS).with(pointer, why))
     };
     let Some(decoded) = decode(list) else {
         return refuse(Code::InvalidBase64, "is no base64");
@@ -180,7 +195,7 @@ pub(super) fn recipients(list: &str) -> Result<Vec<api::Recipient>, Refusal> {
     if depth(&decoded) > DEPTH_MAX {
         return refuse(Code::MalformedJson, "is nested too deeply");
     }
-    let items: Vec<Item> = match serde_json::from_slice(&decoded) {
+    let items: Vec<T> = match serde_json::from_slice(&decoded) {
         Ok(items) => items,
         Err(error) if error.classify() == Category::Data => {
             return refuse(Code::SchemaViolation, "is no list of recipients");
@@ -193,10 +208,7 @@ pub(super) fn recipients(list: &str) -> Result<Vec<api::Recipient>, Refusal> {
     if items.len() > ITEMS_MAX {
         return refuse(Code::BatchTooLarge, "has more than 50000 recipients");
     }
-    let all = items
-        .into_iter()
-        .map(|item| item.recipient.unwrap_or(item.bare).into_recipient());
-    Ok(all.collect())
+    Ok(items)
 }
 
 /// Base64 in either alphabet, with or without padding, with any white space.
@@ -339,8 +351,11 @@ pub(super) fn pointer(path: &str) -> String {
         "envelope.content.subject" => "/emailContent/title",
         "envelope.content.text" => "/emailContent/content",
         "envelope.content.charset" => "/emailContent/encoding",
+        "envelope.sender.sender_id" => "/senderInfo/senderId",
+        "envelope.text" => "/smsContent/content",
         "envelope.callback.url" => "/callback/URI",
         "envelope.transaction_id" => "/transactionId",
+        "recipient.phone" => "/recipientInfo/phone",
         "recipient.email" => "/recipientInfo/email",
         "recipient.cc" => "/recipientInfo/emailCC",
         "recipient.bcc" => "/recipientInfo/emailBCC",

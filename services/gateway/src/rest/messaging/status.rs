@@ -1,4 +1,4 @@
-//! `GET /status/email`.
+//! `GET /status/email` and `GET /status/sms`.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -13,14 +13,31 @@ use crate::body::QueryPairs;
 use crate::respond;
 use crate::state::GatewayState;
 
-pub(super) async fn read(
+pub(super) async fn email(
     State(state): State<GatewayState>,
     headers: HeaderMap,
     query: QueryPairs,
 ) -> Response {
-    match try_read(&state, &headers, &query).await {
+    read(&state, &headers, &query, api::MessageChannel::Email).await
+}
+
+pub(super) async fn sms(
+    State(state): State<GatewayState>,
+    headers: HeaderMap,
+    query: QueryPairs,
+) -> Response {
+    read(&state, &headers, &query, api::MessageChannel::Sms).await
+}
+
+async fn read(
+    state: &GatewayState,
+    headers: &HeaderMap,
+    query: &QueryPairs,
+    channel: api::MessageChannel,
+) -> Response {
+    match try_read(state, headers, query, channel).await {
         Ok(counts) => respond::json(StatusCode::OK, &counts),
-        Err(refusal) => refusal.answer(&headers),
+        Err(refusal) => refusal.answer(headers),
     }
 }
 
@@ -28,11 +45,15 @@ async fn try_read(
     state: &GatewayState,
     headers: &HeaderMap,
     query: &QueryPairs,
+    channel: api::MessageChannel,
 ) -> Result<Value, Refusal> {
     let entry = enter(state, headers, GETS).await?;
     let request_uid = request_uid(headers, GETS)?;
     let asked = asked(query)?;
-    let message = api::GetStatusRequest { request_uid };
+    let message = api::GetStatusRequest {
+        request_uid,
+        channel: channel.into(),
+    };
     let mut client = MessageServiceClient::new(state.link("messaging"));
     let answer = client.get_status(entry.request(message)).await;
     let answer = answer
