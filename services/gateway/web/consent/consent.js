@@ -123,8 +123,9 @@ const agreementOf = (form) => {
     else if (name === "receiptProfile") agreement.receiptProfile = value ? "iso27560" : "";
     else agreement[name] = value;
   }
-  // An empty one would be one without a name.
-  if (Object.values(controller).some(Boolean)) agreement.controller = controller;
+  // An empty one would be one without a name, whatever id it had.
+  const named = Object.entries(content).some(([name, value]) => name.startsWith("controller.") && value);
+  if (named) agreement.controller = controller;
   else delete agreement.controller;
   // Names of what stands in an object beside them; and the policy's earlier revision, so that what
   // is saved and what is shown here both rest on the policy as it is now.
@@ -144,15 +145,39 @@ const flat = (agreement) => ({
 
 const policyById = (id) => policies.find((one) => one.id === id) ?? {};
 
+const listed = (words, gaps, member) => (gaps.length === 0 ? [] : [
+  make("p", {}, words),
+  make("ul", {}, ...gaps.map((gap) => make("li", { [member]: gap }, wordsFor(gap)))),
+]);
+
+// What publication needs comes first; what receipts need besides is advice.
+const tellGaps = ({ publication, iso27560, kantara }) => {
+  const besides = (gaps) => gaps.filter((gap) => !publication.includes(gap));
+  const ready = iso27560.length + kantara.length === 0
+    ? "Nothing is missing: this can be published."
+    : "This can be published.";
+  byId("gaps").replaceChildren(
+    ...(publication.length === 0 ? [make("p", { kind: "good" }, ready)] : []),
+    ...listed("Before this can be published it needs:", publication, "data-gap"),
+    ...listed("Advice: a receipt after ISO/IEC TS 27560 also needs:", besides(iso27560), "data-iso27560"),
+    ...listed("Advice: a Kantara consent receipt also needs:", besides(kantara), "data-kantara"),
+  );
+};
+
 const showGaps = () => {
   const agreement = agreementOf(byId("agreement"));
   const gaps = gapsOf(agreement, policyById(agreement.policyId));
-  const list = make("ul", {}, ...gaps.map((gap) => make("li", { "data-gap": gap }, wordsFor(gap))));
-  byId("gaps").replaceChildren(...(gaps.length === 0
-    ? [make("p", { kind: "good" }, "Nothing is missing: this can be published.")]
-    : [make("p", {}, "Before this can be published it needs:"), list]));
-  return gaps;
+  tellGaps(gaps);
+  return gaps.publication;
 };
+
+// What the block itself finds missing in what is stored.
+const storedGaps = async () => {
+  const path = `/data-agreement/${encodeURIComponent(open.agreement.id)}/gaps/`;
+  return ask("GET", path);
+};
+
+const tellCount = (gaps) => tell(`${gaps.length} ${gaps.length === 1 ? "thing is" : "things are"} missing.`);
 
 const put = async () => {
   const agreement = { ...agreementOf(byId("agreement")), lifecycle: "Draft" };
@@ -168,22 +193,35 @@ const noted = (answer) => (answer.warnings ?? []).map((note) => ` Note: ${note}.
 
 const saveAgreement = async () => {
   const answer = await put();
+  const { publication } = await storedGaps();
+  const needs = publication.length > 0
+    ? ` Before it can be published it needs ${publication.map(wordsFor).join("; ")}.`
+    : "";
   close(byId("agreement"));
   await load();
-  tell(`The draft ${answer.dataAgreement.purpose || answer.dataAgreement.id} was saved.${noted(answer)}`);
+  const name = answer.dataAgreement.purpose || answer.dataAgreement.id;
+  tell(`The draft ${name} was saved.${needs}${noted(answer)}`);
   byId("agreements-title").focus();
 };
 
 const publish = async () => {
   const gaps = showGaps();
   if (gaps.length > 0) {
-    tell(`${gaps.length} ${gaps.length === 1 ? "thing is" : "things are"} missing.`);
+    tellCount(gaps);
     return;
   }
   byId("sure-what").textContent = agreementOf(byId("agreement")).purpose;
   if (!await confirmed(byId("sure"))) return;
   await save(byId("agreement"), async () => {
     await put();
+    const stored = await storedGaps();
+    if (stored.publication.length > 0) {
+      // A policy may have changed since this page read it.
+      policies = await all("/policies/", "policies");
+      tellGaps(stored);
+      tellCount(stored.publication);
+      return;
+    }
     const id = encodeURIComponent(open.agreement.id);
     const answer = await ask("POST", `/data-agreement/${id}/publish/`, {}, ifMatch(open.agreement));
     close(byId("agreement"));

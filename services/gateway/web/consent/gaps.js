@@ -1,6 +1,9 @@
-// What an agreement still lacks before it can be published, as the consent block sees it. The
-// block decides; this is shown while one writes. A test holds both against each other.
-const said = (text) => typeof text === "string" && text.trim() !== "";
+// What an agreement still lacks before it can be published, and for receipts in two forms, as the
+// consent block sees it. The block decides; this is shown while one writes. A test holds both
+// against each other.
+const there = (text) => typeof text === "string" && text !== "";
+// What says nothing but spaces says nothing, where the block looks that closely.
+const said = (text) => there(text) && text.trim() !== "";
 
 const WORDS = {
   purpose: "the purpose",
@@ -10,6 +13,8 @@ const WORDS = {
   "controller.url": "the organisation's address on the web",
   "controller.address": "the organisation's postal address",
   "controller.contact": "whom to ask",
+  "controller.email": "the organisation's e-mail address",
+  "controller.phone": "the organisation's telephone number",
   noticeUrl: "the address of the notice, here or in the policy",
   dataAttributes: "the data that it is about",
   "policy.storageLocation": "where data is stored, in the policy",
@@ -18,32 +23,54 @@ const WORDS = {
   "policy.withdrawalMethod": "how to take a yes back, in the policy",
 };
 
-const hasController = (controller) => Object.values(controller).some(said);
+// Names of what is not there, of pairs of a name and whether it is.
+const lacking = (pairs) => pairs.filter(([, known]) => !known).map(([name]) => name);
 
-// Names of the members, in the order of the form.
+const forIso27560 = (agreement, controller, policy) => lacking([
+  ["purpose", said(agreement.purpose)],
+  ["controller.name", there(controller.name)],
+  ["controller.address", there(controller.address)],
+  ["controller.contact", there(controller.contact)],
+  ["noticeUrl", there(agreement.noticeUrl) || there(policy.url)],
+  ["dataAttributes", (agreement.dataAttributes ?? []).length > 0],
+  ["policy.storageLocation", there(policy.storageLocation)],
+  ["policy.dataRetentionPeriodDays", Number.isInteger(policy.dataRetentionPeriodDays)],
+  ["policy.jurisdiction", there(policy.jurisdiction)],
+  ["policy.withdrawalMethod", there(policy.withdrawalMethod)],
+]);
+
+const forKantara = (agreement, controller, policy) => lacking([
+  ["policy.jurisdiction", there(policy.jurisdiction)],
+  ["controller.name", there(controller.name)],
+  ["controller.contact", there(controller.contact)],
+  ["controller.address", there(controller.address)],
+  ["controller.email", there(controller.email)],
+  ["controller.phone", there(controller.phone)],
+  ["noticeUrl", there(agreement.noticeUrl) || there(policy.url)],
+  ["dataAttributes", (agreement.dataAttributes ?? []).length > 0],
+]);
+
+const forPublication = (agreement, iso27560) => {
+  const gaps = lacking([
+    ["purpose", said(agreement.purpose)],
+    ["lawfulBasis", there(agreement.lawfulBasis)],
+    ["dpia", said(agreement.dpia)],
+    ["controller.name", !agreement.controller || there(agreement.controller.name)],
+    ["controller.url", !agreement.controller || there(agreement.controller.url)],
+  ]);
+  const also = agreement.receiptProfile === "iso27560" ? iso27560 : [];
+  return [...new Set([...gaps, ...also])];
+};
+
+// Names of the members, in three lists: the shape of the interface's own answer.
 export const gapsOf = (agreement, policy = {}) => {
-  const gaps = new Set();
-  const need = (name, there) => { if (!there) gaps.add(name); };
   const controller = agreement.controller ?? {};
-  need("purpose", said(agreement.purpose));
-  need("lawfulBasis", said(agreement.lawfulBasis));
-  need("dpia", said(agreement.dpia));
-  if (hasController(controller)) {
-    need("controller.name", said(controller.name));
-    need("controller.url", said(controller.url));
-  }
-  if (agreement.receiptProfile === "iso27560") {
-    for (const name of ["name", "address", "contact"]) {
-      need(`controller.${name}`, said(controller[name]));
-    }
-    need("noticeUrl", said(agreement.noticeUrl) || said(policy.url));
-    need("dataAttributes", (agreement.dataAttributes ?? []).length > 0);
-    need("policy.storageLocation", said(policy.storageLocation));
-    need("policy.dataRetentionPeriodDays", Number.isInteger(policy.dataRetentionPeriodDays));
-    need("policy.jurisdiction", said(policy.jurisdiction));
-    need("policy.withdrawalMethod", said(policy.withdrawalMethod));
-  }
-  return [...gaps];
+  const iso27560 = forIso27560(agreement, controller, policy);
+  return {
+    publication: forPublication(agreement, iso27560),
+    iso27560,
+    kantara: forKantara(agreement, controller, policy),
+  };
 };
 
 export const wordsFor = (gap) => WORDS[gap] ?? gap;
