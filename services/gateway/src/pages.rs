@@ -41,6 +41,7 @@ static ASSETS: &[Asset] = assets! {
     "/web/consent.js" JS "consent/consent.js",
     "/web/consent-gaps.js" JS "consent/gaps.js",
     "/web/consent-difference.js" JS "consent/difference.js",
+    "/web/consent-rows.js" JS "consent/rows.js",
     "/web/consent-webhooks.js" JS "consent/webhooks.js",
     "/admin/messaging" HTML "messaging/index.html",
     "/web/messaging.js" JS "messaging/messaging.js",

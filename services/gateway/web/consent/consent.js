@@ -3,6 +3,7 @@
 import { attempt, byId, call, confirmed, make, moment, onceKey, tell } from "/web/page.js";
 import { gapsOf, wordsFor } from "/web/consent-gaps.js";
 import { difference } from "/web/consent-difference.js";
+import { rowsOf } from "/web/consent-rows.js";
 import { showWebhooks } from "/web/consent-webhooks.js";
 
 const CONFIG = "/consent/config";
@@ -77,11 +78,17 @@ const ifMatch = (one) => ({
 
 // --- policies
 
+// A number where there is one; what else was written is the interface's to refuse.
+const numberOf = (text) => (/^\d+$/.test(text) ? Number(text) : text);
+
+// What is left empty is not said, which is not the same as no.
 const policyOf = (content) => {
-  const { dataRetentionPeriodDays: days, ...others } = content;
+  const { dataRetentionPeriodDays: days, thirdPartyDataSharing: sharing, ...others } = content;
   const policy = { ...(open.policy ?? {}), ...others };
   delete policy.dataRetentionPeriodDays;
-  if (days !== "") policy.dataRetentionPeriodDays = Number(days);
+  delete policy.thirdPartyDataSharing;
+  if (days !== "") policy.dataRetentionPeriodDays = numberOf(days);
+  if (sharing !== "") policy.thirdPartyDataSharing = sharing === "true";
   return policy;
 };
 
@@ -105,13 +112,23 @@ const editPolicy = (policy) => {
 
 // --- agreements
 
-const ATTRIBUTE = { sensitivity: "personal", category: "" };
+const data = rowsOf("data", "Data", [
+  { member: "name", words: "Name" },
+  { member: "description", words: "What it is" },
+  { member: "category", words: "Category" },
+  {
+    member: "necessity", words: "Needed", kind: "choice",
+    options: [["required", "Needed"], ["optional", "May be left out"]],
+  },
+  { member: "specialCategory", words: "Of a special category, such as health or belief", kind: "check" },
+], { sensitivity: "personal" });
 
-const attributesOf = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean).map((line) => {
-  const [name, ...about] = line.split(",");
-  const known = (open.agreement?.dataAttributes ?? []).find((one) => one.name === name.trim());
-  return { ...ATTRIBUTE, ...known, name: name.trim(), description: about.join(",").trim() };
-});
+const recipients = rowsOf("recipient", "Recipient", [
+  { member: "id", words: "Name under which it asks" },
+  { member: "name", words: "Name that people know" },
+  { member: "country", words: "Country" },
+  { member: "attributes", words: "Only these data, by name, with commas between", kind: "list" },
+]);
 
 const agreementOf = (form) => {
   const content = read(form);
@@ -119,17 +136,20 @@ const agreementOf = (form) => {
   const controller = { ...(agreement.controller ?? {}) };
   for (const [name, value] of Object.entries(content)) {
     if (name.startsWith("controller.")) controller[name.slice(11)] = value;
-    else if (name === "attributes") agreement.dataAttributes = attributesOf(value);
     else if (name === "receiptProfile") agreement.receiptProfile = value ? "iso27560" : "";
     else agreement[name] = value;
   }
+  delete agreement.validityDays;
+  if (content.validityDays !== "") agreement.validityDays = numberOf(content.validityDays);
+  agreement.dataAttributes = data.read();
+  agreement.recipients = recipients.read();
   // An empty one would be one without a name, whatever id it had.
   const named = Object.entries(content).some(([name, value]) => name.startsWith("controller.") && value);
   if (named) agreement.controller = controller;
   else delete agreement.controller;
-  // Names of what stands in an object beside them; and the policy's earlier revision, so that what
+  // Names of what stands beside them under another name; and the policy's earlier revision, so that what
   // is saved and what is shown here both rest on the policy as it is now.
-  for (const name of ["controllerId", "controllerName", "controllerUrl", "policy",
+  for (const name of ["controllerId", "controllerName", "controllerUrl", "policy", "dataUse",
     "policyRevisionId", "policyRevisionHash"]) delete agreement[name];
   return agreement;
 };
@@ -138,8 +158,6 @@ const flat = (agreement) => ({
   ...agreement,
   ...Object.fromEntries(Object.entries(agreement.controller ?? {})
     .map(([name, value]) => [`controller.${name}`, value])),
-  attributes: (agreement.dataAttributes ?? [])
-    .map((one) => [one.name, one.description].filter(Boolean).join(", ")).join("\n"),
   receiptProfile: agreement.receiptProfile === "iso27560",
 });
 
@@ -238,6 +256,8 @@ const editAgreement = (agreement) => {
   byId("agreement-policy").replaceChildren(...options);
   const fresh = { version: "1.0.0", lawfulBasis: "consent", active: true, forgettable: true };
   fill(byId("agreement"), agreement ? flat(agreement) : fresh);
+  data.fill(agreement?.dataAttributes);
+  recipients.fill(agreement?.recipients);
   showGaps();
   show(byId("agreement"));
 };
@@ -329,7 +349,7 @@ byId("agreement").addEventListener("submit", (event) => {
   event.preventDefault();
   save(byId("agreement"), saveAgreement);
 });
-byId("agreement").addEventListener("input", showGaps);
+for (const event of ["input", "change"]) byId("agreement").addEventListener(event, showGaps);
 byId("agreement-publish").addEventListener("click", publish);
 for (const form of [byId("policy"), byId("agreement")]) {
   form.querySelector(".close").addEventListener("click", () => {

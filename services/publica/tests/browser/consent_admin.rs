@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::browser::{Browser, ENTER};
 use crate::suite::Suite;
 
-async fn open(suite: &Suite, browser: &Browser) {
+pub(crate) async fn open(suite: &Suite, browser: &Browser) {
     browser.go(&suite.at("/admin/consent")).await;
     browser.fill("#token", suite.admin_token()).await;
     browser.press(ENTER).await;
@@ -17,14 +17,14 @@ async fn open(suite: &Suite, browser: &Browser) {
 }
 
 /// Chooses by value, as the keyboard does by letters.
-async fn choose(browser: &Browser, field: &str, value: &str) {
+pub(crate) async fn choose(browser: &Browser, field: &str, value: &str) {
     browser
         .click(&format!("{field} option[value='{value}']"))
         .await;
 }
 
 /// What the page lists as missing: `gap` for publication, the name of a receipt for advice.
-async fn listed(browser: &Browser, kind: &str) -> BTreeSet<String> {
+pub(crate) async fn listed(browser: &Browser, kind: &str) -> BTreeSet<String> {
     let script = "return [...document.querySelectorAll(`#gaps [data-${arguments[0]}]`)]
         .map((one) => one.dataset[arguments[0]]);";
     serde_json::from_value(browser.eval(script, json!([kind])).await).unwrap()
@@ -34,11 +34,22 @@ async fn gaps(browser: &Browser) -> BTreeSet<String> {
     listed(browser, "gap").await
 }
 
-fn names<const N: usize>(all: [&str; N]) -> BTreeSet<String> {
+pub(crate) fn names<const N: usize>(all: [&str; N]) -> BTreeSet<String> {
     BTreeSet::from(all.map(str::to_owned))
 }
 
-async fn write_policy(browser: &Browser) {
+/// Adds data to the agreement that is written, as the `at`th.
+pub(crate) async fn add_data(browser: &Browser, at: usize, name: &str, about: &str) {
+    browser.click("#data-add").await;
+    browser.wait_focus(&format!("#data-{at}-name")).await;
+    browser.fill(&format!("#data-{at}-name"), name).await;
+    if !about.is_empty() {
+        let field = format!("#data-{at}-description");
+        browser.fill(&field, about).await;
+    }
+}
+
+pub(crate) async fn write_policy(browser: &Browser) {
     browser.click("#policy-new").await;
     browser.wait_focus("#policy-title").await;
     browser
@@ -78,12 +89,8 @@ async fn an_agreement_is_written_found_wanting_completed_and_published() {
     browser
         .fill("#agreement-purpose", "Household support")
         .await;
-    browser
-        .fill(
-            "#agreement-data",
-            "household.income, Monthly income\nhousehold.members",
-        )
-        .await;
+    add_data(&browser, 1, "household.income", "Monthly income").await;
+    add_data(&browser, 2, "household.members", "").await;
     choose(&browser, "#agreement-use", "data_source").await;
     browser.check("consent-admin-agreement").await;
     browser.click("#agreement-save").await;
@@ -135,14 +142,16 @@ async fn a_policy_that_is_completed_completes_the_agreements_under_it() {
     for (field, value) in [
         ("#agreement-purpose", "Household support"),
         ("#agreement-dpia", "https://example.org/dpia"),
-        ("#agreement-data", "household.income, Monthly income"),
         ("#controller-name", "Ministry"),
         ("#controller-url", "https://social.example.org"),
         ("#controller-address", "1 Main Street"),
         ("#controller-contact", "Data protection officer"),
+        ("#controller-email", "privacy@social.example.org"),
+        ("#controller-phone", "+1 555 0100"),
     ] {
         browser.fill(field, value).await;
     }
+    add_data(&browser, 1, "household.income", "Monthly income").await;
     choose(&browser, "#agreement-policy", &policy).await;
     browser.click("#agreement [name=receiptProfile]").await;
     let lacking = names(["policy.storageLocation", "policy.withdrawalMethod"]);

@@ -19,6 +19,7 @@ mod suite;
 mod webdriver;
 
 mod consent_admin;
+mod consent_admin_texts;
 mod index;
 mod login;
 mod login_frame;
