@@ -142,7 +142,7 @@ const receipt = (record, form) => async () => {
   try {
     const answer = await ask("GET", `${RECORD}/consent-record/${id}/receipt/?format=${form.value}`);
     const file = answer instanceof Blob;
-    download(`consent-receipt-${record.id}.${file ? "pdf" : "json"}`,
+    download(`consent-receipt-${form.value}-${record.id}.${file ? "pdf" : "json"}`,
       file ? answer.type : "application/json", file ? answer : asText(answer));
     tell("The receipt was handed to your browser.");
   } catch (error) {

@@ -26,3 +26,4 @@ mod login_frame;
 mod messaging_admin;
 mod privacy;
 mod privacy_acts;
+mod privacy_receipts;

@@ -1,8 +1,5 @@
 //! `/privacy`: a person's own consents.
 
-use std::path::Path;
-
-use publica_testkit::eventually;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -22,8 +19,17 @@ pub(crate) struct Agreed {
     pub(crate) individual_id: String,
 }
 
-/// Publishes an agreement.
+/// Publishes an agreement that says all that receipts need.
 pub(crate) async fn agreement(suite: &Suite, purpose: &str) -> String {
+    agreement_with(suite, purpose, |_| {}).await
+}
+
+/// The same, changed beforehand.
+pub(crate) async fn agreement_with(
+    suite: &Suite,
+    purpose: &str,
+    edit: impl FnOnce(&mut Value),
+) -> String {
     let policy = json!({ "policy": {
         "name": "Household support rules", "version": "1.0.0",
         "url": "https://portal.example.org/privacy", "jurisdiction": "XX",
@@ -31,11 +37,12 @@ pub(crate) async fn agreement(suite: &Suite, purpose: &str) -> String {
         "withdrawalMethod": "https://portal.example.org/withdraw",
     }});
     let policy = suite.post("/consent/config/policy/", &policy).await;
-    let agreement = json!({ "dataAgreement": {
+    let mut agreement = json!({ "dataAgreement": {
         "version": "1.0.0",
         "controller": {
             "name": "Ministry of Social Affairs", "url": "https://social.example.org",
             "address": "1 Main Street", "contact": "Data protection officer",
+            "email": "privacy@social.example.org", "phone": "+1 555 0100",
         },
         "policyId": policy["policy"]["id"],
         "purpose": purpose,
@@ -55,6 +62,7 @@ pub(crate) async fn agreement(suite: &Suite, purpose: &str) -> String {
             "sensitivity": "personal", "category": "household", "necessity": "optional",
         }],
     }});
+    edit(&mut agreement["dataAgreement"]);
     let answer = suite
         .post("/consent/config/data-agreement/", &agreement)
         .await;
@@ -78,15 +86,21 @@ pub(crate) async fn agree(suite: &Suite, browser: &Browser, purpose: &str) -> Ag
     let made = suite.post("/consent/config/individual/", &individual).await;
     let individual_id = made["individual"]["id"].as_str().unwrap().to_owned();
     let agreement_id = agreement(suite, purpose).await;
-    let path = format!(
-        "/consent/service/individual/record/data-agreement/{agreement_id}/\
-         ?individualId={individual_id}"
-    );
-    suite.post(&path, &json!({})).await;
-    Agreed {
+    let agreed = Agreed {
         agreement_id,
         individual_id,
-    }
+    };
+    say_yes(suite, &agreed).await;
+    agreed
+}
+
+/// Notes a yes for the person.
+pub(crate) async fn say_yes(suite: &Suite, agreed: &Agreed) {
+    let path = format!(
+        "/consent/service/individual/record/data-agreement/{}/?individualId={}",
+        agreed.agreement_id, agreed.individual_id
+    );
+    suite.post(&path, &json!({})).await;
 }
 
 /// Whether the data may be used now.
@@ -275,32 +289,6 @@ async fn the_keyboard_alone_is_enough_and_the_dialog_keeps_the_focus() {
     browser.tab_to("#notify").await;
     browser.press(" ").await;
     browser.wait_text("#status", "Noted.").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_receipt_comes_as_a_file() {
-    let suite = suite_with(SETTINGS).await;
-    let browser = Browser::open().await;
-    let folder = tempfile::tempdir().unwrap();
-    browser.download_to(folder.path()).await;
-    agree(&suite, &browser, "Household support").await;
-    sign_in(&suite, &browser).await;
-    browser.click("#list button.secondary").await;
-    browser.wait_text("#status", "The receipt was handed").await;
-    let receipt = file_in(folder.path()).await;
-    assert!(receipt["receipt"].is_object(), "{receipt}");
-    let signed = receipt["signedReceipt"].as_str().unwrap();
-    assert_eq!(signed.split('.').count(), 3, "{signed}");
-}
-
-/// The one file in a folder, once it is whole.
-async fn file_in(folder: &Path) -> Value {
-    eventually(|| async {
-        let mut files = std::fs::read_dir(folder).unwrap().map_while(Result::ok);
-        let file = files.find(|file| file.path().extension().is_some_and(|one| one == "json"))?;
-        serde_json::from_slice(&std::fs::read(file.path()).ok()?).ok()
-    })
-    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

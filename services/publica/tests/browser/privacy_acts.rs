@@ -1,8 +1,5 @@
 //! `/privacy`: what a person does about new texts, answers of others, uses and receipts.
 
-use std::path::Path;
-
-use publica_testkit::eventually;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -179,42 +176,4 @@ async fn who_used_the_data_is_told_with_everything_else() {
             "bank was refused your data: Household support (you took",
         )
         .await;
-}
-
-/// The one file with this ending in a folder, once it is whole.
-async fn file_in(folder: &Path, ending: &str) -> Vec<u8> {
-    eventually(|| async {
-        let mut files = std::fs::read_dir(folder).unwrap().map_while(Result::ok);
-        let file = files.find(|file| file.path().extension().is_some_and(|one| one == ending))?;
-        let bytes = std::fs::read(file.path()).ok()?;
-        (!bytes.is_empty()).then_some(bytes)
-    })
-    .await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn receipts_come_in_the_form_that_is_wanted() {
-    let suite = suite_with(SETTINGS).await;
-    let browser = Browser::open().await;
-    let folder = tempfile::tempdir().unwrap();
-    browser.download_to(folder.path()).await;
-    agree(&suite, &browser, "Household support").await;
-    sign_in(&suite, &browser).await;
-    browser.click("#list select option[value=pdf]").await;
-    browser.click("#list button.secondary").await;
-    browser.wait_text("#status", "The receipt was handed").await;
-    let paper = file_in(folder.path(), "pdf").await;
-    assert!(paper.starts_with(b"%PDF-"));
-    // Kantara wants a telephone number, which the agreement does not name.
-    browser.click("#list select option[value=kantara]").await;
-    browser.click("#list button.secondary").await;
-    browser
-        .wait_text("#status", "The agreement does not say enough")
-        .await;
-    let instead: Value = serde_json::from_slice(&file_in(folder.path(), "json").await).unwrap();
-    let record = &instead["consentRecord"];
-    assert_eq!(record["optIn"], true, "{record}");
-    assert!(record["dataAgreementRevision"]["serializedSnapshot"].is_string());
-    let problem = "return document.getElementById('problem').textContent;";
-    assert_eq!(browser.eval(problem, json!([])).await, "");
 }
