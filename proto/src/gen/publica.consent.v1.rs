@@ -4863,6 +4863,16 @@ pub struct ConsentEvent {
     /// Of a decision: why, as `DecisionReason` without its prefix, in lower case.
     #[prost(string, repeated, tag = "9")]
     pub reasons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of an answer or a delegation: the person on whose word it is, who may be a delegate; empty
+    /// where it is on the word of whoever wrote it down, who is the actor.
+    #[prost(string, tag = "10")]
+    pub by_individual_id: ::prost::alloc::string::String,
+    /// The delegation, if it is about one.
+    #[prost(string, tag = "11")]
+    pub delegation_id: ::prost::alloc::string::String,
+    /// Of a delegation: the person who may act; of one that the person themself holds, the person.
+    #[prost(string, tag = "12")]
+    pub delegate_individual_id: ::prost::alloc::string::String,
 }
 /// A page of the history.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -4873,6 +4883,9 @@ pub struct ListConsentHistoryResponse {
     /// Token of the next page; empty at the end.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+    /// The person, by the id that events name people by.
+    #[prost(string, tag = "3")]
+    pub individual_id: ::prost::alloc::string::String,
 }
 /// How far a record's signatures have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -5502,7 +5515,8 @@ pub mod consent_record_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Lists what happened to a person's consent, and who asked to use their data, newest first.
+        /// Lists what happened to a person's consent, who asked to use their data, and who may act for
+        /// them or they for others, newest first.
         ///
         /// Errors: NOT_FOUND (INDIVIDUAL_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS), INVALID_ARGUMENT
         /// (PAGE_TOKEN_INVALID).
@@ -5672,7 +5686,8 @@ pub mod consent_record_service_server {
             tonic::Response<super::GetConsentReceiptResponse>,
             tonic::Status,
         >;
-        /// Lists what happened to a person's consent, and who asked to use their data, newest first.
+        /// Lists what happened to a person's consent, who asked to use their data, and who may act for
+        /// them or they for others, newest first.
         ///
         /// Errors: NOT_FOUND (INDIVIDUAL_NOT_FOUND), PERMISSION_DENIED (NOT_YOURS), INVALID_ARGUMENT
         /// (PAGE_TOKEN_INVALID).

@@ -74,8 +74,11 @@ both_engines! {
         assert_eq!(lines.body["id"], id, "one record is one line");
         assert_eq!(suite.get("/audit/export/?state=x").await.refused(400), "invalid_fields");
         suite.token = Some(person_token(&person));
-        let events = suite.get("/service/individual/record/history/").await.ok();
-        let events = events["events"].as_array().unwrap().clone();
+        let history = suite.get("/service/individual/record/history/").await.ok();
+        assert_eq!(history["individualId"], person);
+        let events = history["events"].as_array().unwrap().clone();
+        let given = events.iter().find(|one| one["action"] == "consent.record.given");
+        assert_eq!(given.unwrap()["byIndividualId"], person);
         assert_eq!(events[0]["action"], "consent.decision.made");
         assert_eq!(events[0]["allowed"], true);
         let export = suite.get("/service/individual/export/").await;

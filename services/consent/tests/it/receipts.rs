@@ -2,6 +2,8 @@
 
 use publica_proto::consent::v1 as pb;
 use publica_proto::consent::v1::consent_record_service_client::ConsentRecordServiceClient;
+use publica_proto::consent::v1::delegation_service_client::DelegationServiceClient;
+use publica_rpc::Link;
 use publica_testkit::both_engines;
 use serde_json::Value;
 
@@ -122,4 +124,89 @@ both_engines! {
         let refused = stranger.list_consent_history(list(0, String::new())).await;
         assert_eq!(reason(refused), "NOT_YOURS");
     }
+
+    async fn a_history_tells_who_may_act_and_on_whose_word_it_was(db: TestDatabase) {
+        let bench = bench(db).await;
+        let text = bench.agreement().await;
+        let (person, carer) = (bench.signer("1").await, bench.signer("2").await);
+        let delegation = pb::Delegation {
+            individual_id: person.id.clone(),
+            delegate_individual_id: carer.id.clone(),
+            relationship: pb::DelegationRelationship::Carer.into(),
+            actions: vec![pb::DelegationAction::Give.into()],
+            ..pb::Delegation::default()
+        };
+        let request = pb::CreateDelegationRequest {
+            delegation: Some(delegation),
+            request_id: String::new(),
+        };
+        let mut office = DelegationServiceClient::new(bench.admin());
+        let made = office.create_delegation(request).await.unwrap().into_inner();
+        let delegation_id = made.delegation.unwrap().delegation_id;
+        let yes = pb::CreateConsentRecordRequest {
+            individual_id: person.id.clone(),
+            data_agreement_id: text.data_agreement_id.clone(),
+            ..pb::CreateConsentRecordRequest::default()
+        };
+        let mut delegate = ConsentRecordServiceClient::new(bench.person("2"));
+        let record = delegate.create_consent_record(yes).await.unwrap().into_inner();
+        let no = pb::ChangeConsentRecordRequest {
+            consent_record_id: record.consent_record.unwrap().consent_record_id,
+            opt_in: Some(false),
+            ..pb::ChangeConsentRecordRequest::default()
+        };
+        let mut own = ConsentRecordServiceClient::new(bench.person("1"));
+        own.change_consent_record(no.clone()).await.unwrap();
+        let again = pb::ChangeConsentRecordRequest {
+            opt_in: Some(true),
+            ..no
+        };
+        bench.records().change_consent_record(again).await.unwrap();
+        let end = pb::RevokeDelegationRequest {
+            delegation_id: delegation_id.clone(),
+            ..pb::RevokeDelegationRequest::default()
+        };
+        let mut arrangements = DelegationServiceClient::new(bench.person("1"));
+        arrangements.revoke_delegation(end).await.unwrap();
+
+        let all = history(&mut own, &person.id).await;
+        assert_eq!(all.individual_id, person.id);
+        let told: Vec<(&str, &str)> = all
+            .events
+            .iter()
+            .map(|one| (one.action.as_str(), one.by_individual_id.as_str()))
+            .collect();
+        let expected = [
+            ("consent.delegation.revoked", person.id.as_str()),
+            ("consent.record.given", ""),
+            ("consent.record.withdrawn", person.id.as_str()),
+            ("consent.record.given", carer.id.as_str()),
+            ("consent.delegation.created", ""),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(all.events[1].actor, "tester");
+        for at in [0, 4] {
+            assert_eq!(all.events[at].delegation_id, delegation_id);
+            assert_eq!(all.events[at].delegate_individual_id, carer.id);
+        }
+        // The carer sees what they may do, and nothing of what the person answers.
+        let held = history(&mut delegate, &carer.id).await;
+        let told: Vec<&str> = held.events.iter().map(|one| one.action.as_str()).collect();
+        assert_eq!(told, ["consent.delegation.revoked", "consent.delegation.created"]);
+        assert!(held.events.iter().all(|one| one.delegate_individual_id == carer.id));
+        assert!(held.events.iter().all(|one| one.by_individual_id != carer.id));
+    }
+}
+
+/// The whole history of a person.
+async fn history(
+    client: &mut ConsentRecordServiceClient<Link>,
+    individual_id: &str,
+) -> pb::ListConsentHistoryResponse {
+    let request = pb::ListConsentHistoryRequest {
+        individual_id: individual_id.to_owned(),
+        ..pb::ListConsentHistoryRequest::default()
+    };
+    let answer = client.list_consent_history(request).await.unwrap();
+    answer.into_inner()
 }

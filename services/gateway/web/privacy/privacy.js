@@ -1,7 +1,7 @@
 // Shows a person's own consent records: what was agreed, with whom, since when. Lets them take a
 // yes back or give it again, and hands out receipts.
 import { attempt, byId, call, confirmed, day, download, make, moment, onceKey, tell } from "/web/page.js";
-import { showEvents } from "/web/privacy-history.js";
+import { relationshipsOf, showEvents } from "/web/privacy-history.js";
 import { readAndAgree } from "/web/privacy-text.js";
 import { begin, finish, isOffered } from "/web/sign_in.js";
 
@@ -19,14 +19,18 @@ const BASE = "/consent/service";
 const RECORD = `${BASE}/individual/record`;
 const PAGE = 20;
 const EVENTS = 50;
+const MOST = 100;
+// Somebody of whom nothing was ever written down.
+const UNKNOWN = "individual_not_found";
 
 let token = "";
 let offset = 0;
 // Purposes by agreement, for telling what an event is about.
 const purposes = new Map();
-// Where the events go on, and who was allowed to use data in those that are shown.
+// Where the events go on, and what is known for telling of them: who was allowed to use data in
+// those that are shown, the person's own id, and who may answer for them.
 let earlier = "";
-const used = new Map();
+const known = { purposes, used: new Map(), own: "", relationships: new Map() };
 
 const ask = (method, path, body, more) => call(token, method, path, body, more);
 
@@ -230,15 +234,50 @@ const loadNotices = async () => {
   byId("notices").hidden = false;
 };
 
-const loadEvents = async () => {
+// Data is also used under agreements that nobody answers; what they are for is public.
+const learnPurposes = async (events) => {
+  const ids = new Set(events.map((one) => one.dataAgreementId).filter((id) => id && !purposes.has(id)));
+  for (const id of ids) {
+    try {
+      const { dataAgreement } = await ask("GET", `${BASE}/data-agreement/${encodeURIComponent(id)}/`);
+      purposes.set(id, dataAgreement.purpose);
+    } catch (error) {
+      // It was taken back meanwhile; the event is told without it.
+      if (error.status === 0 || error.status >= 500) throw error;
+      purposes.set(id, "");
+    }
+  }
+};
+
+const readEvents = async () => {
   const from = earlier ? `&cursor=${encodeURIComponent(earlier)}` : "";
-  const answer = await ask("GET", `${RECORD}/history/?limit=${EVENTS}${from}`);
-  showEvents(answer.events, purposes, used);
-  earlier = answer.pagination.nextCursor ?? "";
-  byId("events-more").hidden = !answer.pagination.hasNext;
+  try {
+    const answer = await ask("GET", `${RECORD}/history/?limit=${EVENTS}${from}`);
+    if (!known.own) {
+      const { delegations } = await ask("GET", `${BASE}/delegations/?limit=${MOST}`);
+      known.relationships = relationshipsOf(delegations);
+    }
+    known.own = answer.individualId;
+    return answer;
+  } catch (error) {
+    if (error.code !== UNKNOWN) throw error;
+    return { events: [], pagination: {} };
+  }
+};
+
+const loadEvents = async () => {
+  const { events, pagination } = await readEvents();
+  await learnPurposes(events);
+  const more = pagination.hasNext === true;
+  showEvents(events, known, more);
+  earlier = pagination.nextCursor ?? "";
+  const shown = byId("events").children.length;
+  byId("events-more").hidden = !more;
+  byId("events-none").hidden = shown > 0;
+  byId("events-some").hidden = shown === 0;
   byId("events-all").hidden = false;
   byId("events-show").hidden = true;
-  tell(`${byId("events").children.length} events are shown.`);
+  tell(shown === 1 ? "1 event is shown." : `${shown} events are shown.`);
 };
 
 const showEntrance = async () => {
@@ -271,7 +310,8 @@ await attempt(async () => {
   tell("Reading your answers");
   await load();
   byId("leave").hidden = false;
-  byId("happened").hidden = offset === 0;
+  // Data is used without answers as well.
+  byId("happened").hidden = false;
   tell("You are signed in.");
   byId("title").focus();
   // Nobody is told of anything who never answered anything.

@@ -26,4 +26,5 @@ mod login_frame;
 mod messaging_admin;
 mod privacy;
 mod privacy_acts;
+mod privacy_history;
 mod privacy_receipts;

@@ -69,9 +69,9 @@ pub(crate) async fn agreement_with(
     answer["dataAgreement"]["id"].as_str().unwrap().to_owned()
 }
 
-/// Has the person sign in to the portal, which then notes their consent under the pseudonym that
-/// it knows.
-pub(crate) async fn agree(suite: &Suite, browser: &Browser, purpose: &str) -> Agreed {
+/// Has the person sign in to the portal, which then writes them down under the pseudonym that it
+/// knows.
+pub(crate) async fn person(suite: &Suite, browser: &Browser) -> String {
     let portal = Portal::register(suite, "Household support").await;
     browser
         .go(&portal.authorize(suite, &[("scope", "openid")]))
@@ -84,11 +84,14 @@ pub(crate) async fn agree(suite: &Suite, browser: &Browser, purpose: &str) -> Ag
         "externalId": claims["sub"], "externalIdType": "pseudonym", "identityProviderId": "publica",
     }});
     let made = suite.post("/consent/config/individual/", &individual).await;
-    let individual_id = made["individual"]["id"].as_str().unwrap().to_owned();
-    let agreement_id = agreement(suite, purpose).await;
+    made["individual"]["id"].as_str().unwrap().to_owned()
+}
+
+/// A person as the portal knows them, with a yes that it noted for them.
+pub(crate) async fn agree(suite: &Suite, browser: &Browser, purpose: &str) -> Agreed {
     let agreed = Agreed {
-        agreement_id,
-        individual_id,
+        individual_id: person(suite, browser).await,
+        agreement_id: agreement(suite, purpose).await,
     };
     say_yes(suite, &agreed).await;
     agreed
@@ -300,6 +303,11 @@ async fn whoever_never_answered_sees_that() {
         browser.wait("#none").await,
         "You have not answered anything yet."
     );
+    browser.click("#events-show").await;
+    browser
+        .wait_text("#events-none", "Nothing has happened yet.")
+        .await;
+    assert!(!browser.sees("#used-title").await);
     browser.check("privacy-nothing").await;
     browser.click("#leave").await;
     browser.wait("#begin").await;

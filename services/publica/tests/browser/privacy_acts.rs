@@ -91,7 +91,7 @@ async fn saying_yes_again_after_a_new_text_leads_to_that_text() {
 }
 
 /// Has somebody else answer for the person, and takes that right away again.
-async fn answered_by_another(suite: &Suite, individual_id: &str) {
+pub(crate) async fn answered_by_another(suite: &Suite, individual_id: &str) {
     let other = json!({ "individual": { "externalId": "carer", "externalIdType": "office" } });
     let other = suite.post("/consent/config/individual/", &other).await;
     let other = other["individual"]["id"].as_str().unwrap().to_owned();
@@ -155,7 +155,7 @@ async fn who_used_the_data_is_told_with_everything_else() {
     let events = browser.wait("#events").await;
     for words in [
         "bank was allowed to use your data: Household support",
-        "Yes was answered: Household support",
+        "Yes was answered, written down by ",
         "You were written down here",
     ] {
         assert!(events.contains(words), "{words} is not in {events}");

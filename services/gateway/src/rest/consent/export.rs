@@ -30,6 +30,9 @@ fn event(one: &pb::ConsentEvent) -> Value {
         ("consentRecordId", one.consent_record_id.clone()),
         ("dataAgreementId", one.data_agreement_id.clone()),
         ("consumer", one.consumer.clone()),
+        ("byIndividualId", one.by_individual_id.clone()),
+        ("delegationId", one.delegation_id.clone()),
+        ("delegateIndividualId", one.delegate_individual_id.clone()),
     ] {
         if !value.is_empty() {
             shown[name] = json!(value);
@@ -58,7 +61,8 @@ pub(crate) async fn history(call: Call) -> Answer {
         .into_inner();
     let page = paging.member(&answer.next_page_token, None);
     let events: Vec<Value> = paging.cut(answer.events).iter().map(event).collect();
-    let body = output::page("events", events, page);
+    let mut body = output::page("events", events, page);
+    body["individualId"] = json!(answer.individual_id);
     Ok(respond::json(StatusCode::OK, &body))
 }
 
