@@ -112,15 +112,9 @@ fn choice(attribute: &str, granted: bool) -> pb::AttributeChoice {
     }
 }
 
-async fn town(db: TestDatabase) -> Town {
-    let env = env("consent");
-    let config = ConsentConfig {
-        database: db.config(),
-        ..ConsentConfig::default()
-    };
-    let block = env.open::<Consent>(config).await.unwrap();
-    let admin = block.as_caller(&["consent:*"]);
-    let agreement = pb::CreateDataAgreementRequest {
+/// An agreement about both fields.
+fn support() -> pb::CreateDataAgreementRequest {
+    pb::CreateDataAgreementRequest {
         data_agreement: Some(pb::DataAgreement {
             purpose: "Household support".to_owned(),
             lawful_basis: pb::LawfulBasis::Consent.into(),
@@ -130,10 +124,20 @@ async fn town(db: TestDatabase) -> Town {
         }),
         publish: true,
         request_id: String::new(),
+    }
+}
+
+async fn town(db: TestDatabase) -> Town {
+    let env = env("consent");
+    let config = ConsentConfig {
+        database: db.config(),
+        ..ConsentConfig::default()
     };
+    let block = env.open::<Consent>(config).await.unwrap();
+    let admin = block.as_caller(&["consent:*"]);
     let mut agreements = DataAgreementServiceClient::new(admin.clone());
     let made = agreements
-        .create_data_agreement(agreement)
+        .create_data_agreement(support())
         .await
         .unwrap()
         .into_inner();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use publica_journal::append;
 use publica_proto::consent::v1 as pb;
+use publica_seal::SubjectKey;
 use publica_store::Tx;
 use publica_types::Timestamp;
 use serde_json::json;
@@ -444,9 +445,9 @@ async fn attach(
         // Signed was an earlier state of the record, or something else altogether.
         return Err(Why::RevisionSuperseded.about(&*row.revision_id));
     }
-    let mut signed = signing::row(shop, &own, good, acting, record_id, &row.revision_id, now);
     let required = &text.agreement.required_signatures;
     let needed = required.iter().any(|role| role == signature::DELEGATE);
+    let mut signed = signing::row(shop, &own, good, acting, record_id, &row.revision_id, now);
     if !needed {
         // Adds to an answer that stands without it, and takes nothing along when it falls.
         signed.delegation_id.clear();
@@ -471,23 +472,30 @@ async fn attach(
         notices::answered(tx, shop, who, &row).await?;
     }
     let signature = signing::open(&signed, &own, &snapshot)?;
-    let mut shown = match &row.sealed {
-        Some(sealed) => open_circumstances(&key, sealed)?,
-        None => pb::ConsentRecord::default(),
-    };
-    name(&mut shown, &row);
-    shown.opt_in = row.opt_in;
-    let published = published_in(tx, shop, &row.published_revision_id).await?;
-    fill(
-        &mut shown,
-        &row,
-        published.as_deref().map(|text| &text.agreement),
-        now,
-    );
+    let mut shown = shown_of(tx, shop, &key, &row).await?;
     shown.signature = Some(signature.clone());
     Ok(pb::AttachSignatureResponse {
         signature: Some(signature),
         consent_record: Some(shown),
         revision: Some(revisions::present(&revision, snapshot)),
     })
+}
+
+/// A record as it is shown after it was signed.
+async fn shown_of(
+    tx: &mut Tx<'_>,
+    shop: &Shop,
+    key: &SubjectKey,
+    row: &store::record::Row,
+) -> Result<pb::ConsentRecord, Error> {
+    let mut shown = match &row.sealed {
+        Some(sealed) => open_circumstances(key, sealed)?,
+        None => pb::ConsentRecord::default(),
+    };
+    name(&mut shown, row);
+    shown.opt_in = row.opt_in;
+    let published = published_in(tx, shop, &row.published_revision_id).await?;
+    let text = published.as_deref().map(|text| &text.agreement);
+    fill(&mut shown, row, text, tx.now());
+    Ok(shown)
 }
