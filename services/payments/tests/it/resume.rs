@@ -136,7 +136,7 @@ async fn states(clients: &Clients, batch_id: &str) -> Vec<(api::InstructionState
 }
 
 /// Somebody with a way into the database changes it behind the block's back.
-async fn tamper(database: &TestDatabase, text: &'static str) {
+pub(crate) async fn tamper(database: &TestDatabase, text: &'static str) {
     let url = database.config().url.expose().clone();
     let changed = match database.engine() {
         Engine::Sqlite => {
