@@ -1,6 +1,7 @@
 //! The messaging surface: every published path, method, code and body.
 
 mod operations;
+mod reports;
 mod sms;
 
 use std::sync::Arc;

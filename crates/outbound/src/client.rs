@@ -154,7 +154,7 @@ fn judge(response: &reqwest::Response) -> Sent {
     }
 }
 
-fn retry_after(response: &reqwest::Response) -> Option<Duration> {
+pub(crate) fn retry_after(response: &reqwest::Response) -> Option<Duration> {
     let text = response.headers().get("retry-after")?.to_str().ok()?;
     let seconds = text.parse().ok()?;
     Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))

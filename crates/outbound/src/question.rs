@@ -1,8 +1,10 @@
 //! Calls whose answers matter: read up to a limit, and never guessed.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
-use crate::client::{Client, Method};
+use crate::client::{Client, Method, retry_after};
 
 /// A call to make.
 pub struct Question {
@@ -11,7 +13,7 @@ pub struct Question {
     /// Where to, as [`crate::check_url`] or [`crate::Targets::check`] gave it.
     pub url: reqwest::Url,
     /// Headers.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// The body.
     pub body: Vec<u8>,
     /// The most bytes of an answer that are read.
@@ -32,6 +34,8 @@ impl fmt::Debug for Question {
 pub struct Answer {
     /// The status of HTTP.
     pub status: u16,
+    /// The pause that the target asks for before the next call.
+    pub retry_after: Option<Duration>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -60,13 +64,14 @@ impl Client {
     pub async fn ask(&self, question: Question) -> Result<Answer, Silence> {
         let mut request = self.0.request(question.method, question.url);
         for (name, value) in question.headers {
-            request = request.header(name, value);
+            request = request.header(name.as_ref(), value);
         }
         let sent = request.body(question.body).send().await;
         let mut response = sent.map_err(|error| match error.is_connect() {
             true => Silence::Unreached,
             false => Silence::Unanswered,
         })?;
+        let retry_after = retry_after(&response);
         let mut body = Vec::new();
         loop {
             match response.chunk().await {
@@ -80,6 +85,7 @@ impl Client {
         }
         Ok(Answer {
             status: response.status().as_u16(),
+            retry_after,
             body,
         })
     }

@@ -6,7 +6,7 @@
 //! * [`env()`] and [`TestEnv::open`] run a block in the test's process behind all its layers;
 //!   [`token`] makes callers, [`with_token`] puts them on a link.
 //! * [`schemas_hold`] holds the published schemas of imports against a block.
-//! * [`MobileMoney`] stands for a provider outside, on its wire format.
+//! * [`MobileMoney`] and [`SmsProvider`] stand for providers outside, on their wire formats.
 //! * [`eventually`] waits for a condition instead of sleeping.
 //!
 //! Leaves out: fixtures that belong to one block. Only ever a dev-dependency.
@@ -17,9 +17,11 @@ mod block;
 mod clock;
 mod database;
 mod entropy;
+mod http;
 mod imports;
 mod mobile_money;
 mod server;
+mod sms_provider;
 mod wait;
 
 pub use block::{TestBlock, TestEnv, env, token, token_for, tokens, verifier, with_token};
@@ -29,4 +31,5 @@ pub use entropy::SeededEntropy;
 pub use imports::schemas_hold;
 pub use mobile_money::{MOBILE_MONEY_KEY, MobileMoney};
 pub use server::postgres_programs;
+pub use sms_provider::{ProviderMessage, SMS_PROVIDER_KEY, SmsProvider, SmsProviderFaults};
 pub use wait::eventually;

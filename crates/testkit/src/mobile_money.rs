@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::http::{Request, Response, serve};
 
 /// The key that the provider wants of its callers.
 pub const MOBILE_MONEY_KEY: &str = "test-key";
 /// Who may have tokens of the provider: `ministry` and this secret, as `Authorization` has them.
 const BASIC: &str = "Basic bWluaXN0cnk6c2VjcmV0";
-const MOST_REQUEST: usize = 1 << 20;
 
 /// How the provider deals with payments to a number, by its last two digits. All else is taken
 /// at once and made when it is first asked about.
@@ -87,20 +86,21 @@ impl MobileMoney {
     }
 
     async fn start_with(token_calls: Option<usize>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
         let memory = Arc::new(Mutex::new(Memory {
             token_calls,
             ..Memory::default()
         }));
         let known = memory.clone();
-        let serve = async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                serve(stream, &known).await;
-            }
+        let reply = move |request: &Request| {
+            let (status, body) = answer(request, &known)?;
+            Some(Response {
+                status,
+                content_type: "application/json",
+                retry_after: None,
+                body: body.to_string(),
+            })
         };
-        #[expect(clippy::disallowed_methods, reason = "the handle ends the task")]
-        let server = AbortOnDropHandle::new(tokio::spawn(serve));
+        let (address, server) = serve(reply).await;
         Self {
             url: format!("http://{address}/v1.2/mm"),
             memory,
@@ -148,69 +148,6 @@ impl MobileMoney {
 
 fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A call as it came.
-struct Request {
-    method: String,
-    path: String,
-    headers: BTreeMap<String, String>,
-    body: Vec<u8>,
-}
-
-/// One call a connection.
-async fn serve(mut stream: TcpStream, memory: &Mutex<Memory>) {
-    let Some(request) = read(&mut stream).await else {
-        return;
-    };
-    // Without an answer the connection ends, as when it is cut.
-    let Some((status, body)) = answer(&request, memory) else {
-        return;
-    };
-    let body = body.to_string();
-    let head = format!(
-        "HTTP/1.1 {status} Answer\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    // A caller that went away is no concern of the provider's.
-    let _ = stream.write_all(head.as_bytes()).await;
-    let _ = stream.write_all(body.as_bytes()).await;
-    let _ = stream.shutdown().await;
-}
-
-async fn read(stream: &mut TcpStream) -> Option<Request> {
-    let mut bytes = Vec::new();
-    loop {
-        let count = stream.read_buf(&mut bytes).await.ok()?;
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-        if let Some(end) = end {
-            let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-            let mut lines = head.lines();
-            let mut first = lines.next()?.split(' ');
-            let (method, path) = (first.next()?.to_owned(), first.next()?.to_owned());
-            let header = |line: &str| {
-                let (name, value) = line.split_once(':')?;
-                Some((name.to_lowercase(), value.trim().to_owned()))
-            };
-            let headers: BTreeMap<String, String> = lines.filter_map(header).collect();
-            let length = headers.get("content-length").map_or(Ok(0), |n| n.parse());
-            let length: usize = length.ok()?;
-            let body = &bytes[end + 4..];
-            if body.len() >= length {
-                let body = body.to_vec();
-                return Some(Request {
-                    method,
-                    path,
-                    headers,
-                    body,
-                });
-            }
-        }
-        if count == 0 || bytes.len() > MOST_REQUEST {
-            return None;
-        }
-    }
 }
 
 type Answer = Option<(u16, Value)>;

@@ -1619,6 +1619,66 @@ pub struct ReceiveMailResponse {
     #[prost(enumeration = "MailKind", tag = "1")]
     pub kind: i32,
 }
+/// Request of ReceiveSmsReport.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReceiveSmsReportRequest {
+    /// The provider's name in the settings.
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    /// Headers of the call, by their names in small letters, at most 64.
+    #[prost(map = "string, string", tag = "2")]
+    pub headers: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// The body as it came, at most 256 KiB.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub body: ::prost::bytes::Bytes,
+}
+/// Answer of ReceiveSmsReport.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReceiveSmsReportResponse {
+    /// What became of it.
+    #[prost(enumeration = "ReportVerdict", tag = "1")]
+    pub verdict: i32,
+}
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ReportVerdict {
+    /// Never sent.
+    Unspecified = 0,
+    /// It was taken.
+    Taken = 1,
+    /// It did not prove itself; nothing was changed.
+    Refused = 2,
+    /// It is genuine, and cannot be read; nothing was changed.
+    Unreadable = 3,
+}
+impl ReportVerdict {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REPORT_VERDICT_UNSPECIFIED",
+            Self::Taken => "REPORT_VERDICT_TAKEN",
+            Self::Refused => "REPORT_VERDICT_REFUSED",
+            Self::Unreadable => "REPORT_VERDICT_UNREADABLE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REPORT_VERDICT_UNSPECIFIED" => Some(Self::Unspecified),
+            "REPORT_VERDICT_TAKEN" => Some(Self::Taken),
+            "REPORT_VERDICT_REFUSED" => Some(Self::Refused),
+            "REPORT_VERDICT_UNREADABLE" => Some(Self::Unreadable),
+            _ => None,
+        }
+    }
+}
 /// What a mail turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1785,6 +1845,40 @@ pub mod inbound_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Takes in what a provider of short messages reports over HTTP, once it has proven itself as its
+        /// settings say. It is durable when this answers. A report that is forged, or of a provider that
+        /// nobody knows, is no error and changes nothing.
+        ///
+        /// Errors: UNAVAILABLE where it cannot be stored now; the provider shall bring it again.
+        pub async fn receive_sms_report(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReceiveSmsReportRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReceiveSmsReportResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SoundCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/publica.messaging.v1.InboundService/ReceiveSmsReport",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "publica.messaging.v1.InboundService",
+                        "ReceiveSmsReport",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1807,6 +1901,18 @@ pub mod inbound_service_server {
             request: tonic::Request<super::ReceiveMailRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ReceiveMailResponse>,
+            tonic::Status,
+        >;
+        /// Takes in what a provider of short messages reports over HTTP, once it has proven itself as its
+        /// settings say. It is durable when this answers. A report that is forged, or of a provider that
+        /// nobody knows, is no error and changes nothing.
+        ///
+        /// Errors: UNAVAILABLE where it cannot be stored now; the provider shall bring it again.
+        async fn receive_sms_report(
+            &self,
+            request: tonic::Request<super::ReceiveSmsReportRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReceiveSmsReportResponse>,
             tonic::Status,
         >;
     }
@@ -1918,6 +2024,52 @@ pub mod inbound_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReceiveMailSvc(inner);
+                        let codec = crate::codec::SoundCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/publica.messaging.v1.InboundService/ReceiveSmsReport" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReceiveSmsReportSvc<T: InboundService>(pub Arc<T>);
+                    impl<
+                        T: InboundService,
+                    > tonic::server::UnaryService<super::ReceiveSmsReportRequest>
+                    for ReceiveSmsReportSvc<T> {
+                        type Response = super::ReceiveSmsReportResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReceiveSmsReportRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as InboundService>::receive_sms_report(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReceiveSmsReportSvc(inner);
                         let codec = crate::codec::SoundCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

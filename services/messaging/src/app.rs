@@ -7,6 +7,7 @@ mod imports;
 mod inbound;
 mod operations;
 mod replies;
+mod reports;
 mod sms;
 mod status;
 mod suppressions;
@@ -30,10 +31,9 @@ use crate::domain::address::ascii_domain;
 use crate::domain::dkim::{Key, Signer};
 use crate::domain::envelope::{Channel, Checked};
 use crate::domain::uid;
-use crate::engine::{Engine, Setup};
+use crate::engine::{CentreLine, Engine, ProviderLine, Setup};
 use crate::error::Error;
 use crate::sealed::SIGNING_KEY;
-use crate::smpp::Centre;
 use crate::smtp::Hop;
 use crate::store::template as keys;
 use crate::vault::Vault;
@@ -55,8 +55,8 @@ pub(crate) struct Parts {
     pub(crate) config: MessagingConfig,
     pub(crate) rules: Rules,
     pub(crate) hops: Vec<Arc<Hop>>,
-    /// Message centres, each with its sessions and their window.
-    pub(crate) centres: Vec<(Arc<Centre>, usize, usize)>,
+    pub(crate) centres: Vec<CentreLine>,
+    pub(crate) providers: Vec<ProviderLine>,
 }
 
 /// The use cases of this block. Cheap to clone.
@@ -153,6 +153,7 @@ impl App {
             idle: Duration::from_millis(relay.idle_ms),
             keep_failed: Duration::from_hours(parts.config.limits.keep_failed_hours),
             centres: parts.centres.clone(),
+            providers: parts.providers.clone(),
             parts: short.max_parts,
             receipts: (receipts > 0).then(|| Duration::from_hours(receipts)),
             stop_words: short.stop_words.clone(),

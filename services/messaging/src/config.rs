@@ -1,5 +1,6 @@
 //! Settings of the block, the table `[messaging]`.
 
+mod provider;
 mod sms;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use publica_store::DatabaseConfig;
 use publica_types::Secret;
 use serde::Deserialize;
 
+pub use provider::{AnswerConfig, HeaderConfig, ProviderConfig, ReportConfig};
 pub(crate) use sms::decimal;
 pub use sms::{CentreConfig, PriceConfig, SmsConfig};
 

@@ -12,6 +12,7 @@ pub(crate) mod inbound;
 pub(crate) mod member;
 pub(crate) mod mime;
 pub(crate) mod phone;
+pub(crate) mod provider;
 pub(crate) mod receipt;
 pub(crate) mod reply;
 pub(crate) mod retry;

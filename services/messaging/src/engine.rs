@@ -13,8 +13,10 @@ mod lanes;
 mod liveness;
 mod outcome;
 mod plan;
+mod provider;
 mod receipts;
 mod reporter;
+mod routes;
 mod sms;
 
 use std::sync::Arc;
@@ -32,7 +34,8 @@ use crate::domain::dkim::Signer;
 use crate::domain::envelope::{Channel, Lane};
 use crate::domain::member::Member;
 use crate::domain::retry;
-use crate::smpp::Centre;
+use crate::provider::Provider;
+use crate::smpp::{Centre, Incoming};
 use crate::smtp::Hop;
 use crate::store::chunk::Holder;
 use crate::store::{ChunkId, RequestId, SessionId};
@@ -40,11 +43,13 @@ use crate::vault::Vault;
 
 pub(crate) use active::{ActiveChunk, ActiveRequest};
 pub(crate) use plan::dead_address;
+pub(crate) use routes::Share;
 
 use lanes::{Item, Lanes};
 use liveness::Liveness;
 use plan::Dead;
 use reporter::{Message, Reporter};
+use routes::Routes;
 
 /// Reports that may wait for the reporter.
 const REPORTS_MAX: usize = 4_096;
@@ -52,6 +57,23 @@ const REPORTS_MAX: usize = 4_096;
 const ADOPT_BELOW: usize = 2_000;
 /// A session that gave no sign of life for so long has lost what it held.
 const DEAD_AFTER: Duration = Duration::from_secs(20);
+
+/// A message centre with its sessions and the window of each.
+#[derive(Debug, Clone)]
+pub(crate) struct CentreLine {
+    pub(crate) centre: Arc<Centre>,
+    pub(crate) binds: usize,
+    pub(crate) window: usize,
+    pub(crate) share: Share,
+}
+
+/// A provider with the calls that are under way at a time.
+#[derive(Debug, Clone)]
+pub(crate) struct ProviderLine {
+    pub(crate) provider: Arc<Provider>,
+    pub(crate) window: usize,
+    pub(crate) share: Share,
+}
 
 /// How an engine is set up.
 #[derive(Debug, Clone)]
@@ -68,8 +90,8 @@ pub(crate) struct Setup {
     pub(crate) idle: Duration,
     /// Recipients that failed can be sent to again for so long.
     pub(crate) keep_failed: Duration,
-    /// Message centres, each with its sessions and their window.
-    pub(crate) centres: Vec<(Arc<Centre>, usize, usize)>,
+    pub(crate) centres: Vec<CentreLine>,
+    pub(crate) providers: Vec<ProviderLine>,
     /// Most parts of a short message.
     pub(crate) parts: usize,
     /// Receipts are waited for so long; without, what a centre took is delivered.
@@ -83,7 +105,7 @@ impl Setup {
     pub(crate) fn is_complete(&self) -> bool {
         match self.channel {
             Channel::Email => !self.hops.is_empty(),
-            Channel::Sms => !self.centres.is_empty(),
+            Channel::Sms => !self.centres.is_empty() || !self.providers.is_empty(),
         }
     }
 }
@@ -112,6 +134,8 @@ pub(crate) struct Shared {
     pub(crate) sent: AtomicI64,
     health: AtomicU8,
     inbox: std::sync::Mutex<Option<mpsc::Receiver<Message>>>,
+    /// The way to the desk that takes in receipts, while there is one.
+    desk: std::sync::Mutex<Option<mpsc::Sender<Incoming>>>,
 }
 
 /// Whether the next hop answers.
@@ -165,6 +189,7 @@ impl Engine {
                 sent: AtomicI64::new(0),
                 health: AtomicU8::new(health as u8),
                 inbox: std::sync::Mutex::new(Some(inbox)),
+                desk: std::sync::Mutex::new(None),
             }),
         }
     }
@@ -214,8 +239,8 @@ impl Engine {
         reported.wait().await;
     }
 
-    /// Begins sessions with all centres, the slots that send through them, and the desk that
-    /// takes in what they bring.
+    /// Begins sessions with all centres, the slots that send through them and to providers, and
+    /// the desk that takes in what they bring.
     fn keep_sessions(
         &self,
         slots: &TaskTracker,
@@ -225,24 +250,59 @@ impl Engine {
     ) {
         let shared = &self.shared;
         let (incoming, inbox) = mpsc::channel(REPORTS_MAX);
-        for (centre, binds, window) in &shared.setup.centres {
-            for _ in 0..*binds {
-                let bind = Arc::new(sms::Bind::new(Arc::clone(centre), *window));
+        let setup = &shared.setup;
+        let shares = setup.centres.iter().map(|line| line.share);
+        let shares = shares.chain(setup.providers.iter().map(|line| line.share));
+        let routes = Arc::new(Routes::new(shares));
+        for (me, line) in setup.centres.iter().enumerate() {
+            for _ in 0..line.binds {
+                let (centre, routes) = (Arc::clone(&line.centre), Arc::clone(&routes));
+                let bind = Arc::new(sms::Bind::new(centre, line.window, routes, me));
                 let keep = Arc::clone(&bind);
                 kept.spawn(keep.keep(Arc::clone(shared), incoming.clone(), ended.clone()));
-                for _ in 0..*window {
+                for _ in 0..line.window {
                     let (shared, bind) = (Arc::clone(shared), Arc::clone(&bind));
                     slots.spawn(sms::run(shared, bind, stop.clone()));
                 }
             }
         }
+        for (index, line) in setup.providers.iter().enumerate() {
+            let (provider, routes) = (Arc::clone(&line.provider), Arc::clone(&routes));
+            let me = setup.centres.len() + index;
+            let open = Arc::new(provider::Line::new(provider, routes, me));
+            for _ in 0..line.window {
+                let (shared, line) = (Arc::clone(shared), Arc::clone(&open));
+                slots.spawn(provider::run(shared, line, stop.clone()));
+            }
+        }
+        self.set_desk(Some(incoming.clone()));
         // Without a centre, too, the desk settles what waits for receipts no longer.
-        let ended = ended.clone();
+        let (ended, engine) = (ended.clone(), self.clone());
         kept.spawn(async move {
             ended.cancelled().await;
+            engine.set_desk(None);
             drop(incoming);
         });
         kept.spawn(receipts::run(Arc::clone(shared), inbox));
+    }
+
+    fn set_desk(&self, desk: Option<mpsc::Sender<Incoming>>) {
+        let known = self.shared.desk.lock();
+        *known.unwrap_or_else(std::sync::PoisonError::into_inner) = desk;
+    }
+
+    /// Takes in what somebody brought who holds no session; false if nobody is there to.
+    pub(crate) async fn bring(&self, incoming: Incoming) -> bool {
+        let desk = {
+            let known = self.shared.desk.lock();
+            known
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .clone()
+        };
+        match desk {
+            Some(desk) => desk.send(incoming).await.is_ok(),
+            None => false,
+        }
     }
 
     /// The session under which this engine claims chunks; it lives once [`Self::run`] runs.

@@ -44,6 +44,8 @@ pub(crate) enum Error {
     UnknownSuppression,
     #[error("this is no link of ours")]
     UnknownSubscription,
+    #[error("reports cannot be taken now")]
+    NotNow,
     #[error("the day's quota is used up")]
     Quota { retry_after: Duration },
     #[error(transparent)]
@@ -70,6 +72,7 @@ impl Fault for Error {
             Self::NotADraft | Self::FourEyes | Self::Finished | Self::NotSetUp => {
                 Code::FailedPrecondition
             }
+            Self::NotNow => Code::Unavailable,
             Self::Quota { .. } => Code::ResourceExhausted,
             Self::Journal(error) => error.code(),
             Self::Seal(SealError::Store(error)) | Self::Store(error) => store_code(error),
@@ -95,6 +98,7 @@ impl Fault for Error {
             Self::FourEyes => "FOUR_EYES",
             Self::UnknownSuppression => "UNKNOWN_SUPPRESSION",
             Self::UnknownSubscription => "UNKNOWN_SUBSCRIPTION",
+            Self::NotNow => "REPORTS_UNAVAILABLE",
             Self::Quota { .. } => "RATE_LIMITED",
             Self::Journal(error) => error.reason(),
             Self::Seal(SealError::Store(error)) | Self::Store(error) => store_reason(error),
@@ -151,6 +155,7 @@ impl Fault for Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Quota { retry_after } => Some(*retry_after),
+            Self::NotNow => Some(Duration::from_secs(1)),
             Self::Store(error) if error.is_retryable() => Some(Duration::from_secs(1)),
             _ => None,
         }

@@ -2,7 +2,7 @@
 //! each, without keeping a contact for longer than its delivery needs.
 //!
 //! Parts: `domain` holds the rules, `app` the use cases, `engine` the delivery, `smtp` the
-//! client that hands mail over, `smpp` the one for short messages, `store` the tables, `vault`
+//! client that hands mail over, `smpp` the one for short messages, `provider` the same over HTTP, `store` the tables, `vault`
 //! the keys of content, `grpc` the services, `callbacks` the events to originators. [`Messaging`]
 //! is the block that a host opens; [`sink`] is a local mail server and [`smsc`] a local message
 //! centre, for trying out, tests and measurements.
@@ -18,6 +18,7 @@ mod engine;
 mod error;
 mod grpc;
 mod policy;
+mod provider;
 mod sealed;
 pub mod sink;
 mod smpp;
@@ -40,13 +41,14 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 pub use config::{
-    CallbackConfig, CentreConfig, LimitConfig, MessagingConfig, PriceConfig, RelayConfig,
-    SenderConfig, SigningConfig, SmsConfig,
+    AnswerConfig, CallbackConfig, CentreConfig, HeaderConfig, LimitConfig, MessagingConfig,
+    PriceConfig, ProviderConfig, RelayConfig, ReportConfig, SenderConfig, SigningConfig, SmsConfig,
 };
 pub use domain::address::mailbox;
 
 use crate::app::{App, Parts};
 use crate::callbacks::{Callbacks, Rules};
+use crate::engine::{CentreLine, ProviderLine};
 
 /// The messaging block.
 pub struct Messaging {
@@ -70,6 +72,30 @@ where
     move |error| OpenError::new(Messaging::NAME, doing, error)
 }
 
+/// Who takes our short messages.
+fn sms_lines(config: &SmsConfig) -> Result<(Vec<CentreLine>, Vec<ProviderLine>), OpenError> {
+    let mut centres = Vec::new();
+    for setting in &config.centres {
+        centres.push(CentreLine {
+            centre: setting.centre().map_err(failed("setting up its centres"))?,
+            binds: setting.binds,
+            window: setting.window,
+            share: setting.share(),
+        });
+    }
+    let mut providers = Vec::new();
+    for setting in &config.providers {
+        providers.push(ProviderLine {
+            provider: setting
+                .provider()
+                .map_err(failed("setting up its providers"))?,
+            window: setting.window,
+            share: setting.share(),
+        });
+    }
+    Ok((centres, providers))
+}
+
 impl Block for Messaging {
     const NAME: &'static str = "messaging";
     type Config = MessagingConfig;
@@ -90,11 +116,7 @@ impl Block for Messaging {
         for relay in [&config.relay, &config.second_relay] {
             hops.extend(relay.hop().map_err(failed("setting up its relay"))?);
         }
-        let mut centres = Vec::new();
-        for setting in &config.sms.centres {
-            let centre = setting.centre().map_err(failed("setting up its centres"))?;
-            centres.push((centre, setting.binds, setting.window));
-        }
+        let (centres, providers) = sms_lines(&config.sms)?;
         let keyring = env.keyring.scoped(Self::NAME);
         let secret = match config.callbacks.secret_bytes() {
             Ok(Some(secret)) => secret,
@@ -133,6 +155,7 @@ impl Block for Messaging {
             rules,
             hops,
             centres,
+            providers,
         });
         for tenant in &env.tenants {
             app.house(tenant)

@@ -122,6 +122,10 @@ pub(crate) const POLICY: &[(&str, Access)] = publica_journal::policy! {
         Access::Scope("messaging:inbound:write"),
     ),
     (
+        "/publica.messaging.v1.InboundService/ReceiveSmsReport",
+        Access::Scope("messaging:inbound:write"),
+    ),
+    (
         "/publica.imports.v1.ImportService/ImportEntities",
         Access::Scope("messaging:import:write"),
     ),

@@ -5,6 +5,7 @@ mod callback;
 mod error;
 mod native;
 mod operations;
+mod reports;
 mod send;
 mod shapes;
 mod sms;
@@ -36,6 +37,7 @@ pub(crate) const SURFACE: Surface = Surface {
         "publica.messaging.v1.ChannelService",
         "publica.messaging.v1.DeliveryService",
         "publica.messaging.v1.SmsService",
+        "publica.messaging.v1.InboundService",
     ],
 };
 
@@ -52,6 +54,11 @@ const OPERATIONS: &[Operation] = &[
     ),
     Operation::native("POST", "/callback/sms", "Take in an answer to a request"),
     Operation::native("GET", "/status/sms", "Messages of a request by state"),
+    Operation::native(
+        "POST",
+        "/reports/sms/{provider}",
+        "Take in what a provider of short messages reports",
+    ),
     Operation::native(
         "POST",
         "/unsubscribe/{token}",
@@ -135,6 +142,7 @@ fn router(state: GatewayState) -> Router {
             "/unsubscribe/{token}",
             get(unsubscribe::ask).post(unsubscribe::end),
         )
+        .route("/reports/sms/{provider}", post(reports::receive))
         .merge(operations::router())
         .route("/api/v1/requests/{requestUid}", get(native::status))
         .route("/api/v1/requests/{requestUid}/events", get(native::events))

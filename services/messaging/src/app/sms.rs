@@ -23,7 +23,7 @@ impl App {
     }
 
     fn sms_is_set_up(&self) -> Result<(), Error> {
-        if self.config().sms.centres.is_empty() {
+        if !self.config().sms.is_set_up() {
             return Err(Error::NotSetUp);
         }
         Ok(())

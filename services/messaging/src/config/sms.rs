@@ -7,8 +7,10 @@ use publica_config::Problems;
 use publica_types::Secret;
 use serde::Deserialize;
 
+use super::provider::ProviderConfig;
 use crate::domain::receipt::IdForm;
 use crate::domain::sms::{PARTS_LIMIT, is_sender};
+use crate::engine::Share;
 use crate::smpp::{Centre, Credentials};
 use crate::smtp::{HopError, connector};
 
@@ -36,8 +38,10 @@ pub struct SmsConfig {
     pub currency: String,
     /// What a part costs, by the beginning of the number; the longest that fits counts.
     pub prices: Vec<PriceConfig>,
-    /// The centres that take our messages. All of them take what waits.
+    /// The centres that take our messages. All of a tier take what waits.
     pub centres: Vec<CentreConfig>,
+    /// Providers that speak HTTP and take our messages beside the centres.
+    pub providers: Vec<ProviderConfig>,
 }
 
 /// What a part costs.
@@ -83,6 +87,10 @@ pub struct CentreConfig {
     pub answer_timeout_ms: u64,
     /// After so long a silence the centre is asked whether it is there, in milliseconds.
     pub enquire_ms: u64,
+    /// Later tiers serve while no centre and no provider of an earlier one answers.
+    pub tier: u32,
+    /// Its part of the messages of its tier.
+    pub weight: u32,
 }
 
 impl Default for SmsConfig {
@@ -98,6 +106,7 @@ impl Default for SmsConfig {
             currency: String::new(),
             prices: Vec::new(),
             centres: Vec::new(),
+            providers: Vec::new(),
         }
     }
 }
@@ -119,8 +128,17 @@ impl Default for CentreConfig {
             connect_timeout_ms: 30_000,
             answer_timeout_ms: 60_000,
             enquire_ms: 30_000,
+            tier: 1,
+            weight: 1,
         }
     }
+}
+
+/// Checks a place among others.
+pub(super) fn check_share(problems: &mut Problems, tier: u32, weight: u32) {
+    problems.require((1..=9).contains(&tier), "tier", "must be from 1 to 9");
+    let weighs = (1..=1_000).contains(&weight);
+    problems.require(weighs, "weight", "must be from 1 to 1000");
 }
 
 impl CentreConfig {
@@ -130,6 +148,13 @@ impl CentreConfig {
             "decimal" => Some(IdForm::Decimal),
             "hexadecimal" => Some(IdForm::Hexadecimal),
             _ => None,
+        }
+    }
+
+    pub(crate) fn share(&self) -> Share {
+        Share {
+            tier: self.tier,
+            weight: self.weight,
         }
     }
 
@@ -172,6 +197,7 @@ impl CentreConfig {
         );
         let window = (1..=1_000).contains(&self.window);
         problems.require(window, "window", "must be from 1 to 1000");
+        check_share(problems, self.tier, self.weight);
         for (name, value) in [
             ("connect_timeout_ms", self.connect_timeout_ms),
             ("answer_timeout_ms", self.answer_timeout_ms),
@@ -253,6 +279,21 @@ impl SmsConfig {
                 problems.require(!twice, "name", "is another centre's");
             });
         }
+        for (index, provider) in self.providers.iter().enumerate() {
+            problems.within(format!("providers[{index}]"), |problems| {
+                provider.check(problems);
+                // Receipts are told apart by name.
+                let centres = self.centres.iter().map(|one| &one.name);
+                let before = self.providers[..index].iter().map(|one| &one.name);
+                let twice = centres.chain(before).any(|name| *name == provider.name);
+                problems.require(!twice, "name", "is another's");
+            });
+        }
+    }
+
+    /// Whether anybody takes our messages.
+    pub(crate) fn is_set_up(&self) -> bool {
+        !self.centres.is_empty() || !self.providers.is_empty()
     }
 }
 

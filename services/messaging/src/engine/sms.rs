@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::handover::Handover;
 use super::lanes::Item;
 use super::outcome::{Outcome, SentPart, reconnect_pause};
+use super::routes::Routes;
 use super::{Health, Shared};
 use crate::domain::receipt::{Verdict, reason, verdict};
 use crate::domain::sms::Cut;
@@ -28,14 +29,18 @@ pub(super) struct Bind {
     centre: Arc<Centre>,
     window: Window,
     session: watch::Sender<Option<Session>>,
+    routes: Arc<Routes>,
+    /// The centre's place among the routes.
+    me: usize,
 }
 
 /// A message that is ready to go.
-struct Ready {
-    cut: Cut,
-    destination: String,
+pub(super) struct Ready {
+    pub(super) text: String,
+    pub(super) cut: Cut,
+    pub(super) destination: String,
     reference: u8,
-    expires_in: Duration,
+    pub(super) expires_in: Duration,
 }
 
 enum Next {
@@ -55,11 +60,13 @@ struct Slot {
 }
 
 impl Bind {
-    pub(super) fn new(centre: Arc<Centre>, window: usize) -> Self {
+    pub(super) fn new(centre: Arc<Centre>, window: usize, routes: Arc<Routes>, me: usize) -> Self {
         Self {
             centre,
             window: Window::new(window),
             session: watch::Sender::new(None),
+            routes,
+            me,
         }
     }
 
@@ -79,8 +86,10 @@ impl Bind {
                     failures = 0;
                     shared.set_health(Health::Up);
                     self.session.send_replace(Some(session));
+                    self.routes.linked(self.me, 1);
                     driver.run(stop.clone()).await;
                     self.session.send_replace(None);
+                    self.routes.linked(self.me, -1);
                     if !stop.is_cancelled() {
                         tracing::warn!(centre = ?self.centre, "a session with a centre ended");
                     }
@@ -88,6 +97,7 @@ impl Bind {
                 Some(Err(error)) => {
                     tracing::warn!(centre = ?self.centre, %error, "no session with a centre");
                     shared.set_health(Health::Down);
+                    self.routes.linked(self.me, 0);
                 }
             }
             failures += 1;
@@ -128,7 +138,7 @@ pub(super) async fn run(shared: Arc<Shared>, bind: Arc<Bind>, stop: Cancellation
             biased;
             () = stop.cancelled() => None,
             () = session.over() => None,
-            item = shared.take() => Some(item),
+            item = bind.routes.take(bind.me, &shared) => Some(item),
         };
         if let Some(item) = item {
             slot.handle(&session, item, &stop).await;
@@ -146,7 +156,7 @@ impl Slot {
         let Some(item) = self.handover.admit(item).await else {
             return;
         };
-        let ready = match self.prepare(&item) {
+        let ready = match prepare(&self.shared, &item) {
             Ok(ready) => ready,
             Err(reason) => return self.handover.end(&item, reason).await,
         };
@@ -167,27 +177,6 @@ impl Slot {
             }
             Next::PutBack => self.handover.put_back(item).await,
         }
-    }
-
-    /// Renders and cuts.
-    fn prepare(&self, item: &Item) -> Result<Ready, &'static str> {
-        let (request, member) = (&item.chunk.request, item.member());
-        let pending = member.pending();
-        let destination = pending.first().ok_or("no_recipient_left")?;
-        let (rendered, _) = request.render(member).map_err(|error| error.reason())?;
-        let cut = Cut::new(&rendered.text, self.shared.setup.parts);
-        let cut = cut.map_err(|_| "message_too_large")?;
-        let bytes = item.chunk.root_id.into_bytes().into_iter();
-        // The same at every attempt, so that parts of two attempts fit together.
-        let reference = bytes
-            .chain(member.pos.to_be_bytes())
-            .fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
-        Ok(Ready {
-            cut,
-            destination: (*destination).to_owned(),
-            reference,
-            expires_in: item.expires().since(self.shared.now()),
-        })
     }
 
     /// Submits the parts that no earlier attempt got through, one after the other.
@@ -289,6 +278,28 @@ impl Slot {
             }
         }
     }
+}
+
+/// Renders and cuts.
+pub(super) fn prepare(shared: &Shared, item: &Item) -> Result<Ready, &'static str> {
+    let (request, member) = (&item.chunk.request, item.member());
+    let pending = member.pending();
+    let destination = pending.first().ok_or("no_recipient_left")?;
+    let (rendered, _) = request.render(member).map_err(|error| error.reason())?;
+    let cut = Cut::new(&rendered.text, shared.setup.parts);
+    let cut = cut.map_err(|_| "message_too_large")?;
+    let bytes = item.chunk.root_id.into_bytes().into_iter();
+    // The same at every attempt, so that parts of two attempts fit together.
+    let reference = bytes
+        .chain(member.pos.to_be_bytes())
+        .fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
+    Ok(Ready {
+        text: rendered.text,
+        cut,
+        destination: (*destination).to_owned(),
+        reference,
+        expires_in: item.expires().since(shared.now()),
+    })
 }
 
 /// One part as it is submitted; `None` if there is no such part.

@@ -17,4 +17,16 @@ impl InboundService for Service {
             self.app.receive_mail(&who, request.into_inner()).await?,
         ))
     }
+
+    async fn receive_sms_report(
+        &self,
+        request: Request<api::ReceiveSmsReportRequest>,
+    ) -> Result<Response<api::ReceiveSmsReportResponse>, Status> {
+        let who = who(&request);
+        Ok(Response::new(
+            self.app
+                .receive_sms_report(&who, &request.into_inner())
+                .await?,
+        ))
+    }
 }

@@ -74,19 +74,32 @@ pub(crate) enum Content {
     },
 }
 
-/// Answers what the centre brought, once it is durable.
+/// Answers what was brought, once it is durable.
 #[derive(Debug)]
-pub(crate) struct Ack {
-    orders: mpsc::Sender<Order>,
-    sequence: u32,
+pub(crate) struct Ack(To);
+
+#[derive(Debug)]
+enum To {
+    /// A centre, over the session on which it brought it.
+    Session {
+        orders: mpsc::Sender<Order>,
+        sequence: u32,
+    },
+    /// A call that waits; true says that it was taken.
+    Call(oneshot::Sender<bool>),
 }
 
 impl Ack {
+    /// Answers a call that waits.
+    pub(crate) fn call(waiting: oneshot::Sender<bool>) -> Self {
+        Self(To::Call(waiting))
+    }
+
     pub(crate) async fn taken(self) {
         self.answer(CommandStatus::EsmeRok).await;
     }
 
-    /// The centre shall bring it again.
+    /// It shall be brought again.
     pub(crate) async fn later(self) {
         self.answer(CommandStatus::EsmeRxTAppn).await;
     }
@@ -97,9 +110,15 @@ impl Ack {
     }
 
     async fn answer(self, status: CommandStatus) {
-        let sequence = self.sequence;
-        // A session that is over brings it again over the next one.
-        let _ = self.orders.send(Order::Taken { sequence, status }).await;
+        // A session that is over brings it again over the next one, and so does who called.
+        match self.0 {
+            To::Session { orders, sequence } => {
+                let _ = orders.send(Order::Taken { sequence, status }).await;
+            }
+            To::Call(waiting) => {
+                let _ = waiting.send(status != CommandStatus::EsmeRxTAppn);
+            }
+        }
     }
 }
 
@@ -306,10 +325,10 @@ impl Driver {
     }
 
     async fn brought(&mut self, sequence: u32, deliver: &DeliverSm) -> Result<(), Over> {
-        let ack = Ack {
+        let ack = Ack(To::Session {
             orders: self.session.orders.clone(),
             sequence,
-        };
+        });
         let status = match read(deliver) {
             Some(content) => {
                 let content = match content {

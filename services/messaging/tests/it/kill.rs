@@ -3,6 +3,7 @@
 //! Nothing is lost; nothing is sent twice but the last message of a connection that died with
 //! the process; the counters sum at all times and are exact in the end.
 
+mod provider;
 mod sms;
 
 use std::collections::{HashMap, HashSet};
@@ -45,6 +46,8 @@ struct Order {
     port: u16,
     /// Where the message centre is, if short messages are sent; no mail is then.
     centre: Option<u16>,
+    /// What to call, if a provider of short messages is there in its place.
+    provider: Option<String>,
     /// The handle of the batch.
     uid: String,
 }
@@ -71,6 +74,10 @@ impl Order {
         if let Some(port) = self.centre {
             config.relay.host.clear();
             config.sms = sms::settings(port);
+        }
+        if let Some(url) = &self.provider {
+            config.relay.host.clear();
+            config.sms = provider::settings(url);
         }
         config
     }
@@ -224,6 +231,7 @@ async fn killed(folder: &Path, database: String, kills: u64) {
         database,
         port,
         centre: None,
+        provider: None,
         uid: String::new(),
     };
     let uid = accept(&order).await;

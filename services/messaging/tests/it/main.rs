@@ -12,6 +12,7 @@ mod kill;
 mod operations;
 mod policy;
 mod privacy;
+mod provider;
 mod send;
 mod sms;
 mod support;

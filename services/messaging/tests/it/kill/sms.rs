@@ -18,7 +18,7 @@ use publica_types::Secret;
 use super::{FINISHED, Order, close, counters, kill, start};
 use crate::support::sum;
 
-const RECIPIENTS: usize = 2_000;
+pub(super) const RECIPIENTS: usize = 2_000;
 const WINDOW: usize = 8;
 
 /// Where the centre is. What it took is delivered: it brings no receipt a second time.
@@ -38,7 +38,7 @@ pub(super) fn settings(port: u16) -> SmsConfig {
     }
 }
 
-async fn accept(order: &Order) -> String {
+pub(super) async fn accept(order: &Order) -> String {
     let block = Messaging::open(order.config(), &order.env()).await.unwrap();
     let header = api::SmsBatchHeader {
         envelope: Some(crate::sms::envelope(api::sms_envelope::Body::Text(
@@ -79,6 +79,7 @@ async fn killed(folder: &Path, database: String, kills: u64) {
         database,
         port: 0,
         centre: Some(centre.address().port()),
+        provider: None,
         uid: String::new(),
     };
     order.uid = accept(&order).await;

@@ -274,7 +274,10 @@ impl Caller<'_> {
         let question = Question {
             method,
             url,
-            headers,
+            headers: headers
+                .into_iter()
+                .map(|(name, value)| (name.into(), value))
+                .collect(),
             body: body
                 .map(|body| body.to_string().into_bytes())
                 .unwrap_or_default(),
