@@ -1,11 +1,11 @@
 //! The messaging block: takes messages in, delivers them by e-mail and tells what became of
 //! each, without keeping a contact for longer than its delivery needs.
 //!
-//! Parts: `domain` holds the rules, `app` the use cases, `engine` the delivery, `smtp` the
-//! client that hands mail over, `smpp` the one for short messages, `provider` the same over HTTP, `store` the tables, `vault`
-//! the keys of content, `grpc` the services, `callbacks` the events to originators. [`Messaging`]
-//! is the block that a host opens; [`sink`] is a local mail server and [`smsc`] a local message
-//! centre, for trying out, tests and measurements.
+//! Parts: `domain` holds the rules, `app` the use cases, `engine` the delivery, `smtp` the client
+//! that hands mail over, `smpp` the one for short messages, `provider` the same over HTTP,
+//! `store` the tables, `vault` the keys of content, `grpc` the services, `callbacks` the events
+//! to originators. [`Messaging`] is the block that a host opens; [`sink`] is a local mail server
+//! and [`smsc`] a local message centre, for trying out, tests and measurements.
 //!
 //! Leaves out: published REST shapes (the gateway's), and channels other than e-mail and short
 //! messages, which docs/requirements/messaging.md lists.
