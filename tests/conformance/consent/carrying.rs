@@ -122,6 +122,11 @@ both_engines! {
         let holders: Vec<_> = export["delegations"].as_array().unwrap().iter()
             .map(|one| text(&one["individualId"]))
             .collect();
+        let held = suite.get("/service/delegations/?held=true").await.ok();
+        let held = held["delegations"].as_array().unwrap();
+        assert_eq!(held.len(), 1, "{held:?}");
+        assert_eq!((&held[0]["individualId"], &held[0]["delegateIndividualId"]),
+            (&json!(other), &json!(person)));
         assert_eq!(holders, [person, other]);
         let (mut paged, mut cursor) = (Vec::new(), String::new());
         loop {

@@ -1,8 +1,10 @@
 // Shows a person's own consent records: what was agreed, with whom, since when. Lets them take a
 // yes back or give it again, and hands out receipts.
-import { attempt, byId, call, confirmed, day, download, make, moment, onceKey, tell } from "/web/page.js";
+import { attempt, byId, call, confirmed, download, make, moment, onceKey, tell } from "/web/page.js";
+import { answeredText, facts, mayBeObjected } from "/web/privacy-facts.js";
 import { relationshipsOf, showEvents } from "/web/privacy-history.js";
-import { readAndAgree } from "/web/privacy-text.js";
+import { agreeTo, showOffers } from "/web/privacy-offers.js";
+import { showOthers } from "/web/privacy-others.js";
 import { begin, finish, isOffered } from "/web/sign_in.js";
 
 const STATUS = {
@@ -13,6 +15,13 @@ const STATUS = {
   expired: ["Your yes has ended", "warn"],
   superseded: ["The text has changed since you said yes", "warn"],
   invalidated: ["The agreement has ended", ""],
+};
+// What needs no yes is objected to, or not.
+const OBJECTED = {
+  given: ["You do not object", ""],
+  superseded: ["You do not object", ""],
+  refused: ["You objected", "good"],
+  withdrawn: ["You objected", "good"],
 };
 
 const BASE = "/consent/service";
@@ -34,55 +43,6 @@ const known = { purposes, used: new Map(), own: "", relationships: new Map() };
 
 const ask = (method, path, body, more) => call(token, method, path, body, more);
 
-const fact = (list, name, content) => {
-  if (content) list.append(make("dt", {}, name), make("dd", {}, content));
-};
-
-const outside = (address, content) => (address
-  ? make("a", { href: address, rel: "noreferrer" }, content)
-  : content);
-
-// The text that was answered, as its revision locks it. What is published now may say something
-// else; nobody agreed to that here.
-const answeredText = (record) => ({
-  ...(record.dataAgreement ?? {}),
-  ...(record.dataAgreementRevision?.objectData ?? {}),
-});
-
-// Names of the data that may be used, and of the data that was left out.
-const dataOf = (record, agreement) => {
-  const choices = record.attributes ?? [];
-  const granted = (one) => {
-    if (choices.length === 0) return true;
-    const choice = choices.find(({ attribute }) => attribute === one.id || attribute === one.name);
-    return choice ? choice.granted === true : one.necessity === "required";
-  };
-  const all = agreement.dataAttributes ?? [];
-  const names = (rows) => rows.map((one) => one.name).join(", ");
-  return [names(all.filter(granted)), names(all.filter((one) => !granted(one)))];
-};
-
-const facts = (record, agreement) => {
-  const list = make("dl", { kind: "facts" });
-  const controller = agreement.controller;
-  fact(list, "Agreed with", controller && outside(controller.url, controller.name));
-  fact(list, "Contact", controller?.contact ?? controller?.email ?? controller?.phone);
-  const [used, left] = dataOf(record, agreement);
-  fact(list, "Data", used);
-  fact(list, "Left out by you", left);
-  const sources = (agreement.dataSources ?? []).map((one) => one.name);
-  fact(list, "Comes from", sources.join(", "));
-  const recipients = (agreement.recipients ?? []).map((one) => one.name ?? one.id);
-  fact(list, "May be used by", recipients.join(", "));
-  const policy = agreement.policy;
-  fact(list, "Rules", policy && outside(policy.url, policy.name));
-  if (policy?.dataRetentionPeriodDays) fact(list, "Kept for", `${policy.dataRetentionPeriodDays} days`);
-  fact(list, "First answered", record.createdAt && day(record.createdAt));
-  fact(list, "Last changed", day(record.timestamp));
-  fact(list, "Holds until", record.validUntil && day(record.validUntil));
-  return list;
-};
-
 const history = (record) => {
   const details = make("details", {}, make("summary", {}, "Everything you answered"));
   details.addEventListener("toggle", () => {
@@ -100,14 +60,10 @@ const history = (record) => {
 
 // Agrees to the text as it is now, as it was just read.
 const agree = async (item, record, name) => {
-  const id = encodeURIComponent(record.dataAgreementId);
-  const { dataAgreement, revision } = await ask("GET", `${BASE}/data-agreement/${id}/`);
-  const attributes = await readAndAgree(dataAgreement);
-  if (!attributes) return;
-  const path = `${RECORD}/data-agreement/${id}/?revisionId=${encodeURIComponent(revision.id)}`;
-  const answer = await ask("POST", path, { attributes }, { "idempotency-key": onceKey() });
-  fill(item, answer.consentRecord);
-  tell(`Your yes to ${dataAgreement.purpose || name} was noted.`);
+  const done = await agreeTo(ask, record.dataAgreementId);
+  if (!done) return;
+  fill(item, done.record);
+  tell(`Your yes to ${done.purpose || name} was noted.`);
   item.querySelector("h3").focus();
 };
 
@@ -121,12 +77,12 @@ const sayYes = (item, record, name) => async () => {
   }
 };
 
-const change = (item, record, name, optIn) => async () => {
+const change = (item, record, name, optIn, words) => async () => {
   const path = `${RECORD}/consent-record/${encodeURIComponent(record.id)}/`;
   const body = { consentRecord: { optIn } };
   const answer = await ask("PUT", path, body, { "idempotency-key": onceKey() });
   fill(item, answer.consentRecord);
-  tell(optIn ? `Your yes to ${name} was noted.` : `Your yes to ${name} was taken back.`);
+  tell(words ?? (optIn ? `Your yes to ${name} was noted.` : `Your yes to ${name} was taken back.`));
   item.querySelector("h3").focus();
 };
 
@@ -170,32 +126,47 @@ const withdraw = (item, record, name) => async (pressed) => {
   }
 };
 
+const objects = (item, record, name) => async (pressed) => {
+  byId("object-what").textContent = name;
+  if (await confirmed(byId("object"))) {
+    const words = `Your objection to ${name} was noted.`;
+    await attempt(change(item, record, name, false, words), pressed);
+  }
+};
+
+// What may be done about an answer: a label, and what a press of the button does.
+const acts = (item, record, name, status) => {
+  const press = (work) => (pressed) => attempt(work, pressed);
+  const found = [];
+  if (record.reconfirmationDue) found.push(["Confirm", press(change(item, record, name, true))]);
+  if (mayBeObjected(answeredText(record))) {
+    const words = `Your objection to ${name} was taken back.`;
+    found.push(record.optIn === true
+      ? ["Object", objects(item, record, name)]
+      : ["Take back my objection", press(change(item, record, name, true, words))]);
+    return found;
+  }
+  if (status === "superseded") found.push(["Read the new text", press(() => agree(item, record, name))]);
+  if (status === "expired") found.push(["Say yes again", press(sayYes(item, record, name))]);
+  if (record.optIn === true) found.push(["Take back my yes", withdraw(item, record, name)]);
+  else if (status === "withdrawn" || status === "refused") {
+    found.push(["Say yes", press(sayYes(item, record, name))]);
+  }
+  return found;
+};
+
 // Fills an item anew, so that what is shown is what the server says.
 const fill = (item, record) => {
   const agreement = answeredText(record);
   const name = agreement.purpose || record.dataAgreementId;
   const status = record.effectiveStatus ?? "requested";
-  const [words, kind] = STATUS[status] ?? [status, ""];
+  const said = (mayBeObjected(agreement) && OBJECTED[status]) || STATUS[status];
+  const [words, kind] = said ?? [status, ""];
   const about = agreement.purposeDescription;
   purposes.set(record.dataAgreementId, name);
   const buttons = make("div", { kind: "buttons" });
-  if (record.reconfirmationDue) {
-    buttons.append(button("Confirm", name, "",
-      (pressed) => attempt(change(item, record, name, true), pressed)));
-  }
-  if (status === "superseded") {
-    buttons.append(button("Read the new text", name, "",
-      (pressed) => attempt(() => agree(item, record, name), pressed)));
-  }
-  if (status === "expired") {
-    buttons.append(button("Say yes again", name, "",
-      (pressed) => attempt(sayYes(item, record, name), pressed)));
-  }
-  if (record.optIn === true) {
-    buttons.append(button("Take back my yes", name, "", withdraw(item, record, name)));
-  } else if (status === "withdrawn" || status === "refused") {
-    buttons.append(button("Say yes", name, "",
-      (pressed) => attempt(sayYes(item, record, name), pressed)));
+  for (const [label, act] of acts(item, record, name, status)) {
+    buttons.append(button(label, name, "", act));
   }
   const form = make("select", { "aria-label": `Form of the receipt: ${name}` },
     ...FORMATS.map(([value, words]) => make("option", { value }, words)));
@@ -209,7 +180,7 @@ const fill = (item, record) => {
         + "confirm it, or take it back.")]
       : []),
     ...(about ? [make("p", {}, about)] : []),
-    facts(record, agreement),
+    facts(agreement, record),
     history(record),
     buttons,
   );
@@ -226,6 +197,25 @@ const load = async () => {
   byId("none").hidden = offset > 0;
   byId("more").hidden = !answer.pagination.hasNext;
   byId("answers").hidden = false;
+};
+
+// What was answered for the first time stands before the rest.
+const answered = (record, words) => {
+  const item = make("li", { kind: "panel" });
+  fill(item, record);
+  byId("list").prepend(item);
+  offset += 1;
+  byId("none").hidden = true;
+  tell(words);
+  item.querySelector("h3").focus();
+};
+
+const loadOffers = async () => {
+  const pressable = (label, name, work) => button(label, name, "", (pressed) => attempt(work, pressed));
+  const found = await showOffers(ask, pressable, answered);
+  byId("offers-show").hidden = true;
+  tell(found === 1 ? "1 more is shown." : `${found} more are shown.`);
+  byId("offers-title").focus();
 };
 
 const loadNotices = async () => {
@@ -289,6 +279,7 @@ const showEntrance = async () => {
 byId("begin").addEventListener("click", (event) => attempt(begin, event.currentTarget));
 // The token is nowhere but in this page.
 byId("leave").addEventListener("click", () => window.location.replace(window.location.pathname));
+byId("offers-show").addEventListener("click", (event) => attempt(loadOffers, event.currentTarget));
 byId("events-show").addEventListener("click", (event) => attempt(async () => {
   await loadEvents();
   byId("happened-title").focus();
@@ -310,12 +301,15 @@ await attempt(async () => {
   tell("Reading your answers");
   await load();
   byId("leave").hidden = false;
+  byId("offers").hidden = false;
   // Data is used without answers as well.
   byId("happened").hidden = false;
-  tell("You are signed in.");
-  byId("title").focus();
+  await showOthers(ask);
   // Nobody is told of anything who never answered anything.
   if (offset > 0) await loadNotices();
+  // Last, since nothing that is pressed before is heard.
+  tell("You are signed in.");
+  byId("title").focus();
 });
 if (!token) {
   const said = byId("problem").textContent;

@@ -27,4 +27,6 @@ mod messaging_admin;
 mod privacy;
 mod privacy_acts;
 mod privacy_history;
+mod privacy_offers;
+mod privacy_others;
 mod privacy_receipts;

@@ -308,6 +308,11 @@ async fn whoever_never_answered_sees_that() {
         .wait_text("#events-none", "Nothing has happened yet.")
         .await;
     assert!(!browser.sees("#used-title").await);
+    browser.click("#offers-show").await;
+    browser
+        .wait_text("#offers-none", "There is nothing else to answer.")
+        .await;
+    assert!(!browser.sees("#others").await);
     browser.check("privacy-nothing").await;
     browser.click("#leave").await;
     browser.wait("#begin").await;

@@ -9,6 +9,7 @@ use super::error::Fault;
 use super::input::{self, Input};
 use super::output;
 use crate::respond;
+use crate::state::Entry;
 
 fn read_delegation(input: &Input<'_>) -> pb::Delegation {
     let named = input.text("relationship").to_ascii_lowercase();
@@ -84,19 +85,30 @@ pub(crate) async fn read(call: Call) -> Answer {
     Ok(respond::json(StatusCode::OK, &body))
 }
 
-/// Those over a person, or with `delegateIndividualId` alone those that somebody holds.
-pub(crate) async fn list(call: Call) -> Answer {
-    let entry = call.enter().await?;
+/// Whose delegations are asked for: the person that they are over, and the delegate. Those over a
+/// person; with `delegateIndividualId` alone those that somebody holds, and with `held` those
+/// that the person of the call holds.
+fn parties(call: &Call, entry: &Entry) -> Result<(String, String), Fault> {
+    if call.flag("held")?.unwrap_or(false) {
+        return Ok((String::new(), call.individual(entry)?));
+    }
     let delegate_individual_id = call.query_id("delegateIndividualId")?;
-    let individual_id = match call.individual(&entry) {
+    let individual_id = match call.individual(entry) {
         Ok(id) => id,
         Err(_) if !delegate_individual_id.is_empty() => String::new(),
         Err(fault) => return Err(fault),
     };
-    let paging = call.paging()?;
     let alone = !delegate_individual_id.is_empty() && call.query.get("individualId").is_none();
+    let over = if alone { String::new() } else { individual_id };
+    Ok((over, delegate_individual_id))
+}
+
+pub(crate) async fn list(call: Call) -> Answer {
+    let entry = call.enter().await?;
+    let (individual_id, delegate_individual_id) = parties(&call, &entry)?;
+    let paging = call.paging()?;
     let message = pb::ListDelegationsRequest {
-        individual_id: if alone { String::new() } else { individual_id },
+        individual_id,
         delegate_individual_id,
         page_size: paging.size(),
         page_token: paging.cursor.clone(),
