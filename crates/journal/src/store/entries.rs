@@ -30,8 +30,8 @@ publica_store::statements! {
         AND leaf.position >= $1 AND leaf.position < $2 ORDER BY leaf.position LIMIT $3",
     // Each engine unpacks lists in its own way.
     // By time: an entry that was only just committed has no position yet.
-    LATEST = "SELECT body FROM journal WHERE subject_id = $1 AND action <> $2 \
-        AND body IS NOT NULL ORDER BY time DESC, entry_id DESC LIMIT $3",
+    LATEST = "SELECT body FROM journal WHERE subject_id = $1 AND subject_kind = $2 \
+        AND action <> $3 AND body IS NOT NULL ORDER BY time DESC, entry_id DESC LIMIT $4",
     ABOUT = {
         sqlite: "SELECT leaf.position, leaf.leaf_hash, leaf.entry_id, journal.time, \
             journal.actor, journal.on_behalf_of, journal.action, journal.outcome, \
@@ -191,16 +191,16 @@ pub(crate) async fn between(
     rows.into_iter().map(Placed::try_from).collect()
 }
 
-/// Bodies of the latest entries about a subject, newest first, at most `limit`, without those of
-/// one action.
+/// Bodies of the latest entries about a subject of a kind, newest first, at most `limit`, without
+/// those of one action.
 pub async fn latest(
     db: &Db,
-    subject_id: &str,
+    (subject_kind, subject_id): (&str, &str),
     except: &str,
     limit: i64,
 ) -> Result<Vec<Vec<u8>>, StoreError> {
-    let query = db.query(LATEST).bind(subject_id).bind(except);
-    query.bind(limit).fetch_scalars().await
+    let query = db.query(LATEST).bind(subject_id).bind(subject_kind);
+    query.bind(except).bind(limit).fetch_scalars().await
 }
 
 /// Entries about any of some subjects before a position of the log, newest first, at most `limit`,

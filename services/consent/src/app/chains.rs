@@ -120,7 +120,7 @@ impl App {
         let (kind, object_id) = whose(&shop, &request).await?;
         let mut walk = Walk::new();
         // Read before the chain, which may only grow meanwhile.
-        walk.journalled = journalled(&shop, &object_id).await?;
+        walk.journalled = journalled(&shop, kind, &object_id).await?;
         along(&shop, &mut walk, kind, &object_id).await?;
         match schema(kind) {
             pb::Schema::Policy => beside_policy(&shop, &mut walk, &object_id).await?,
@@ -206,9 +206,17 @@ const ENTRIES: i64 = 50;
 
 /// The hash of the newest revision of an object that the journal tells of. What was brought in, or
 /// answered together with others, stands there by the root of many hashes alone.
-async fn journalled(shop: &Shop, object_id: &str) -> Result<Option<String>, Error> {
+async fn journalled(shop: &Shop, kind: i64, id: &str) -> Result<Option<String>, Error> {
+    let kind = match schema(kind) {
+        pb::Schema::Policy => "policy",
+        pb::Schema::DataAgreement => "agreement",
+        pb::Schema::ConsentRecord => "consent_record",
+        pb::Schema::Delegation => "delegation",
+        pb::Schema::Unspecified => return Ok(None),
+    };
+    // That somebody looked, or had the chain checked, however often, hides nothing.
     let read = "consent.data.read";
-    let bodies = publica_journal::latest(&shop.db, object_id, read, ENTRIES).await?;
+    let bodies = publica_journal::latest(&shop.db, (kind, id), read, ENTRIES).await?;
     Ok(bodies.into_iter().find_map(|body| {
         let body: Value = serde_json::from_slice(&body).ok()?;
         body["revision_sha256"].as_str().map(str::to_owned)

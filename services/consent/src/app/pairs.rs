@@ -461,10 +461,13 @@ async fn attach(
     row.state = i64::from(state as i32);
     row.signature_id.clone_from(&signed.signature_id);
     row.updated = now;
-    if let Some(acting) = acting.filter(|_| needed && row.delegation_id.is_empty()) {
-        // The answer rests on the delegate's word from now on.
-        row.delegation_id.clone_from(&acting.delegation_id);
-        row.reconfirm_from = acting.ends;
+    if let Some(acting) = acting.filter(|_| needed) {
+        // The answer rests on the delegate's word from now on, and on those before.
+        if row.delegation_id.is_empty() {
+            row.delegation_id.clone_from(&acting.delegation_id);
+        }
+        let ends = [row.reconfirm_from, acting.ends];
+        row.reconfirm_from = ends.into_iter().flatten().min();
     }
     store::record::signed(tx, &row).await?;
     note(tx, who, &row, "consent.record.signed");

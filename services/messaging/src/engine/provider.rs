@@ -33,7 +33,12 @@ pub(super) struct Line {
     /// Nobody calls before.
     closed_until: Mutex<Option<Instant>>,
     failures: AtomicU32,
+    /// Calls in a row of which nobody knows how they ended.
+    unknowns: AtomicU32,
 }
+
+/// So many calls in a row without a known end are no fault of their messages.
+const UNKNOWNS: u32 = 3;
 
 struct Slot {
     shared: Arc<Shared>,
@@ -45,6 +50,8 @@ enum Next {
     Report(Box<Outcome>),
     /// Nothing was taken, and nothing is wrong with the message.
     Closed(Option<Duration>),
+    /// Nothing was taken, and it may be the message that the provider minds.
+    Doubted,
 }
 
 impl Line {
@@ -57,6 +64,7 @@ impl Line {
             me,
             closed_until: Mutex::new(None),
             failures: AtomicU32::new(0),
+            unknowns: AtomicU32::new(0),
         }
     }
 
@@ -92,8 +100,17 @@ impl Line {
         tracing::warn!(provider = ?self.provider, "a provider does not take messages now");
     }
 
+    /// Nobody knows how a call ended: when that goes on, the provider is left alone, so that not
+    /// all that waits ends so.
+    fn broke(&self, shared: &Shared) {
+        if self.unknowns.fetch_add(1, Ordering::Relaxed) + 1 >= UNKNOWNS {
+            self.close(None, shared);
+        }
+    }
+
     fn went_well(&self, shared: &Shared) {
         self.failures.store(0, Ordering::Relaxed);
+        self.unknowns.store(0, Ordering::Relaxed);
         shared.set_health(Health::Up);
     }
 
@@ -154,6 +171,10 @@ impl Slot {
                 self.line.close(after, &self.shared);
                 self.shared.lanes.push_front(item);
             }
+            Next::Doubted => {
+                self.line.close(None, &self.shared);
+                self.handover.put_back(item).await;
+            }
         }
     }
 
@@ -172,7 +193,10 @@ impl Slot {
         let report = |outcome| Next::Report(Box::new(outcome));
         let (status, heard, after) = match provider.submit(&letter).await {
             Reply::Unreached => return Next::Closed(None),
-            Reply::Unknown => return report(Outcome::unknown(member.clone(), &attempt)),
+            Reply::Unknown => {
+                self.line.broke(&self.shared);
+                return report(Outcome::unknown(member.clone(), &attempt));
+            }
             Reply::Answered {
                 status,
                 heard,
@@ -180,8 +204,12 @@ impl Slot {
             } => (status, heard, after),
         };
         match heard {
+            Heard::Closed if matches!(status, 402..=407) => return Next::Doubted,
             Heard::Closed => return Next::Closed(after),
-            Heard::Unknown => return report(Outcome::unknown(member.clone(), &attempt)),
+            Heard::Unknown => {
+                self.line.broke(&self.shared);
+                return report(Outcome::unknown(member.clone(), &attempt));
+            }
             _ => self.line.went_well(&self.shared),
         }
         report(match heard {

@@ -67,11 +67,11 @@ async fn fetch(client: &Client, settings: &OauthConfig, allow_private: bool) -> 
         url,
         headers: vec![
             (
-                "authorization",
+                "authorization".into(),
                 basic(&settings.client_id, settings.client_secret.expose()),
             ),
-            ("content-type", form),
-            ("accept", "application/json".to_owned()),
+            ("content-type".into(), form),
+            ("accept".into(), "application/json".to_owned()),
         ],
         body: asking(&settings.scope).into_bytes(),
         most: MOST_BYTES,
