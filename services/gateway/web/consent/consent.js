@@ -168,9 +168,15 @@ const listed = (words, gaps, member) => (gaps.length === 0 ? [] : [
   make("ul", {}, ...gaps.map((gap) => make("li", { [member]: gap }, wordsFor(gap)))),
 ]);
 
-// What publication needs comes first; what receipts need besides is advice.
-const tellGaps = ({ publication, iso27560, kantara }) => {
-  const besides = (gaps) => gaps.filter((gap) => !publication.includes(gap));
+// What publication needs comes first; what receipts need besides is advice. What is shown already
+// stays as it is: a field that loses the focus to a button says that it changed, and a page that
+// is made anew just then loses the press.
+let told = "";
+const tellGaps = (gaps) => {
+  const { publication, iso27560, kantara } = gaps;
+  if (told === JSON.stringify(gaps)) return;
+  told = JSON.stringify(gaps);
+  const besides = (all) => all.filter((gap) => !publication.includes(gap));
   const ready = iso27560.length + kantara.length === 0
     ? "Nothing is missing: this can be published."
     : "This can be published.";
