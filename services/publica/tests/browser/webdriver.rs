@@ -31,6 +31,9 @@ const FLAGS: [&str; 9] = [
 /// The key under which the protocol names elements.
 pub(crate) const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
+/// How often a driver is started before that is an error.
+const STARTS: usize = 5;
+
 /// The driver's process. Driver and browser share a process group, which ends with this value.
 struct Driver {
     child: Child,
@@ -41,6 +44,14 @@ struct Driver {
 impl Driver {
     /// Starts a driver on a free port, which it names.
     fn start() -> (Self, u16) {
+        (0..STARTS)
+            .find_map(|_| Self::try_start())
+            .expect("the driver names its port")
+    }
+
+    /// None where the driver ends: it takes a free port of one protocol, and gives up if somebody
+    /// has the same one of the other.
+    fn try_start() -> Option<(Self, u16)> {
         let mut child = Command::new("chromedriver")
             .arg("--port=0")
             .process_group(0)
@@ -56,9 +67,8 @@ impl Driver {
             .find_map(|line| {
                 let (_, rest) = line.split_once("started successfully on port ")?;
                 rest.trim_end_matches('.').trim().parse().ok()
-            })
-            .expect("the driver names its port");
-        (driver, port)
+            })?;
+        Some((driver, port))
     }
 }
 
