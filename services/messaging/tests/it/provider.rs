@@ -10,6 +10,7 @@ use publica_messaging::{
     AnswerConfig, HeaderConfig, MessagingConfig, ProviderConfig, ReportConfig,
 };
 use publica_proto::messaging::v1 as api;
+use publica_proto::messaging::v1::channel_service_client::ChannelServiceClient;
 use publica_proto::messaging::v1::inbound_service_client::InboundServiceClient;
 use publica_proto::messaging::v1::send_sms_batch_request::Part;
 use publica_proto::messaging::v1::sms_service_client::SmsServiceClient;
@@ -163,6 +164,18 @@ impl Hub {
         assert_eq!(verdict, api::ReportVerdict::Taken);
     }
 
+    /// Waits until nobody takes short messages.
+    async fn is_down(&self) {
+        let down = || async {
+            let mut client = ChannelServiceClient::new(self.world.block.as_caller(ALL));
+            let channels = client.list_channels(api::ListChannelsRequest {}).await;
+            let channels = channels.unwrap().into_inner().channels;
+            let sms = channels.into_iter().find(|one| one.name == "sms").unwrap();
+            (sms.health() == api::ChannelHealth::Down).then_some(())
+        };
+        eventually(down).await;
+    }
+
     async fn taken(&self, count: usize) {
         eventually(|| async { (self.provider.sent().len() == count).then_some(()) }).await;
     }
@@ -253,21 +266,44 @@ both_engines! {
             ..SmsProviderFaults::default()
         });
         let uid = hub.send_all(20).await;
-        let down = || async {
-            let mut client = publica_proto::messaging::v1::channel_service_client
-                ::ChannelServiceClient::new(hub.world.block.as_caller(ALL));
-            let channels = client.list_channels(api::ListChannelsRequest {}).await;
-            let channels = channels.unwrap().into_inner().channels;
-            let sms = channels.into_iter().find(|one| one.name == "sms").unwrap();
-            (sms.health() == api::ChannelHealth::Down).then_some(())
-        };
-        eventually(down).await;
+        hub.is_down().await;
         hub.provider.set_faults(SmsProviderFaults::default());
         hub.world.reaches(&uid, |counters| counters.processing == 20).await;
         hub.taken(20).await;
         // Nothing was wrong with any message, so that none waited for a retry of its own.
         let events = hub.world.events(&uid).await;
         assert!(events.iter().all(|event| event.attempt == 1), "{events:?}");
+    }
+
+    async fn an_outage_does_not_end_all_that_waits(db: TestDatabase) {
+        let hub = hub(db).await;
+        let broken = SmsProviderFaults { closed: Some(502), ..SmsProviderFaults::default() };
+        hub.provider.set_faults(broken);
+        let uid = hub.send_all(100).await;
+        hub.is_down().await;
+        hub.provider.set_faults(SmsProviderFaults::default());
+        let rest = |counters: &api::Counters| {
+            counters.processing + counters.deferred == 100 && counters.processing >= 50
+        };
+        hub.world.reaches(&uid, rest).await;
+        // Few were asked about in vain, and they are asked about once more.
+        hub.world.advance(Duration::from_mins(8));
+        hub.world.reaches(&uid, |counters| counters.processing == 100).await;
+        hub.taken(100).await;
+        let reasons = hub.world.reasons(&uid).await;
+        let unknown = reasons.iter().filter(|reason| *reason == "no_answer").count();
+        assert!((1..50).contains(&unknown), "{unknown}");
+    }
+
+    async fn a_message_that_a_provider_minds_does_not_hold_it_for_ever(db: TestDatabase) {
+        let hub = hub(db).await;
+        let minds = SmsProviderFaults { closed: Some(403), ..SmsProviderFaults::default() };
+        hub.provider.set_faults(minds);
+        let uid = hub.send("+254722000001", "Hello").await;
+        hub.world.reaches(&uid, |counters| counters.deferred == 1).await;
+        hub.provider.set_faults(SmsProviderFaults::default());
+        hub.world.advance(Duration::from_mins(8));
+        hub.taken(1).await;
     }
 
     async fn reports_have_to_prove_themselves(db: TestDatabase) {
