@@ -28,10 +28,10 @@ publica_store::statements! {
         JOIN journal_leaf AS leaf ON leaf.entry_id = journal.entry_id \
         WHERE journal.subject_id = $4 \
         AND leaf.position >= $1 AND leaf.position < $2 ORDER BY leaf.position LIMIT $3",
-    // Each engine unpacks lists in its own way.
     // By time: an entry that was only just committed has no position yet.
     LATEST = "SELECT body FROM journal WHERE subject_id = $1 AND subject_kind = $2 \
         AND action <> $3 AND body IS NOT NULL ORDER BY time DESC, entry_id DESC LIMIT $4",
+    // Each engine unpacks lists in its own way.
     ABOUT = {
         sqlite: "SELECT leaf.position, leaf.leaf_hash, leaf.entry_id, journal.time, \
             journal.actor, journal.on_behalf_of, journal.action, journal.outcome, \

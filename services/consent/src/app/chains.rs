@@ -286,8 +286,9 @@ async fn step(
             walk.object(id, "body");
         }
         signatures(shop, walk, &row, key, &text).await?;
-        walk.given |= seals::object_data(&text)["optIn"] == json!(true);
-        let publishes = seals::object_data(&text)["lifecycle"]["name"] == json!("Complete");
+        let said = seals::object_data(&text);
+        walk.given |= said["optIn"] == json!(true);
+        let publishes = said["lifecycle"]["name"] == json!("Complete");
         let here = !matches!(&reach, Reach::Whole { made, .. } if *made != Made::Here);
         if publishes && here {
             walk.shown.clear();
